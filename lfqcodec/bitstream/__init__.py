@@ -1,0 +1,58 @@
+"""The .lfq container, version 1: what `bitstream_spec.md` defines, in typed Python.
+
+Depends on the standard library, numpy, `lfqcodec.errors` and `lfqcodec.media` only. Entropy coding of the
+payload is the business of `lfqcodec.entropy`.
+"""
+
+from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_tokens, drop_stages, token_crc
+from lfqcodec.bitstream.geometry import latent_frames, latent_grid, max_valid, max_words
+from lfqcodec.bitstream.header import NO_HASH, FileHeader, pack_header, parse_header, parse_prologue
+from lfqcodec.bitstream.index import Index, IndexEntry
+from lfqcodec.bitstream.limits import (
+    BITS_PER_TOKEN,
+    CHUNK_FRAMES,
+    DEFAULT_LIMITS,
+    MAGIC,
+    MAX_STAGES,
+    SPATIAL_FACTOR,
+    TEMPORAL_FACTOR,
+    VERSION,
+    Limits,
+    Profile,
+)
+from lfqcodec.bitstream.packets import Packets, PacketsHead
+from lfqcodec.bitstream.reader import BitstreamReader
+from lfqcodec.bitstream.writer import BitstreamWriter
+
+__all__ = [
+    "BITS_PER_TOKEN",
+    "CHUNK_FRAMES",
+    "DEFAULT_LIMITS",
+    "MAGIC",
+    "MAX_STAGES",
+    "NO_HASH",
+    "SPATIAL_FACTOR",
+    "TEMPORAL_FACTOR",
+    "VERSION",
+    "BitstreamReader",
+    "BitstreamWriter",
+    "Chunk",
+    "ChunkHead",
+    "FileHeader",
+    "Index",
+    "IndexEntry",
+    "Limits",
+    "Packets",
+    "PacketsHead",
+    "Profile",
+    "check_tokens",
+    "drop_stages",
+    "latent_frames",
+    "latent_grid",
+    "max_valid",
+    "max_words",
+    "pack_header",
+    "parse_header",
+    "parse_prologue",
+    "token_crc",
+]

@@ -1,0 +1,276 @@
+"""Video chunks: head fields, payload words, token checksums (spec sections 5 to 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfqcodec.bitstream.fields import (
+    Cursor,
+    crc32,
+    pack_i64,
+    pack_u8,
+    pack_u32,
+    pack_u64,
+    pack_varint,
+    require,
+)
+from lfqcodec.bitstream.geometry import latent_frames, latent_grid, max_words
+from lfqcodec.bitstream.header import FileHeader
+from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, Profile
+from lfqcodec.bitstream.timeline import Timeline
+from lfqcodec.bitstream.units import UnitFrame
+from lfqcodec.errors import ChecksumMismatch, CorruptPayload, InvalidField, NumericsMismatch
+
+FLAG_GOP_START = 1
+FLAG_FIRST_PTS = 2
+DELTA_SHIFT = 2
+DELTA_INHERITED, DELTA_CONSTANT, DELTA_LISTED = 0, 1, 2
+RESERVED_FLAGS = 0xF0
+MAX_DELTA = (1 << 32) - 1
+
+
+@dataclass(frozen=True)
+class ChunkHead:
+    """What is known of a chunk without its payload.
+
+    `number` counts chunks from 0, `first_frame` frames. `pts` holds one presentation time per new frame in
+    ticks of the header's time base, strictly increasing; `last_duration` is the duration of the last of
+    them. `words` and `token_crcs` have one entry per stage. `offset` is the file position of the unit and
+    `size` its length in bytes.
+    """
+
+    number: int
+    gop_start: bool
+    first_frame: int
+    pts: tuple[int, ...]
+    last_duration: int
+    words: tuple[int, ...]
+    token_crcs: tuple[int, ...]
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def valid(self) -> int:
+        """Number of new frames: 1..17 in the first chunk of a GOP, 1..16 in a later one."""
+        return len(self.pts)
+
+    @property
+    def stages(self) -> int:
+        return len(self.words)
+
+    @property
+    def latent_frames(self) -> int:
+        """Latent frames T that this chunk codes."""
+        return latent_frames(self.valid, self.gop_start)
+
+    @property
+    def end_pts(self) -> int:
+        """Where the last frame ends."""
+        return self.pts[-1] + self.last_duration
+
+    def shape(self, header: FileHeader) -> tuple[int, int, int]:
+        """Shape (T, h, w) of the tokens of one stage."""
+        rows, columns = header.grid
+        return self.latent_frames, rows, columns
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk with its payload: `streams[k]` holds the rANS words of stage k, uint32 [words[k]]."""
+
+    head: ChunkHead
+    streams: tuple[NDArray[np.uint32], ...]
+
+
+def token_crc(tokens: NDArray[Any]) -> int:
+    """CRC-32 over the tokens of a stage, integers [T, h, w] below 2^18, as u32 LE in raster order."""
+    return crc32(np.ascontiguousarray(tokens, dtype="<u4").tobytes())
+
+
+def check_tokens(tokens: NDArray[Any], chunk: ChunkHead, stage: int, profile: Profile) -> None:
+    """Compare decoded tokens of a stage, [T, h, w], with the checksum in the chunk head (spec section 6).
+
+    Raises `ChecksumMismatch` in profile static, where only damage can be the cause, and `NumericsMismatch`
+    in profile exact, where an intact payload means that the arithmetic of the prior differed.
+    """
+    if token_crc(tokens) == chunk.token_crcs[stage]:
+        return
+    if profile == Profile.STATIC:
+        raise ChecksumMismatch(
+            f"tokens of stage {stage} fail their checksum", offset=chunk.offset, chunk=chunk.number
+        )
+    raise NumericsMismatch(
+        f"tokens of stage {stage} of chunk {chunk.number} fail their checksum although the payload is "
+        "intact: the prior computed other numbers here than where the file was made"
+    )
+
+
+def drop_stages(chunk: Chunk, stages: int) -> Chunk:
+    """The same chunk with its first `stages` stages only. `InvalidField` where it does not have that many."""
+    require(
+        1 <= stages <= chunk.head.stages,
+        f"cannot keep {stages} of {chunk.head.stages} stages",
+        chunk=chunk.head.number,
+    )
+    head = replace(chunk.head, words=chunk.head.words[:stages], token_crcs=chunk.head.token_crcs[:stages])
+    return Chunk(head, chunk.streams[:stages])
+
+
+def pack_body(streams: Sequence[NDArray[np.uint32]]) -> bytes:
+    """The words of all stages, stage after stage, each word little-endian."""
+    return b"".join(np.ascontiguousarray(stream, dtype="<u4").tobytes() for stream in streams)
+
+
+def parse_body(head: ChunkHead, body: bytes) -> Chunk:
+    """Split a body, whose length `parse_chunk_head` has checked, into the words of the stages."""
+    words = np.frombuffer(body, dtype="<u4").astype(np.uint32, copy=False)
+    ends = np.cumsum(head.words)
+    return Chunk(head, tuple(words[end - count : end] for end, count in zip(ends, head.words, strict=True)))
+
+
+def pack_chunk_head(head: ChunkHead, timeline: Timeline) -> bytes:
+    """The head fields of a chunk that follows `timeline`, in the shortest form of its times."""
+    deltas = [after - before for before, after in pairwise(head.pts)] + [head.last_duration]
+    constant = all(delta == deltas[0] for delta in deltas)
+    continues = not head.gop_start and head.pts[0] == timeline.end_pts
+    if constant and not head.gop_start and deltas[0] == timeline.delta:
+        mode = DELTA_INHERITED
+    else:
+        mode = DELTA_CONSTANT if constant else DELTA_LISTED
+    flags = (FLAG_GOP_START if head.gop_start else 0) | (0 if continues else FLAG_FIRST_PTS)
+    out = [
+        pack_u8(flags | mode << DELTA_SHIFT, "flags"),
+        pack_u8(head.valid, "valid frames"),
+        pack_u8(head.stages, "stages"),
+        pack_u32(head.number, "chunk number"),
+    ]
+    if head.gop_start:
+        out.append(pack_u64(head.first_frame, "first frame"))
+    if not continues:
+        out.append(pack_i64(head.pts[0], "presentation time"))
+    if mode != DELTA_INHERITED:
+        out += [pack_varint(delta) for delta in (deltas[:1] if constant else deltas)]
+    for words, crc in zip(head.words, head.token_crcs, strict=True):
+        out += [pack_varint(words), pack_u32(crc, "token CRC")]
+    return b"".join(out)
+
+
+def peek_chunk(frame: UnitFrame, chunk: int | None) -> tuple[bool, int]:
+    """GOP flag and chunk number, by which a reader goes on after damage. `InvalidField` where too short."""
+    cursor = Cursor(frame.head, frame.head_offset, chunk)
+    flags = cursor.u8("flags")
+    cursor.take(2, "valid frames and stages")
+    return bool(flags & FLAG_GOP_START), cursor.u32("chunk number")
+
+
+def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -> ChunkHead:
+    """Parse the head of a chunk that follows `timeline` and check it against the rules of a chunk by itself.
+
+    Raises `InvalidField`, and `CorruptPayload` for a word count that no encoder can have reached. The rules
+    between chunks are those of `Timeline.check`.
+    """
+    _, number = peek_chunk(frame, timeline.number)
+    cursor = Cursor(frame.head, frame.head_offset, number)
+    flags = cursor.u8("flags")
+    if flags & RESERVED_FLAGS:
+        raise InvalidField(
+            f"reserved chunk flags are set: {flags:#04x}", offset=frame.head_offset, chunk=number
+        )
+    gop_start = bool(flags & FLAG_GOP_START)
+    valid = cursor.u8("valid frames")
+    stages = cursor.u8("stages")
+    if not 1 <= stages <= header.max_stages:
+        raise InvalidField(
+            f"stages must be 1..{header.max_stages}, not {stages}", offset=frame.head_offset + 2, chunk=number
+        )
+    try:
+        frames = latent_frames(valid, gop_start)
+    except InvalidField as error:
+        raise InvalidField(error.message, offset=frame.head_offset + 1, chunk=number) from None
+    cursor.u32("chunk number")
+    first_frame = cursor.u64("first frame") if gop_start else timeline.frames
+    first_pts = _first_pts(cursor, flags, timeline)
+    deltas = _deltas(cursor, flags, valid, timeline)
+    pts = [first_pts]
+    for delta in deltas:
+        pts.append(pts[-1] + delta)
+    if pts[-1] > MAX_PTS:
+        raise cursor.fail("presentation time does not fit 64 bits")
+    rows, columns = latent_grid(header.width, header.height)
+    bound = max_words(frames * rows * columns)
+    words, crcs = [], []
+    for stage in range(stages):
+        at = cursor.offset
+        count = cursor.varint("word count")
+        if count > bound:
+            raise CorruptPayload(
+                f"stage {stage} claims {count} words, at most {bound} are possible", offset=at, chunk=number
+            )
+        words.append(count)
+        crcs.append(cursor.u32("token CRC"))
+    cursor.finish("chunk head")
+    if frame.body_length != 4 * sum(words):
+        raise InvalidField(
+            f"body of {frame.body_length} bytes for {sum(words)} words", offset=frame.offset + 6, chunk=number
+        )
+    return ChunkHead(
+        number=number,
+        gop_start=gop_start,
+        first_frame=first_frame,
+        pts=tuple(pts[:-1]),
+        last_duration=deltas[-1],
+        words=tuple(words),
+        token_crcs=tuple(crcs),
+        offset=frame.offset,
+        size=frame.size,
+    )
+
+
+def _first_pts(cursor: Cursor, flags: int, timeline: Timeline) -> int:
+    if flags & FLAG_FIRST_PTS:
+        return cursor.i64("presentation time")
+    if flags & FLAG_GOP_START or timeline.end_pts is None:
+        raise cursor.fail("the first chunk of a GOP needs a presentation time")
+    return timeline.end_pts
+
+
+def _deltas(cursor: Cursor, flags: int, valid: int, timeline: Timeline) -> list[int]:
+    mode = flags >> DELTA_SHIFT & 3
+    if mode == DELTA_INHERITED:
+        if flags & FLAG_GOP_START or timeline.delta is None:
+            raise cursor.fail("no constant frame duration to go on with")
+        return [timeline.delta] * valid
+    if mode == DELTA_CONSTANT:
+        return [_delta(cursor)] * valid
+    if mode == DELTA_LISTED:
+        return [_delta(cursor) for _ in range(valid)]
+    raise cursor.fail("reserved coding of frame durations")
+
+
+def _delta(cursor: Cursor) -> int:
+    delta = cursor.varint("frame duration")
+    if not 1 <= delta <= MAX_DELTA:
+        raise cursor.fail(f"frame duration must be 1..2^32-1, not {delta}")
+    return delta
+
+
+def check_chunk(head: ChunkHead, streams: Sequence[NDArray[np.uint32]], header: FileHeader) -> None:
+    """`InvalidField` unless a chunk about to be written keeps the rules that `parse_chunk_head` checks."""
+    require(
+        1 <= head.stages <= header.max_stages, f"stages must be 1..{header.max_stages}, not {head.stages}"
+    )
+    require(len(head.token_crcs) == head.stages, "one token CRC per stage is needed")
+    shape = head.shape(header)
+    bound = max_words(shape[0] * shape[1] * shape[2])
+    for stream in streams:
+        require(stream.ndim == 1 and stream.dtype == np.uint32, "a stream must be a flat array of uint32")
+        require(len(stream) <= bound, f"stream of {len(stream)} words, at most {bound} are possible")
+    deltas = [after - before for before, after in pairwise(head.pts)] + [head.last_duration]
+    require(all(1 <= delta <= MAX_DELTA for delta in deltas), "frame durations must be 1..2^32-1")
+    require(head.pts[0] >= MIN_PTS and head.end_pts <= MAX_PTS, "presentation time does not fit 64 bits")

@@ -1,0 +1,125 @@
+"""`lfqcodec info`. Reads heads only, and imports neither torch nor PyAV."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from lfqcodec.bitstream import ChunkHead
+from lfqcodec.cli.common import human_bytes, json_option, print_json
+from lfqcodec.codec.file import LfqFile, open_file
+from lfqcodec.errors import BitstreamError, WeightsError
+
+
+def describe(file: LfqFile) -> dict[str, Any]:
+    """What the file holds, as plain values; sizes in bytes, times in seconds, rates in bits per second."""
+    header = file.header
+    heads: list[ChunkHead] = []
+    packets = copied = 0
+    damage: str | None = None
+    reader = file.reader
+    try:
+        for head in reader.heads():
+            if isinstance(head, ChunkHead):
+                heads.append(head)
+            else:
+                packets, copied = packets + head.count, copied + head.size
+    except BitstreamError as error:
+        damage = str(error)
+    frames = sum(head.valid for head in heads)
+    seconds = float(heads[-1].end_pts * header.time_base) if heads else 0.0
+    payload = 4 * sum(sum(head.words) for head in heads)
+    size = file.size()
+    pixels = header.width * header.height * frames
+    try:
+        model: str | None = file.model().name
+    except WeightsError:
+        model = None
+    return {
+        "file": file.name,
+        "bytes": size,
+        "width": header.width,
+        "height": header.height,
+        "frames": frames,
+        "seconds": round(seconds, 6),
+        "frame_rate": None if header.frame_rate is None else str(header.frame_rate),
+        "time_base": str(header.time_base),
+        "bpp": 8 * size / pixels if pixels else None,
+        "bitrate": 8 * size / seconds if seconds else None,
+        "payload_bytes": payload,
+        "copied_bytes": copied,
+        "container_bytes": size - payload - copied,
+        "profile": header.profile.name.lower(),
+        "stages": dict(sorted(Counter(head.stages for head in heads).items())),
+        "gop_chunks": header.gop_chunks,
+        "chunks": len(heads),
+        "gops": sum(head.gop_start for head in heads),
+        "model": model,
+        "tokenizer_sha256": header.tokenizer_sha256.hex(),
+        "prior_sha256": header.prior_sha256.hex(),
+        "still_image": header.still_image,
+        "rotation": header.rotation,
+        "sample_aspect_ratio": str(header.sar),
+        "colour": vars(header.colour),
+        "streams": [
+            {
+                "kind": s.kind,
+                "codec": s.codec,
+                "sample_rate": s.sample_rate,
+                "channels": s.channels,
+                "layout": s.layout,
+                "language": s.language,
+            }
+            for s in header.streams
+        ],
+        "packets": packets,
+        "damage": damage,
+    }
+
+
+@click.command("info")
+@click.argument("source", metavar="FILE")
+@json_option
+def command(source: str, as_json: bool) -> None:
+    """Tell what a .lfq file holds."""
+    with open_file(source) as file:
+        facts = describe(file)
+    if as_json:
+        print_json(facts)
+    else:
+        _print(facts)
+    if facts["damage"]:
+        raise BitstreamError(f"{source}: {facts['damage']}")
+
+
+def _print(facts: dict[str, Any]) -> None:
+    kind = "picture" if facts["still_image"] else "video"
+    rate = f", {facts['frame_rate']} frames/s" if facts["frame_rate"] else ""
+    stages = ", ".join(f"{count} chunks of {stage}" for stage, count in facts["stages"].items())
+    model = facts["model"] or "not available here"
+    lines = [
+        ("file", f"{facts['file']}, {human_bytes(facts['bytes'])}"),
+        (
+            kind,
+            f"{facts['width']}x{facts['height']}, {facts['frames']} frames, {facts['seconds']:.3f} s{rate}",
+        ),
+        ("chunks", f"{facts['chunks']} in {facts['gops']} GOPs; stages: {stages}"),
+        ("profile", facts["profile"]),
+        ("model", f"{model} (sha256 {facts['tokenizer_sha256'][:16]}...)"),
+        (
+            "bytes",
+            f"{facts['payload_bytes']} tokens, {facts['copied_bytes']} sound and subtitles, "
+            f"{facts['container_bytes']} container",
+        ),
+    ]
+    if facts["bpp"]:
+        rate = f", {facts['bitrate'] / 1000:.0f} kbit/s" if facts["bitrate"] else ""
+        lines.insert(3, ("rate", f"{facts['bpp']:.4f} bits per pixel{rate}"))
+    for stream in facts["streams"]:
+        text = " ".join(str(stream[key]) for key in ("codec", "layout", "language") if stream[key])
+        hertz = f", {stream['sample_rate']} Hz" if stream["sample_rate"] else ""
+        lines.append((stream["kind"], text + hertz))
+    for label, text in lines:
+        click.echo(f"{label:>9}  {text}")

@@ -1,0 +1,88 @@
+"""The `lfqcodec` command: finds the subcommand, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from lfqcodec import __version__
+from lfqcodec.errors import LfqError
+
+# Name -> help line. The help is here so that `lfqcodec --help` need not import the commands, and torch.
+COMMANDS = {
+    "encode": "Encode a video or picture into a .lfq file.",
+    "decode": "Decode a .lfq file to a video, pictures or a pipe.",
+    "info": "Tell what a .lfq file holds.",
+    "verify": "Check every checksum and token of .lfq files.",
+    "tokens": "Write the tokens of a .lfq file as a NumPy array.",
+    "weights": "List the models that can be used here.",
+    "train": "Train a tokenizer and export its weights.",
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported from `lfqcodec.cli.<name>` when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"lfqcodec.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lfqcodec")
+def cli() -> None:
+    """Neural video codec: small files, whole pictures.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 input video, 4 damaged .lfq, 5 model weights,
+    6 numerics differ, 130 interrupted.
+    """
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: run the command and exit with the documented code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        cli.main(prog_name="lfqcodec", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except LfqError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", INTERRUPTED)
+    except MemoryError:
+        _fail("out of memory", LfqError.exit_code)
+    except BrokenPipeError:
+        # Whoever read standard output has gone; do not let Python complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail("the output pipe was closed", LfqError.exit_code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    line = " ".join(message.split())
+    click.echo(f"lfqcodec: {line}", err=True)
+    sys.stderr.flush()
+    sys.exit(code)

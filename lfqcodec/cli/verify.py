@@ -1,0 +1,61 @@
+"""`lfqcodec verify`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import click
+
+from lfqcodec.cli.common import json_option, print_json
+from lfqcodec.codec.file import open_file
+from lfqcodec.errors import InputVideoError, LfqError
+
+
+@dataclass
+class _Result:
+    file: str
+    ok: bool
+    chunks: int = 0
+    frames: int = 0
+    error: str | None = None
+    kind: str | None = None
+
+
+@click.command("verify")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@json_option
+def command(files: tuple[str, ...], as_json: bool) -> None:
+    """Check the structure, every checksum and every token of .lfq files (- for standard input).
+
+    Needs no model and computes no pictures. The exit code is that of the first file that fails.
+    """
+    results, code = [], 0
+    for name in files:
+        result = _Result(name, ok=False)
+        try:
+            _verify(name, result)
+            result.ok = True
+        except LfqError as error:
+            result.error, result.kind = str(error), type(error).__name__
+            code = code or error.exit_code
+        results.append(result)
+        if not as_json:
+            if result.ok:
+                click.echo(f"{name}: ok, {result.frames} frames in {result.chunks} chunks")
+            else:
+                text = result.error if str(result.error).startswith(name) else f"{name}: {result.error}"
+                click.echo(f"lfqcodec: {text}", err=True)
+    if as_json:
+        print_json([vars(result) for result in results])
+    sys.exit(code)
+
+
+def _verify(name: str, result: _Result) -> None:
+    with open_file(sys.stdin.buffer if name == "-" else name) as file:
+        for chunk in file.tokens():
+            result.chunks += 1
+            result.frames += chunk.head.valid
+        expected = file.header.frame_count
+        if expected is not None and expected != result.frames:
+            raise InputVideoError(f"{name}: {result.frames} frames where {expected} are announced")

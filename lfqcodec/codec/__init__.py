@@ -1,0 +1,1 @@
+"""The codec: tokenizer, entropy coder, container and video put together."""

@@ -1,0 +1,86 @@
+"""Decoding: .lfq in, video or pictures out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+from lfqcodec.codec.file import open_file
+from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
+from lfqcodec.media import Frame
+from lfqcodec.output import refuse_same_file
+from lfqcodec.video import open_writer
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded."""
+
+    model: str | os.PathLike[str] | None = None
+    stages: int | None = None
+    start: float | Fraction | None = None
+    duration: float | Fraction | None = None
+    device: str = "auto"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work."""
+
+    frames: int
+    width: int
+    height: int
+    seconds: float
+    elapsed: float
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def decode(
+    source: str | os.PathLike[str] | BinaryIO,
+    dest: str | os.PathLike[str] | BinaryIO,
+    options: DecodeOptions | None = None,
+    *,
+    progress: ProgressCallback = ignore,
+) -> DecodeReport:
+    """Decode a .lfq file to a video, a folder of pictures or a pipe (formats: `lfqcodec.video.open_writer`).
+
+    `source`: path, "-" (standard input) or binary file object. Raises `InputVideoError`, `BitstreamError`,
+    `WeightsError`, `NumericsMismatch` or `OutputError`; then no output is left behind.
+    """
+    options = options or DecodeOptions()
+    began = time.perf_counter()
+    from_stdin = isinstance(source, (str, os.PathLike)) and os.fspath(source) == "-"
+    refuse_same_file(source, dest)
+    opened = sys.stdin.buffer if from_stdin else source
+    with open_file(opened, model=options.model, device=options.device) as file:
+        info = file.info
+        file.model()  # a missing model is found out before anything is written
+        total = info.frame_count if options.start is None and options.duration is None else None
+        seconds, previous = 0.0, None
+        with open_writer(dest, info, overwrite=options.overwrite) as writer:
+            for event in file.events(start=options.start, duration=options.duration, stages=options.stages):
+                if not isinstance(event, Frame):
+                    writer.write_packet(event)
+                    continue
+                writer.write(event)
+                step = event.pts - previous if previous is not None else 0
+                previous = event.pts
+                seconds = float((event.pts + step) * info.time_base)
+                progress(Progress(writer.frames, total, 0, seconds))
+    return DecodeReport(
+        frames=writer.frames,
+        width=info.width,
+        height=info.height,
+        seconds=seconds,
+        elapsed=time.perf_counter() - began,
+        notes=tuple(writer.notes),
+    )

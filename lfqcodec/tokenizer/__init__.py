@@ -1,0 +1,1 @@
+"""Causal video tokenizers: frames to 18-bit tokens and back."""

@@ -1,0 +1,100 @@
+"""Residual lookup-free quantization (MAGVIT-v2 section 3.2, with residual stages).
+
+Stage k projects what stages < k left of the latent vector to 18 numbers z and keeps only their signs:
+bit i of the token is 1 where z_i > 0 (zero counts as negative; spec: tokens). Its own linear map turns the
+signs back into a latent vector, which is subtracted before the next stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass
+class Quantized:
+    """Result of quantizing with straight-through gradients.
+
+    `latents` [B*T, D, h, w] float; `commitment` and `entropy` are scalar losses (0-dimensional).
+    """
+
+    latents: Tensor
+    commitment: Tensor
+    entropy: Tensor
+
+
+class ResidualLFQ(nn.Module):
+    """`stages` steps of lookup-free quantization of a `channels`-vector, `bits` signs each."""
+
+    powers: Tensor
+
+    def __init__(self, channels: int, bits: int, stages: int) -> None:
+        super().__init__()
+        self.bits = bits
+        self.stages = stages
+        self.project = nn.ModuleList([nn.Conv2d(channels, bits, 1) for _ in range(stages)])
+        self.expand = nn.ModuleList([nn.Conv2d(bits, channels, 1) for _ in range(stages)])
+        self.register_buffer("powers", 2 ** torch.arange(bits, dtype=torch.int64), persistent=False)
+
+    def signs_to_tokens(self, positive: Tensor) -> Tensor:
+        """bool [N, bits, h, w] -> int64 [N, h, w] in [0, 2^bits)."""
+        return (positive.to(torch.int64) * self.powers.view(-1, 1, 1)).sum(1)
+
+    def tokens_to_signs(self, tokens: Tensor) -> Tensor:
+        """int64 [N, h, w] -> float32 [N, bits, h, w] of -1 and +1."""
+        bits = (tokens.unsqueeze(1) & self.powers.view(-1, 1, 1)) != 0
+        return bits.to(torch.float32) * 2 - 1
+
+    def quantize(self, latents: Tensor, stages: int) -> Tensor:
+        """float [N, D, h, w] -> int64 [stages, N, h, w]."""
+        residual, tokens = latents, []
+        for stage in range(stages):
+            positive = self.project[stage](residual) > 0
+            tokens.append(self.signs_to_tokens(positive))
+            if stage + 1 < stages:
+                residual = residual - self.expand[stage](positive.to(latents.dtype) * 2 - 1)
+        return torch.stack(tokens)
+
+    def dequantize(self, tokens: Tensor) -> Tensor:
+        """int64 [stages, N, h, w] -> float [N, D, h, w]."""
+        total = self.expand[0](_channels_last(self.tokens_to_signs(tokens[0])))
+        for stage in range(1, len(tokens)):
+            total = total + self.expand[stage](_channels_last(self.tokens_to_signs(tokens[stage])))
+        return total  # type: ignore[no-any-return]
+
+    def forward(self, latents: Tensor, kept: Tensor) -> Quantized:
+        """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps.
+
+        The entropy term is bit-wise and analytic: the mean entropy of a bit minus the entropy of its
+        mean, both in nats, so low is confident and evenly used.
+        """
+        total = torch.zeros_like(latents)
+        residual = latents
+        commitment = latents.new_zeros(())
+        entropy = latents.new_zeros(())
+        for stage in range(self.stages):
+            z = self.project[stage](residual)
+            signs = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
+            # The gradient of tanh stands in for that of the sign: it fades where a sign is settled.
+            soft = torch.tanh(z)
+            part = self.expand[stage](soft + (signs - soft).detach())
+            residual = residual - part
+            alive = (kept > stage).to(z.dtype).view(-1, 1, 1, 1)
+            total = total + part * alive
+            commitment = commitment + F.mse_loss(z.float(), signs.float()) / self.stages
+            probability = torch.sigmoid(2.0 * z.float())
+            mean = probability.mean((0, 2, 3))
+            entropy = entropy + (_bit_entropy(probability).mean() - _bit_entropy(mean).mean()) / self.stages
+        return Quantized(total, commitment, entropy)
+
+
+def _bit_entropy(p: Tensor) -> Tensor:
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return -(p * p.log() + (1 - p) * (1 - p).log())
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

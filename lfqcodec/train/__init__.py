@@ -1,0 +1,1 @@
+"""Training. Nothing at run time imports this package."""

@@ -1,0 +1,101 @@
+"""Muon for the pointwise layers, Adam for everything else.
+
+Muon (Jordan et al. 2024) replaces the momentum of a matrix by the nearest semi-orthogonal matrix, found with
+Newton-Schulz iterations. torch.optim.Muon takes 2D parameters only and iterates in bfloat16, which CPUs
+without bf16 units emulate slowly; here the iterations run in float32, batched over matrices of one shape.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam's `betas` and `eps`; Muon's `momentum`. The learning rate is given at every step."""
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = 1e-8
+    momentum: float = 0.95
+    muon: bool = True
+    muon_scale: float = 0.2
+    clip: float = 1.0
+
+
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Nearest semi-orthogonal matrices, roughly: float [N, m, n] with m <= n -> the same shape."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x  # type: ignore[no-any-return]
+
+
+class MuonAdam:
+    """One optimizer over the named parameters of a model, with state as named tensors (for safetensors)."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
+        self.parameters = dict(model.named_parameters())
+        self.state: dict[str, Tensor] = {}
+        self.updates = 0
+        self._matrices: dict[tuple[int, int], list[str]] = defaultdict(list)
+        self._adam: list[str] = []
+        for name, p in self.parameters.items():
+            inner = p.ndim == 4 and p.shape[2:] == (1, 1) and min(p.shape[:2]) >= 32
+            if config.muon and inner and not name.startswith("quantizer"):
+                self._matrices[(min(p.shape[:2]), max(p.shape[:2]))].append(name)
+                self.state[f"{name}.momentum"] = torch.zeros_like(p)
+            else:
+                self._adam.append(name)
+                self.state[f"{name}.mean"] = torch.zeros_like(p)
+                self.state[f"{name}.square"] = torch.zeros_like(p)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> float:
+        """Update all parameters that have a gradient and clear the gradients. Returns the gradient norm."""
+        self.updates += 1
+        live = [p for p in self.parameters.values() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(live, self.config.clip))
+        for names in self._matrices.values():
+            self._muon_step([n for n in names if self.parameters[n].grad is not None], lr)
+        self._adam_step([n for n in self._adam if self.parameters[n].grad is not None], lr)
+        for p in live:
+            p.grad = None
+        return norm
+
+    def _muon_step(self, names: list[str], lr: float) -> None:
+        if not names:
+            return
+        beta = self.config.momentum
+        directions = []
+        for name in names:
+            grad = self.parameters[name].grad
+            assert grad is not None
+            buffer = self.state[f"{name}.momentum"]
+            buffer.lerp_(grad, 1 - beta)
+            matrix = grad.lerp(buffer, beta)[:, :, 0, 0]
+            directions.append(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT)
+        stack = orthogonalise(torch.stack(directions))
+        # An update of root-mean-square muon_scale * lr, the size of a typical Adam step.
+        scale = self.config.muon_scale * max(stack.shape[1:]) ** 0.5
+        for name, update in zip(names, stack, strict=True):
+            p = self.parameters[name]
+            flat = update if p.shape[0] <= p.shape[1] else update.mT
+            p.sub_(flat[:, :, None, None], alpha=lr * scale)
+
+    def _adam_step(self, names: list[str], lr: float) -> None:
+        b1, b2 = self.config.betas
+        for name in names:
+            p = self.parameters[name]
+            assert p.grad is not None
+            mean, square = self.state[f"{name}.mean"], self.state[f"{name}.square"]
+            mean.lerp_(p.grad, 1 - b1)
+            square.lerp_(p.grad.square(), 1 - b2)
+            correction = (1 - b2**self.updates) ** 0.5 / (1 - b1**self.updates)
+            p.addcdiv_(mean, square.sqrt() + self.config.eps, value=-lr * correction)

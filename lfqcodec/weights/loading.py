@@ -1,0 +1,45 @@
+"""Weights files to tokenizers in memory, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lfqcodec.config import TokenizerConfig
+from lfqcodec.errors import WeightsError
+from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.weights.store import Model
+
+
+def load_tokenizer(model: Model, device: torch.device) -> BaseTokenizer:
+    """The tokenizer of a model in float32, ready for inference. Raises `WeightsError`."""
+    try:
+        tensors = load_file(model.path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{model.path}: cannot be read ({error})") from error
+    with torch.device("meta"):
+        tokenizer = BaseTokenizer(model.config)
+    expected = tokenizer.state_dict()
+    wrong = expected.keys() ^ tensors.keys() or {
+        name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
+    }
+    if wrong:
+        raise WeightsError(f"{model.path}: does not fit its configuration ({min(wrong)})")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise WeightsError(f"{model.path}: holds values that are not finite")
+    tokenizer = BaseTokenizer(model.config)
+    tokenizer.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return tokenizer.to(device).eval().requires_grad_(False)
+
+
+def save_tokenizer(
+    path: Path, config: TokenizerConfig, tensors: dict[str, Tensor], metadata: dict[str, str]
+) -> None:
+    """Write a model file. The same tensors and metadata give the same bytes, and so the same SHA-256."""
+    ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(ordered, path, metadata={"tokenizer": config.to_json(), **metadata})

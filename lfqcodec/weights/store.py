@@ -1,0 +1,141 @@
+"""Finding model files by name, path or SHA-256.
+
+A model is one safetensors file; its identity is the SHA-256 of the whole file, which every .lfq file
+records. Models lie in the package, in the folders of the environment variable LFQCODEC_MODELS, or wherever
+`--model` points. A model that was ever shipped keeps its file: the videos made with it need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from lfqcodec.config import TokenizerConfig
+from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
+
+MODELS_VARIABLE = "LFQCODEC_MODELS"
+DEFAULT_MODEL = "base-1"
+_SUFFIX = ".safetensors"
+_MAX_HEADER = 1 << 24
+
+
+@dataclass(frozen=True)
+class Model:
+    """A tokenizer on disk. `sha256` is 32 bytes, that of the file."""
+
+    name: str
+    path: Path
+    sha256: bytes
+    config: TokenizerConfig
+    metadata: dict[str, str]
+
+
+def package_folder() -> Path:
+    """Where the models that ship with lfqcodec lie."""
+    return Path(__file__).with_name("data")
+
+
+def _folders() -> list[Path]:
+    extra = os.environ.get(MODELS_VARIABLE, "")
+    return [package_folder(), *(Path(part) for part in extra.split(os.pathsep) if part)]
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified: int) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, read without torch. Raises `WeightsError`."""
+    try:
+        with path.open("rb") as file:
+            length = struct.unpack("<Q", file.read(8))[0]
+            if length > _MAX_HEADER:
+                raise ValueError("header too long")
+            header = json.loads(file.read(length))
+        metadata = header.get("__metadata__", {})
+        return {str(key): str(value) for key, value in metadata.items()}
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"{path}: no such file") from error
+    except (OSError, ValueError, struct.error, AttributeError) as error:
+        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
+
+
+def read_model(path: Path) -> Model:
+    """Describe a model file. Raises `WeightsError`."""
+    metadata = read_metadata(path)
+    if "tokenizer" not in metadata:
+        raise WeightsError(f"{path}: holds no tokenizer")
+    stat = path.stat()
+    return Model(
+        name=metadata.get("name", path.stem),
+        path=path,
+        sha256=_sha256(path, stat.st_size, stat.st_mtime_ns),
+        config=TokenizerConfig.from_json(metadata["tokenizer"]),
+        metadata=metadata,
+    )
+
+
+def available_models() -> list[Model]:
+    """All readable models of the package and of LFQCODEC_MODELS."""
+    models = []
+    for folder in _folders():
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            try:
+                models.append(read_model(path))
+            except WeightsError:
+                continue  # a broken file in a search folder must not stop the others
+    return models
+
+
+def resolve_model(wanted: str | os.PathLike[str] | None = None) -> Model:
+    """The model that a user names: a name, a file, a folder with one model, or None for the default.
+
+    Raises `UnknownModel`, `WeightsMissing` or `WeightsError`.
+    """
+    text = DEFAULT_MODEL if wanted is None else os.fspath(wanted)
+    path = Path(text)
+    if path.is_dir():
+        inside = sorted(path.glob(f"*{_SUFFIX}"))
+        if len(inside) != 1:
+            found = "no" if not inside else "more than one"
+            raise WeightsMissing(f"{path}: holds {found} model ({_SUFFIX} file)")
+        return read_model(inside[0])
+    if path.suffix == _SUFFIX:
+        return read_model(path)
+    for model in available_models():
+        if model.name == text:
+            return model
+    names = ", ".join(sorted(m.name for m in available_models())) or "none"
+    raise UnknownModel(f"no model named {text!r} (available: {names})")
+
+
+def find_model(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Model:
+    """The model with that SHA-256, which a .lfq file needs; `wanted` says where to look first.
+
+    Raises `WeightsHashMismatch` where `wanted` is another model, `UnknownModel` where there is none.
+    """
+    if wanted is not None:
+        model = resolve_model(wanted)
+        if model.sha256 != sha256:
+            raise WeightsHashMismatch(
+                f"{model.path}: has SHA-256 {model.sha256.hex()[:16]}..., the file was made with "
+                f"{sha256.hex()[:16]}..."
+            )
+        return model
+    for model in available_models():
+        if model.sha256 == sha256:
+            return model
+    raise UnknownModel(
+        f"the file was made with a model that is not here (SHA-256 {sha256.hex()}); give it with --model "
+        f"or put it in a folder of {MODELS_VARIABLE}"
+    )

@@ -1,0 +1,107 @@
+"""The golden files: today's writer makes the same bytes, and both decoders find in them what went in."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lfqcodec.bitstream import BitstreamReader, Chunk, Packets, check_tokens
+from lfqcodec.entropy import StaticModel, decode_tokens
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import independent_decoder  # noqa: E402
+import make_valid  # noqa: E402
+
+CASES = make_valid.cases()
+NAMES = [case.name for case in CASES]
+
+
+def stored(name):
+    return (HERE / "valid" / f"{name}.lfq").read_bytes(), (HERE / "valid" / f"{name}.json").read_text("utf-8")
+
+
+def test_every_file_belongs_to_a_case():
+    files = {path.name for path in (HERE / "valid").iterdir()}
+    assert files == {f"{name}.{suffix}" for name in NAMES for suffix in ("lfq", "json")}
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_the_writer_makes_the_same_bytes(case):
+    data, expected = make_valid.build(case)
+    assert (data, make_valid.expected_json(expected)) == stored(case.name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_independent_decoder_finds_what_went_in(name):
+    data, expected = stored(name)
+    assert independent_decoder.decode(data) == json.loads(expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_our_decoder_finds_what_went_in(name):
+    data, text = stored(name)
+    expected = json.loads(text)
+    reader = BitstreamReader(io.BytesIO(data))
+    digest, packets, chunks = hashlib.sha256(), [], []
+    for unit in reader:
+        if isinstance(unit, Packets):
+            packets += unit.packets
+            continue
+        assert isinstance(unit, Chunk)
+        shape = unit.head.shape(reader.header)
+        for stage, words in enumerate(unit.streams):
+            tokens = decode_tokens(StaticModel().rows(int(np.prod(shape))), words, shape)
+            check_tokens(tokens, unit.head, stage, reader.header.profile)
+            digest.update(tokens.astype("<u4").tobytes())
+        chunks.append([unit.head.number, unit.head.first_frame, list(unit.head.pts), list(shape)])
+    assert reader.complete
+    assert digest.hexdigest() == expected["tokens_sha256"]
+    assert chunks == [[c["number"], c["first_frame"], c["pts"], c["shape"]] for c in expected["chunks"]]
+    assert len(packets) == expected["packets"]["count"]
+    index = reader.index()
+    assert [[e.offset, e.first_frame, e.first_pts] for e in index.entries] == expected["gops"]
+    assert (index.frames, index.end_pts) == (expected["frames"], expected["end_pts"])
+    header = reader.header
+    described = expected["header"]
+    assert [header.width, header.height, header.frame_count] == [
+        described["width"],
+        described["height"],
+        described["frame_count"],
+    ]
+    assert [stream.codec for stream in header.streams] == [stream["codec"] for stream in described["streams"]]
+
+
+def run(*arguments, stdin=None):
+    # -I -S: no site packages, no environment. Nothing but the standard library can be found.
+    command = [sys.executable, "-I", "-S", str(HERE / "independent_decoder.py"), *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+
+
+def test_the_independent_decoder_runs_alone(tmp_path):
+    data, expected = stored("odd-size-gop-4")
+    result = run(str(HERE / "valid" / "odd-size-gop-4.lfq"))
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert json.loads(result.stdout) == json.loads(expected)
+    with_tokens = json.loads(run("-", "--tokens", stdin=data).stdout)
+    flat = b"".join(t.to_bytes(4, "little") for c in with_tokens["tokens"] for stage in c for t in stage)
+    assert hashlib.sha256(flat).hexdigest() == with_tokens["tokens_sha256"]
+    broken = tmp_path / "broken.lfq"
+    broken.write_bytes(data[:-1])
+    result = run(str(broken))
+    assert (result.returncode, result.stdout) == (4, b"")
+    assert result.stderr.startswith(b"Truncated: ")
+
+
+def test_the_independent_decoder_shares_no_code():
+    text = (HERE / "independent_decoder.py").read_text("utf-8")
+    imports = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
+    assert set(imports) <= {"__future__", "argparse", "hashlib", "json", "math", "sys", "zlib", "pathlib"}

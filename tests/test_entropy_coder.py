@@ -1,0 +1,156 @@
+"""Tokens and subtokens, the model interface, and the drivers of both directions."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from bitstream_helpers import oracle_encode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from test_entropy_rans import random_rows
+
+from lfqcodec.entropy import (
+    ROW_SUM,
+    Batch,
+    StaticModel,
+    choose_tokens,
+    decode_tokens,
+    encode_subtokens,
+    encode_tokens,
+    subtokens_to_tokens,
+    tokens_to_subtokens,
+)
+from lfqcodec.errors import CorruptPayload
+
+MODEL = StaticModel()
+UNIFORM = np.full(512, ROW_SUM // 512, np.uint32)
+
+
+def adaptive(count, batches=5):
+    """A model whose order is not the raster and whose rows depend on every symbol sent to it."""
+    order = np.argsort((np.arange(count) * 7919) % 10007, kind="stable")
+    seed = 1
+    for positions in np.array_split(order, batches):
+        rows = random_rows(np.random.default_rng(seed), len(positions), 2.0)
+        symbols = yield Batch(positions, rows)
+        seed = (seed * 31 + int(np.sum(symbols, dtype=np.int64))) % 2**32
+
+
+def test_bits_of_a_token():
+    token = np.array([[[0b101010101_110000011]]])
+    assert tokens_to_subtokens(token).tolist() == [0b110000011, 0b101010101]
+
+
+@given(
+    hnp.arrays(
+        np.int64, hnp.array_shapes(min_dims=3, max_dims=3, max_side=4), elements=st.integers(0, 2**18 - 1)
+    )
+)
+def test_subtokens_round_trip(tokens):
+    flat = tokens_to_subtokens(tokens)
+    assert flat.shape == (2 * tokens.size,)
+    assert flat.dtype == np.int32
+    assert np.array_equal(subtokens_to_tokens(flat, tokens.shape), tokens)
+
+
+@pytest.mark.parametrize("bad", [np.array([-1]), np.array([1 << 18]), np.array([0.5])])
+def test_tokens_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match="tokens must be"):
+        tokens_to_subtokens(bad)
+
+
+def test_static_stream_is_that_of_the_specification():
+    tokens = np.random.default_rng(3).integers(0, 1 << 18, (2, 3, 4))
+    intervals = [
+        (32768 * sub, 32768) for token in tokens.reshape(-1).tolist() for sub in (token & 511, token >> 9)
+    ]
+    assert encode_tokens(MODEL.rows(tokens.size), tokens).tolist() == oracle_encode(intervals)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hnp.arrays(
+        np.int32, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5), elements=st.integers(0, 2**18 - 1)
+    ),
+    st.booleans(),
+)
+def test_tokens_round_trip(tokens, static):
+    def source():
+        return MODEL.rows(tokens.size) if static else adaptive(2 * tokens.size)
+
+    words = encode_tokens(source(), tokens)
+    decoded = decode_tokens(source(), words, tokens.shape)
+    assert decoded.dtype == np.int32
+    assert np.array_equal(decoded, tokens)
+
+
+def test_a_chooser_sees_the_rows_and_decides():
+    """As rate-distortion optimisation does: take the likeliest value of every row."""
+    shape = (2, 4, 5)
+    words, tokens = choose_tokens(adaptive(80), shape, lambda batch: batch.rows.argmax(1))
+    assert np.array_equal(decode_tokens(adaptive(80), words, shape), tokens)
+    assert len(words) < len(encode_tokens(adaptive(80), np.random.default_rng(0).integers(0, 1 << 18, shape)))
+
+
+def test_no_words_are_all_zero_tokens():
+    zeros = np.zeros((5, 4, 4), np.int32)
+    words = encode_tokens(MODEL.rows(zeros.size), zeros)
+    assert len(words) == 0
+    assert np.array_equal(decode_tokens(MODEL.rows(zeros.size), words, zeros.shape), zeros)
+
+
+def test_corrupt_payload_carries_its_place():
+    words = np.ones(99, np.uint32)
+    with pytest.raises(CorruptPayload, match="chunk 7, byte 1234") as caught:
+        decode_tokens(MODEL.rows(8), words, (1, 2, 4), offset=1234, chunk=7)
+    assert (caught.value.offset, caught.value.chunk) == (1234, 7)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (Batch(np.arange(4), UNIFORM.astype(np.int64)), "uint32"),
+        (Batch(np.arange(4), np.tile(UNIFORM, (3, 1))), "rows must be"),
+        (Batch(np.arange(4.0), UNIFORM), "positions"),
+        (Batch(np.arange(4), UNIFORM + np.uint32(1)), "sum"),
+        (Batch(np.arange(4), np.r_[np.uint32(0), UNIFORM[1:-1], np.uint32(65536)].astype(np.uint32)), "sum"),
+        (Batch(np.arange(1, 5), UNIFORM), "not there"),
+        (Batch(np.arange(3), UNIFORM), "leaves"),
+    ],
+)
+def test_a_model_that_breaks_its_contract_is_refused(batch, message):
+    def source():
+        yield batch
+
+    with pytest.raises(ValueError, match=message):
+        encode_subtokens(source(), 4, lambda each: np.zeros(len(each.positions), int))
+
+
+def test_a_model_may_not_code_a_subtoken_twice():
+    def source():
+        yield Batch(np.arange(4), UNIFORM)
+        yield Batch(np.arange(2), UNIFORM)
+
+    with pytest.raises(ValueError, match="twice"):
+        encode_subtokens(source(), 4, lambda each: np.zeros(len(each.positions), int))
+
+
+@pytest.mark.parametrize("choice", [np.zeros(3, int), np.zeros(4), np.full(4, 512), np.full(4, -1)])
+def test_choices_out_of_range_are_refused(choice):
+    with pytest.raises(ValueError, match=r"choice|subtoken"):
+        encode_subtokens(MODEL.rows(2), 4, lambda _: choice)
+
+
+def test_static_path_is_fast():
+    """A stage of a 640x360 chunk, 18000 tokens, in milliseconds; the bound leaves room for a busy machine."""
+    tokens = np.random.default_rng(0).integers(0, 1 << 18, (5, 45, 80))
+    best = 1.0
+    for _ in range(5):
+        start = time.perf_counter()
+        words = encode_tokens(MODEL.rows(tokens.size), tokens)
+        decode_tokens(MODEL.rows(tokens.size), words, tokens.shape)
+        best = min(best, time.perf_counter() - start)
+    assert best < 0.1
