@@ -29,8 +29,8 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """
     if min(a.shape[:2]) < MS_SSIM_SIDE:
         raise ValueError(f"MS-SSIM needs at least {MS_SSIM_SIDE} pixels a side")
-    x, y = (torch.from_numpy(p).permute(2, 0, 1)[None].double() for p in (a, b))
-    score = torch.ones(3, dtype=torch.float64)
+    x, y = (torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in (a, b))
+    score = torch.ones(3)
     for scale, weight in enumerate(_WEIGHTS):
         luminance, contrast = _ssim_parts(x, y)
         last = scale == len(_WEIGHTS) - 1

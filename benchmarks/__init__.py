@@ -1,0 +1,1 @@
+"""Measurements of lfqcodec: quality by stages, memory. Run `python -m benchmarks --help`."""

@@ -1,0 +1,135 @@
+"""Pictures out: a folder of PNG frames with exact RGB, or one PNG or JPEG."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from lfqcodec.errors import OutputError
+from lfqcodec.media import Frame, VideoInfo
+from lfqcodec.output import TEMPORARY_SUFFIX, replacing
+from lfqcodec.video.colour import rgb_to_yuv, yuv_frame
+from lfqcodec.video.failures import display_name, writing
+from lfqcodec.video.writer import VideoWriter
+
+ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg"}
+
+
+class PictureEncoder:
+    """RGB uint8 [H, W, 3] to the bytes of a PNG (lossless) or a JPEG (4:4:4, near the best quality)."""
+
+    def __init__(self, codec: str, info: VideoInfo) -> None:
+        self._jpeg = codec == "mjpeg"
+        # JFIF is always BT.601 and full range, whatever the video was.
+        self._colour = type(info.colour)(1, 13, 5, True)
+        context: Any = av.CodecContext.create(codec, "w")
+        context.width, context.height = info.width, info.height
+        context.pix_fmt = "yuvj444p" if self._jpeg else "rgb24"
+        context.time_base = info.time_base
+        context.thread_count = 1
+        if self._jpeg:
+            context.color_range = 2  # full
+            context.qmin = context.qmax = 2
+            context.options = {"qscale": "2"}
+        context.sample_aspect_ratio = info.sar
+        self._context = context
+        self._count = 0
+
+    def encode(self, frame: Frame) -> bytes:
+        picture: Any
+        if self._jpeg:
+            picture = yuv_frame(rgb_to_yuv(frame.rgb, self._colour, subsample=False), "yuvj444p")
+        else:
+            picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")
+        picture.pts = self._count
+        self._count += 1
+        return b"".join(bytes(packet) for packet in self._context.encode(picture))
+
+
+class ImageWriter(VideoWriter):
+    """One picture. A second frame is an `OutputError`, as a file cannot hold it."""
+
+    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
+        super().__init__(display_name(path), info)
+        self._path = path
+        self._overwrite = overwrite
+        self._data: bytes | None = None
+
+    def _begin(self) -> None:
+        if self.info.frame_count is not None and self.info.frame_count > 1:
+            raise self._too_many()
+        self._temporary = self._stack.enter_context(replacing(self._path, overwrite=self._overwrite))
+        self._encoder = PictureEncoder(ENCODERS[self._path.suffix.lower()], self.info)
+
+    def _too_many(self) -> OutputError:
+        return OutputError(f"{self.name}: holds one picture; for a video name a folder, such as frames/")
+
+    def _write(self, frame: Frame) -> None:
+        if self._data is not None:
+            raise self._too_many()
+        with writing(self.name):
+            self._data = self._encoder.encode(frame)
+
+    def _finish(self) -> None:
+        if self._data is None:
+            raise OutputError(f"{self.name}: there is no frame to write")
+        with writing(self.name):
+            self._temporary.write_bytes(self._data)
+
+
+@contextlib.contextmanager
+def _frames_into(folder: Path, pattern: str, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty folder whose files then replace the frames of `folder`; other files there stay."""
+    occupied = folder.is_dir() and any(folder.iterdir())
+    if not occupied:
+        with replacing(folder, overwrite=overwrite, directory=True) as temporary:
+            yield temporary
+        return
+    # Not `replacing`: it would delete the whole folder, and that may hold more than old frames.
+    before, after = re.split(r"%0?\d*d", pattern, maxsplit=1)
+    old = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+    stale = [path for path in folder.iterdir() if old.fullmatch(path.name)]
+    if not overwrite:
+        raise OutputError(f"{folder}: is not empty (use -f to write frames into it)")
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY_SUFFIX}-", dir=folder) as name:
+        yield Path(name)
+        for path in stale:
+            path.unlink()
+        for path in sorted(Path(name).iterdir()):
+            os.replace(path, folder / path.name)
+
+
+class FolderWriter(VideoWriter):
+    """PNG frames, numbered from 0 by `pattern`, in a folder that appears when all are written."""
+
+    def __init__(self, folder: Path, pattern: str, info: VideoInfo, *, overwrite: bool) -> None:
+        super().__init__(display_name(folder), info)
+        self._folder = folder
+        self._pattern = pattern
+        self._overwrite = overwrite
+
+    def _begin(self) -> None:
+        with writing(self.name):
+            context = _frames_into(self._folder, self._pattern, overwrite=self._overwrite)
+            self._target = self._stack.enter_context(context)
+            self._encoder = PictureEncoder("png", self.info)
+        self.note("time stamps and frame rate are left out: pictures hold none")
+        if self.info.streams:
+            self.note("sound and subtitles are left out: this output holds pictures only")
+
+    def _write(self, frame: Frame) -> None:
+        with writing(self.name):
+            (self._target / (self._pattern % self.frames)).write_bytes(self._encoder.encode(frame))
+
+    def _write_packet(self, packet: object) -> None:
+        return
+
+    def _finish(self) -> None:
+        return

@@ -1,0 +1,158 @@
+"""What an input can be: a file, a pipe, a still image, or a folder of images."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+
+from lfqcodec.errors import InputVideoError
+from lfqcodec.video.failures import display_name, reading
+from lfqcodec.video.orientation import Orientation, exif_orientation
+from lfqcodec.video.source import Item, MediaSource, Source
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pnm",
+        ".avif",
+        ".jxl",
+        ".qoi",
+    }
+)
+
+
+class FolderSource:
+    """A folder of numbered pictures as a video of 25 frames per second."""
+
+    def __init__(self, folder: Path, files: list[Path]) -> None:
+        self.name = display_name(folder)
+        self.notes: list[str] = ["a folder of pictures has no frame rate: 25 frames per second"]
+        self.time_base = Fraction(1, 25)
+        self.frame_rate: Fraction | None = Fraction(25)
+        self.frame_count: int | None = len(files)
+        self.duration: Fraction | None = Fraction(len(files), 25)
+        self.sar = Fraction(1)
+        self.is_image = False
+        self.exif: Orientation | None = None
+        self.seekable = False
+        self.streams: list[Any] = []
+        self._files = files
+
+    def items(self, copied: list[Any]) -> Iterator[Item]:
+        for file in self._files:
+            picture = open_source(file)
+            try:
+                frame = next((item for index, item in picture.items([]) if index < 0), None)
+            finally:
+                picture.close()
+            if frame is None:
+                raise InputVideoError(f"{file}: the picture cannot be decoded")
+            frame.pts = None
+            yield -1, frame
+
+    def seek(self, seconds: Fraction | None) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key by which frame 2 comes before frame 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _folder(folder: Path) -> FolderSource:
+    with reading(display_name(folder)):
+        files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    if not files:
+        raise InputVideoError(f"{folder}: is a folder without pictures")
+    return FolderSource(folder, files)
+
+
+class _Counted:
+    """The reading side of a pipe, counting the bytes that went through."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.count += len(data)
+        return data
+
+
+def _stream(stream: BinaryIO, name: str) -> MediaSource:
+    used = False
+    try:
+        # A pipe is not shown as something that can seek; a file is, as some formats need it.
+        begin = stream.tell() if stream.seekable() else None
+    except (OSError, AttributeError):
+        begin = None
+    counted = _Counted(stream)
+
+    def opener() -> Any:
+        nonlocal used
+        if used:
+            if begin is None:
+                raise io.UnsupportedOperation("cannot rewind")
+            stream.seek(begin)
+        used = True
+        return av.open(counted if begin is None else stream, "r", buffer_size=1 << 18)
+
+    def length() -> int:
+        return counted.count if begin is None else stream.seek(0, os.SEEK_END)
+
+    return MediaSource(name, opener, length, seekable=False)
+
+
+def open_source(source: str | os.PathLike[str] | BinaryIO) -> Source:
+    """Open a path, "-" (standard input) or a binary file object. Raises `InputVideoError`."""
+    if not isinstance(source, (str, os.PathLike)):
+        return _stream(source, display_name(source))
+    if os.fspath(source) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputVideoError("standard input: is a terminal, not a video stream")
+        return _stream(sys.stdin.buffer, "standard input")
+    path = Path(source)
+    name = display_name(source)
+    with reading(name):
+        if path.is_dir():
+            return _folder(path)
+        # Opened and closed for the message of the system: no such file, permission denied, ...
+        with path.open("rb") as handle:
+            if path.is_file() and not handle.read(1):
+                raise InputVideoError(f"{name}: is empty")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        # Without a name FFmpeg cannot take "%d" in it for a pattern of many files.
+        with reading(name):
+            data = path.read_bytes()
+        picture = MediaSource(name, lambda: av.open(io.BytesIO(data)), is_image=True)
+        picture.exif = exif_orientation(data)
+        return picture
+    # An absolute path cannot be taken for a URL, whatever colons it holds.
+    absolute = os.path.abspath(path)
+    seekable = path.is_file()
+    return MediaSource(
+        name,
+        lambda: av.open(absolute),
+        (lambda: os.path.getsize(absolute)) if seekable else None,
+        seekable=seekable,
+    )

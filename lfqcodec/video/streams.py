@@ -1,0 +1,109 @@
+"""Audio and subtitle streams on their way in: what is copied, what is not, and packets as plain data."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from lfqcodec.media import StreamInfo, StreamPacket
+
+_TEXT_SUBTITLES = frozenset({"subrip", "ass", "webvtt", "mov_text", "text"})
+
+
+def codec_name(stream: Any) -> str:
+    """FFmpeg's name of the codec (not of one of its decoders); "" where this build does not know it."""
+    context = stream.codec_context
+    if context is None:
+        return ""
+    return str(getattr(context.codec, "canonical_name", "") or context.name)
+
+
+def _language(stream: Any) -> str:
+    language = stream.metadata.get("language", "")
+    return "" if language == "und" else language
+
+
+def copied_stream(stream: Any) -> tuple[StreamInfo | None, str]:
+    """Describe an audio or text subtitle stream of an opened input; or None and a note why it is left out."""
+    kind = stream.type
+    name = codec_name(stream)
+    if kind not in ("audio", "subtitle"):
+        return None, f"a stream of {kind} is left out"
+    if not name or stream.time_base is None:
+        return None, f"a stream of {kind} in an unknown codec is left out"
+    if kind == "subtitle":
+        if name not in _TEXT_SUBTITLES:
+            return None, f"subtitles as pictures ({name}) are left out"
+        context = stream.codec_context
+        header = context.extradata or b""
+        return StreamInfo(
+            kind=kind,
+            codec=name,
+            time_base=stream.time_base,
+            language=_language(stream),
+            extradata=bytes(header),
+        ), ""
+    context = stream.codec_context
+    if not context.sample_rate or not context.layout.nb_channels:
+        return None, f"an unreadable audio stream ({name}) is left out"
+    return StreamInfo(
+        kind=kind,
+        codec=name,
+        time_base=stream.time_base,
+        sample_rate=int(context.sample_rate),
+        channels=int(context.layout.nb_channels),
+        layout=str(context.layout.name),
+        bit_rate=int(context.bit_rate or 0),
+        frame_size=int(context.frame_size or 0),
+        initial_padding=max(0, int(getattr(context, "delay", 0) or 0)),
+        language=_language(stream),
+        extradata=bytes(context.extradata or b""),
+    ), ""
+
+
+def with_padding_of(info: StreamInfo, packet: Any) -> StreamInfo:
+    """`info` with the start padding that only the first packet tells (MP4 keeps it in its edit list)."""
+    if info.kind != "audio" or info.initial_padding or not packet.has_sidedata("skip_samples"):
+        return info
+    side = bytes(packet.get_sidedata("skip_samples"))
+    if len(side) < 4:
+        return info
+    return replace(info, initial_padding=struct.unpack_from("<I", side)[0])
+
+
+def packet_times(packet: Any) -> tuple[int, int, int] | None:
+    """(pts, dts, duration) in ticks of the stream; None for a packet without any time stamp."""
+    pts, dts = packet.pts, packet.dts
+    if pts is None and dts is None:
+        return None
+    return (
+        int(dts if pts is None else pts),
+        int(pts if dts is None else dts),
+        max(0, int(packet.duration or 0)),
+    )
+
+
+def to_packet(index: int, packet: Any, shift: Fraction, time_base: Fraction) -> StreamPacket | None:
+    """A plain copy of a demuxed packet, `shift` seconds earlier (to the nearest tick)."""
+    times = packet_times(packet)
+    if times is None:
+        return None
+    ticks = round(shift / time_base)
+    pts, dts, duration = times
+    return StreamPacket(
+        stream=index,
+        pts=pts - ticks,
+        dts=dts - ticks,
+        duration=duration,
+        keyframe=bool(packet.is_keyframe),
+        data=bytes(packet),
+    )
+
+
+def plain_text(data: bytes) -> bytes:
+    """The text of a mov_text packet (MP4 subtitles) without its style boxes, as SubRip in Matroska has it."""
+    if len(data) < 2:
+        return b""
+    return data[2 : 2 + int.from_bytes(data[:2], "big")]

@@ -1,0 +1,169 @@
+"""When things happen: times of frames and packets on one clock, seeking, and where a cut begins.
+
+Every time here is an exact Fraction of seconds on the clock of the input.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from lfqcodec.errors import InputVideoError
+from lfqcodec.media import StreamInfo
+from lfqcodec.video import streams
+from lfqcodec.video.source import Item, Source
+
+# Times are compared this generously (seconds): 0.0333 is meant to be frame 1 of 30 a second.
+TOLERANCE = Fraction(1, 1000)
+# How many items, and frames, may be looked at for the first packet of every copied stream.
+_LOOK_AHEAD = (400, 4)
+
+_REPAIRED = "time stamps that do not increase were replaced"
+
+Timed = tuple[int, Any, Fraction]  # (stream or -1, av.Packet or av.VideoFrame, time)
+
+
+class Timeline:
+    """The items of a source with their times, from the first frame at or after `start` seconds on.
+
+    `zero` is the time of that frame, `first` the frame itself; `start` and `end` are the cut, None where
+    there is none. `streams` describes the copied streams. Packets in `items` may be older than `zero`.
+    Raises `InputVideoError` where there is no such frame.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        start: Fraction | None,
+        duration: Fraction | None,
+        copy_streams: bool,
+    ) -> None:
+        self._source = source
+        self._last: Fraction | None = None
+        self.notes: list[str] = []
+        self.streams: list[StreamInfo] = []
+        self._chosen = self._choose_streams() if copy_streams else []
+        first, pending = self._prime()
+        origin = first[2]
+        self.start = origin + start if start else None
+        self.end = None if duration is None else origin + (start or 0) + duration
+        self.items: Iterator[Timed] = itertools.chain(pending, self._timed)
+        if self.start is not None:
+            first = self._skip_to(self.start, origin, first)
+        self.first, self.zero = first[1], first[2]
+
+    def _choose_streams(self) -> list[int]:
+        """Positions in `source.streams` of those that are copied."""
+        chosen = []
+        for position, stream in enumerate(self._source.streams):
+            info, note = streams.copied_stream(stream)
+            if info is None:
+                self._source.notes.append(note)
+            else:
+                chosen.append(position)
+                self.streams.append(info)
+        return chosen
+
+    def _begin(self) -> None:
+        self._last = None
+        copied = [self._source.streams[position] for position in self._chosen]
+        self._timed = self._timing(self._source.items(copied))
+
+    def _timing(self, items: Iterator[Item]) -> Iterator[Timed]:
+        """Give every item its time; those of frames are made strictly increasing."""
+        base = self._source.time_base
+        step = 1 / self._source.frame_rate if self._source.frame_rate else Fraction(1, 25)
+        for index, item in items:
+            if index >= 0:
+                times = streams.packet_times(item)
+                if times is not None:
+                    yield index, item, times[0] * self.streams[index].time_base
+                continue
+            time = item.pts * base if item.pts is not None else None
+            if time is None:
+                time = Fraction(0) if self._last is None else self._last + step
+            elif self._last is not None and time <= self._last:
+                if _REPAIRED not in self.notes:
+                    self.notes.append(_REPAIRED)
+                time = self._last + step
+            self._last = time
+            yield -1, item, time
+
+    def _prime(self) -> tuple[Timed, list[Timed]]:
+        """Read on until there is a frame, and a packet of every copied stream if those come soon."""
+        self._begin()
+        pending: list[Timed] = []
+        frames: list[Timed] = []
+        missing = set(range(len(self._chosen)))
+        for timed in self._timed:
+            pending.append(timed)
+            if timed[0] < 0:
+                frames.append(timed)
+            elif timed[0] in missing:
+                missing.discard(timed[0])
+                self.streams[timed[0]] = streams.with_padding_of(self.streams[timed[0]], timed[1])
+            enough = len(pending) >= _LOOK_AHEAD[0] or len(frames) >= _LOOK_AHEAD[1]
+            if frames and (enough or not missing):
+                break
+        if not frames:
+            raise InputVideoError(f"{self._source.name}: no frame of its video can be decoded")
+        return frames[0], pending
+
+    def _seek(self, start: Fraction, origin: Fraction) -> None:
+        """Position the source so that decoding is clean from some frame at or before `start`."""
+        # Audio is wanted from the packet that spans `start`, which may be stored before the keyframe.
+        back = Fraction(1, 4)
+        while start - back > origin:
+            try:
+                self._source.seek(start - back)
+            except InputVideoError:
+                break
+            self._begin()
+            seen: list[Timed] = []
+            for timed in self._timed:
+                seen.append(timed)
+                # Pictures before the first keyframe may refer to what was skipped, so only that one counts.
+                if timed[0] < 0 and timed[1].key_frame:
+                    break
+                if timed[0] < 0 and timed[2] > start:
+                    break
+            if seen and seen[-1][0] < 0 and seen[-1][1].key_frame and seen[-1][2] <= start:
+                self.items = itertools.chain(seen, self._timed)
+                return
+            back *= 4
+        self._source.seek(None)
+        self._begin()
+        self.items = self._timed
+
+    def _skip_to(self, start: Fraction, origin: Fraction, first: Timed) -> Timed:
+        """Go to the first frame at or after `start`; packets that last until then stay in `_items`."""
+        # Without stored time stamps (raw streams) only counting from the start tells the time.
+        if self._source.seekable and first[1].pts is not None and start - origin > 1:
+            self._seek(start - TOLERANCE, origin)
+        kept: list[Timed] = []
+        for timed in self.items:
+            if timed[0] < 0 and timed[2] >= start - TOLERANCE:
+                self._trim_padding(kept, timed[2])
+                self.items = itertools.chain(kept, [timed], self.items)
+                return timed
+            if timed[0] >= 0 and self.finish(timed) > start - TOLERANCE:
+                kept.append(timed)
+        seconds = float(start - origin)
+        raise InputVideoError(f"{self._source.name}: has no frame at or after {seconds:g} s")
+
+    def finish(self, timed: Timed) -> Fraction:
+        """When a packet ends."""
+        return timed[2] + (timed[1].duration or 0) * self.streams[timed[0]].time_base
+
+    def _trim_padding(self, kept: list[Timed], zero: Fraction) -> None:
+        """What a cut leaves before time 0 is what a player has to skip at the start of each stream."""
+        for index, info in enumerate(self.streams):
+            if info.kind != "audio":
+                continue
+            times = [t[2] for t in kept if t[0] == index and self.finish(t) > zero]
+            early = max(Fraction(0), zero - times[0]) if times else Fraction(0)
+            self.streams[index] = replace(info, initial_padding=round(early * info.sample_rate))
