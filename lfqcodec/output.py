@@ -20,8 +20,10 @@ def check_target(target: Path, *, overwrite: bool, directory: bool = False) -> N
         if target.is_dir() != directory:
             kind = "a folder" if target.is_dir() else "a file"
             raise OutputError(f"{target}: is {kind}")
-        occupied = any(target.iterdir()) if directory else True
-        if occupied and not overwrite:
+        if directory and any(target.iterdir()):
+            # Replacing a folder would delete whatever else lies in it.
+            raise OutputError(f"{target}: holds files already")
+        if not directory and not overwrite:
             raise OutputError(f"{target}: exists already (use -f to overwrite)")
     parent = target.parent
     if not parent.is_dir():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.config import SPATIAL_FACTOR, padded_frames
+from lfqcodec.config import SPATIAL_FACTOR, TEMPORAL_FACTOR, padded_frames
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.tokenizer.layers import State
@@ -56,10 +56,19 @@ class ChunkEncoder:
         Frames that do not fill their last latent frame are padded with the last frame.
         """
         missing = padded_frames(len(frames), gop_start=gop_start) - len(frames)
-        video = frames_to_tensor([*frames, *[frames[-1]] * missing], self._device)
-        latents, self._state = self._tokenizer.encode(video, None if gop_start else self._state)
-        tokens = self._tokenizer.quantize(latents, self._stages)
-        return tokens[0].to(torch.int32).cpu().numpy()
+        padded = [*frames, *[frames[-1]] * missing]
+        state = None if gop_start else self._state
+        tokens = []
+        begin = 0
+        # One latent frame at a time: the carried state makes it the same computation, in a quarter of the
+        # memory, and what is being worked on stays in the processor's cache.
+        while begin < len(padded):
+            end = begin + (1 if state is None else TEMPORAL_FACTOR)
+            latents, state = self._tokenizer.encode(frames_to_tensor(padded[begin:end], self._device), state)
+            tokens.append(self._tokenizer.quantize(latents, self._stages)[0])
+            begin = end
+        self._state = state
+        return torch.cat(tokens, 1).to(torch.int32).cpu().numpy()
 
 
 class ChunkDecoder:
@@ -75,5 +84,10 @@ class ChunkDecoder:
         """Tokens int32 [stages, T, h, w] of a chunk to its `valid` new frames, uint8 [valid, H, W, 3]."""
         batch = torch.from_numpy(tokens).to(self._device, torch.int64).unsqueeze(0)
         latents = self._tokenizer.dequantize(batch)
-        video, self._state = self._tokenizer.decode(latents, None if gop_start else self._state)
-        return tensor_to_frames(video[:, :, :valid], self._height, self._width)
+        state = None if gop_start else self._state
+        frames = []
+        for time in range(latents.shape[2]):
+            video, state = self._tokenizer.decode(latents[:, :, time : time + 1], state)
+            frames.append(tensor_to_frames(video, self._height, self._width))
+        self._state = state
+        return np.concatenate(frames)[:valid]
