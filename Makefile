@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CLIPS ?= clips
 DEMO := build/demo
 
-.PHONY: help setup demo test test-all lint format conformance bench memory train clean
+.PHONY: help setup demo test test-all lint format conformance bench memory clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'

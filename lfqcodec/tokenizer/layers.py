@@ -2,8 +2,9 @@
 
 All tensors are channels_last batches of frames, [B*T, C, h, w], with the frames of a clip adjacent. A 1x1
 convolution over several frames is kept as one convolution per temporal tap: the tap of the current frame is
-the 2D model's weight (central inflation, MAGVIT-v2 section 3.1), the taps of earlier frames start at zero
-and are skipped where there is no earlier frame.
+the 2D model's weight (central inflation, MAGVIT-v2 section 3.1), the taps of earlier frames start at zero.
+Where there is no earlier frame, a learned vector takes their place, so that a layer can tell the first frame
+of a GOP, which has a latent frame for itself, from the others, which share one between four.
 """
 
 from __future__ import annotations
@@ -52,17 +53,19 @@ class CausalPair(nn.Module):
         self.now = conv1x1(inputs, outputs)
         self.past = conv1x1(inputs, outputs, bias=False)
         nn.init.zeros_(self.past.weight)
+        self.start = nn.Parameter(torch.zeros(outputs, 1, 1))
 
     def forward(self, x: Tensor, time: TimeContext) -> Tensor:
         """[B*T, inputs, h, w] -> [B*T, outputs, h, w]."""
         y = time.split(self.now(x))
         left = time.left(self.name)
         if y.shape[1] == 1 and left is None and self.training:
-            return y.flatten(0, 1)  # a single image has no past: do not pay for it while training
+            # A single image has no past: do not pay for it while training.
+            return (y + self.start).flatten(0, 1)
         past = time.split(self.past(x))
         time.after[self.name] = past[:, -1:]
         if left is None:
-            left = torch.zeros_like(past[:, :1])
+            left = self.start.expand_as(past[:, :1])
         y = y + torch.cat([left, past[:, :-1]], 1)
         return y.flatten(0, 1)
 
@@ -109,6 +112,7 @@ class TemporalDown(nn.Module):
         initialise_identity(self.now)
         for past in self.past:
             nn.init.zeros_(past.weight)  # type: ignore[arg-type]
+        self.start = nn.Parameter(torch.zeros(outputs, 1, 1))
 
     def forward(self, x: Tensor, time: TimeContext) -> Tensor:
         """[B*T, inputs, h, w] -> [B*T', outputs, h, w], T' = (T + 1) / 2 at a GOP start, else T / 2."""
@@ -118,16 +122,13 @@ class TemporalDown(nn.Module):
         if left is not None:
             frames = torch.cat([left, frames], 1)
         even, odd = frames[:, 0::2], frames[:, 1::2]
-        if left is not None:
-            even_now = even[:, 1:]
-        else:
-            even_now = even
-        y = time.split(self.now(_frames(even_now)))
+        current = even if left is None else even[:, 1:]
+        y = time.split(self.now(_frames(current)))
         if even.shape[1] == 1:
-            return y.flatten(0, 1)
+            return (y + self.start).flatten(0, 1)
         past = time.split(self.past[0](_frames(odd)) + self.past[1](_frames(even[:, :-1])))
         if left is None:
-            past = torch.cat([torch.zeros_like(past[:, :1]), past], 1)
+            past = torch.cat([self.start.expand_as(past[:, :1]), past], 1)
         return (y + past).flatten(0, 1)
 
 

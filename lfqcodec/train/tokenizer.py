@@ -53,7 +53,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that a run depends on, besides the data. Loss weights are for frames in [-1, 1]."""
+    """All that a run depends on, besides the data. Loss weights are for frames in [-1, 1].
+
+    The first frame of a clip counts `first_frame_weight` times in L1 and MSE: the others lean on it.
+    """
 
     phases: tuple[Phase, ...]
     seed: int = 0
@@ -66,6 +69,7 @@ class TrainConfig:
     ssim_weight: float = 0.1
     commitment_weight: float = 0.02
     entropy_weight: float = 0.005
+    first_frame_weight: float = 4.0
     max_shrink: float = 2.0
     model: TokenizerConfig = field(default_factory=TokenizerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -162,9 +166,14 @@ class TokenizerTrainer:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             output, quantized = self.model(video, kept)
         flat, target = (x.float().transpose(1, 2).flatten(0, 1) for x in (output, video))
+        frames = video.shape[2]
+        weight = flat.new_ones(frames)
+        weight[0] = c.first_frame_weight
+        weight = (weight / weight.mean()).repeat(len(video)).view(-1, 1, 1, 1)
+        error = flat - target
         parts = {
-            "l1": (flat - target).abs().mean(),
-            "mse": (flat - target).square().mean(),
+            "l1": (error.abs() * weight).mean(),
+            "mse": (error.square() * weight).mean(),
             "ssim": 1 - ssim(flat, target),
             "commitment": quantized.commitment,
             "entropy": quantized.entropy,
