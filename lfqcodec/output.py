@@ -1,13 +1,15 @@
-"""Output files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Outputs: pipes, and files that appear whole or not at all (written under another name, then renamed)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from lfqcodec.errors import OutputError
 
@@ -20,6 +22,9 @@ def check_target(target: Path, *, overwrite: bool, directory: bool = False) -> N
         if target.is_dir() != directory:
             kind = "a folder" if target.is_dir() else "a file"
             raise OutputError(f"{target}: is {kind}")
+        if not directory and not target.is_file():
+            # Renaming over /dev/null would put a plain file in its place.
+            raise OutputError(f"{target}: is not a regular file (use - and redirect standard output)")
         if directory and any(target.iterdir()):
             # Replacing a folder would delete whatever else lies in it.
             raise OutputError(f"{target}: holds files already")
@@ -55,7 +60,8 @@ def replacing(target: Path, *, overwrite: bool = False, directory: bool = False)
     `directory` the temporary path is an empty folder. Raises `OutputError`.
     """
     check_target(target, overwrite=overwrite, directory=directory)
-    prefix = f".{target.stem}{TEMPORARY_SUFFIX}-"
+    # Cut short, so that a name as long as the file system allows leaves room for the suffix.
+    prefix = f".{target.stem[:40]}{TEMPORARY_SUFFIX}-"
     try:
         if directory:
             temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
@@ -78,6 +84,47 @@ def replacing(target: Path, *, overwrite: bool = False, directory: bool = False)
     except BaseException:
         _remove(temporary)
         raise
+
+
+class _Forward:
+    """Standard output as a pipe: going back is not possible in a file that the shell opened for appending."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def seekable(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> int:
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextlib.contextmanager
+def open_output(dest: str | os.PathLike[str] | BinaryIO, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Yield a binary file to write to: a path (see `replacing`), "-" (standard output) or a file object.
+
+    System errors inside the block become `OutputError`.
+    """
+    if isinstance(dest, (str, os.PathLike)) and os.fspath(dest) != "-":
+        with replacing(Path(dest), overwrite=overwrite) as temporary, temporary.open("w+b") as file:
+            yield file
+        return
+    name = "the output"
+    try:
+        if isinstance(dest, (str, os.PathLike)):
+            name = "standard output"
+            if sys.stdout is None or sys.stdout.isatty():
+                raise OutputError("standard output: is a terminal; redirect it to a file or a pipe")
+            dest = cast(BinaryIO, _Forward(sys.stdout.buffer))
+        yield dest
+        dest.flush()
+    except BrokenPipeError as error:
+        raise OutputError(f"{name}: closed by its reader") from error
+    except OSError as error:
+        raise OutputError(f"{name}: {error.strerror or error}") from error
 
 
 def _umask() -> int:

@@ -18,36 +18,30 @@ from lfqcodec.codec.progress import Progress, ProgressCallback
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType[Fraction]):
-    """Seconds as 12.5, 1:02.5 or 01:01:02.5, kept exact."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
-        if isinstance(value, Fraction):
-            return value
-        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", str(value)):
-            self.fail(f"{value!r} is not a time (12.5, 1:02.5 or 01:01:02.5)", param, ctx)
-        total = Fraction(0)
-        for part in str(value).split(":"):
-            total = total * 60 + Fraction(part)
-        return total
+def seconds(text: str) -> Fraction:
+    """Seconds as 12.5, 1:02.5 or 01:01:02.5, kept exact. A type for click options."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise click.BadParameter(f"{text!r} is not a time (12.5, 1:02.5 or 01:01:02.5)")
+    total = Fraction(0)
+    for part in text.split(":"):
+        total = total * 60 + Fraction(part)
+    return total
 
 
-class Size(click.ParamType[tuple[int, int]]):
-    """A picture size as 640x360."""
+def positive_seconds(text: str) -> Fraction:
+    """As `seconds`, but not 0."""
+    total = seconds(text)
+    if not total:
+        raise click.BadParameter("must be over 0 seconds")
+    return total
 
-    name = "WxH"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a size (640x360)", param, ctx)
-        return int(match[1]), int(match[2])
+def size(text: str) -> tuple[int, int]:
+    """A picture size as 640x360. A type for click options."""
+    match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size (640x360)")
+    return int(match[1]), int(match[2])
 
 
 def device_option(function: Command) -> Command:

@@ -7,13 +7,14 @@ from fractions import Fraction
 import click
 
 from lfqcodec.cli.common import (
-    Seconds,
     device_option,
     json_option,
     model_option,
+    positive_seconds,
     print_json,
     print_notes,
     progress_bar,
+    seconds,
 )
 
 
@@ -21,8 +22,8 @@ from lfqcodec.cli.common import (
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="OUT")
 @click.option("--stages", type=click.IntRange(min=1), help="Decode fewer stages than were coded.")
-@click.option("--start", type=Seconds(), help="Begin at this time.")
-@click.option("--duration", type=Seconds(), help="Stop after this much time.")
+@click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
+@click.option("--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @json_option
@@ -59,5 +60,6 @@ def command(
         print_json(report.to_dict())
         return
     speed = report.frames / report.elapsed
-    what = f"{report.frames} frames {report.width}x{report.height}, {report.seconds:.2f} s"
+    plural = "s" if report.frames != 1 else ""
+    what = f"{report.frames} frame{plural} {report.width}x{report.height}, {report.seconds:.2f} s"
     click.echo(f"{what} ({speed:.1f} frames/s)", err=dest == "-")

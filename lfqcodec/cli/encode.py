@@ -7,15 +7,16 @@ from fractions import Fraction
 import click
 
 from lfqcodec.cli.common import (
-    Seconds,
-    Size,
     device_option,
     human_bytes,
     json_option,
     model_option,
+    positive_seconds,
     print_json,
     print_notes,
     progress_bar,
+    seconds,
+    size,
 )
 
 
@@ -24,10 +25,10 @@ from lfqcodec.cli.common import (
 @click.argument("dest", metavar="OUT")
 @click.option("--stages", type=click.IntRange(min=1), help="Quantizer stages to keep (default: all).")
 @click.option("--gop", type=click.IntRange(1, 65535), default=4, show_default=True, help="Chunks per GOP.")
-@click.option("--start", type=Seconds(), help="Begin at this time.")
-@click.option("--duration", type=Seconds(), help="Stop after this much time.")
+@click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
+@click.option("--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
-@click.option("--scale", type=Size(), help="Resize the pictures first.")
+@click.option("--scale", type=size, metavar="WxH", help="Resize the pictures first.")
 @click.option(
     "--audio",
     type=click.Choice(["copy", "none"]),
@@ -86,8 +87,9 @@ def command(
     if as_json:
         print_json(report.to_dict())
         return
+    what = f"{report.frames} frame{'s' if report.frames != 1 else ''}"
     line = (
-        f"{report.frames} frames {report.width}x{report.height}, {report.seconds:.2f} s -> "
+        f"{what} {report.width}x{report.height}, {report.seconds:.2f} s -> "
         f"{human_bytes(report.file_bytes)}, {report.bpp:.4f} bpp, {report.bitrate / 1000:.0f} kbit/s"
     )
     if report.psnr is not None:

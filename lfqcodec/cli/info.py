@@ -19,9 +19,8 @@ def describe(file: LfqFile) -> dict[str, Any]:
     heads: list[ChunkHead] = []
     packets = copied = 0
     damage: str | None = None
-    reader = file.reader
     try:
-        for head in reader.heads():
+        for head in file.heads():
             if isinstance(head, ChunkHead):
                 heads.append(head)
             else:
@@ -91,21 +90,22 @@ def command(source: str, as_json: bool) -> None:
     else:
         _print(facts)
     if facts["damage"]:
-        raise BitstreamError(f"{source}: {facts['damage']}")
+        raise BitstreamError(facts["damage"])
 
 
 def _print(facts: dict[str, Any]) -> None:
+    length = f", {facts['frames']} frames, {facts['seconds']:.3f} s"
     kind = "picture" if facts["still_image"] else "video"
-    rate = f", {facts['frame_rate']} frames/s" if facts["frame_rate"] else ""
-    stages = ", ".join(f"{count} chunks of {stage}" for stage, count in facts["stages"].items())
+    if facts["frame_rate"]:
+        length += f", {facts['frame_rate']} frames/s"
+    stages = ", ".join(f"{stage} (in {count} chunks)" for stage, count in facts["stages"].items())
+    if len(facts["stages"]) == 1:
+        stages = str(next(iter(facts["stages"])))
     model = facts["model"] or "not available here"
     lines = [
         ("file", f"{facts['file']}, {human_bytes(facts['bytes'])}"),
-        (
-            kind,
-            f"{facts['width']}x{facts['height']}, {facts['frames']} frames, {facts['seconds']:.3f} s{rate}",
-        ),
-        ("chunks", f"{facts['chunks']} in {facts['gops']} GOPs; stages: {stages}"),
+        (kind, f"{facts['width']}x{facts['height']}{'' if facts['still_image'] else length}"),
+        ("chunks", f"{facts['chunks']}, GOPs: {facts['gops']}, stages: {stages}"),
         ("profile", facts["profile"]),
         ("model", f"{model} (sha256 {facts['tokenizer_sha256'][:16]}...)"),
         (
@@ -115,7 +115,7 @@ def _print(facts: dict[str, Any]) -> None:
         ),
     ]
     if facts["bpp"]:
-        rate = f", {facts['bitrate'] / 1000:.0f} kbit/s" if facts["bitrate"] else ""
+        rate = f", {facts['bitrate'] / 1000:.0f} kbit/s" if kind == "video" else ""
         lines.insert(3, ("rate", f"{facts['bpp']:.4f} bits per pixel{rate}"))
     for stream in facts["streams"]:
         text = " ".join(str(stream[key]) for key in ("codec", "layout", "language") if stream[key])

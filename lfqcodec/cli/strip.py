@@ -14,6 +14,9 @@ from lfqcodec.codec.strip import strip
 @click.option("--stages", type=click.IntRange(min=1), required=True, help="Stages to keep.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 def command(source: str, dest: str, stages: int, force: bool) -> None:
-    """Make a smaller file of IN by leaving out its later stages. Nothing is re-encoded."""
+    """Make a smaller file of IN by leaving out its later stages. Nothing is re-encoded.
+
+    Either may be - for standard input or output.
+    """
     size = strip(source, dest, stages, overwrite=force)
-    click.echo(f"{dest}: {human_bytes(size)}")
+    click.echo(f"{dest}: {human_bytes(size)}", err=dest == "-")

@@ -17,12 +17,15 @@ from lfqcodec.tokenizer.layers import State
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` to a device. Raises `LfqError` where CUDA is asked for and missing."""
+    """`auto`, `cpu` or `cuda` to a device. Raises `LfqError` where there is none of that name."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise LfqError("no CUDA device is available (use --device cpu)")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise LfqError(f"no device is named {name!r} (use auto, cpu or cuda)") from error
 
 
 def frames_to_tensor(frames: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.file import open_file
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.media import Frame
@@ -53,34 +53,31 @@ def decode(
 ) -> DecodeReport:
     """Decode a .lfq file to a video, a folder of pictures or a pipe (formats: `lfqcodec.video.open_writer`).
 
-    `source`: path, "-" (standard input) or binary file object. Raises `InputVideoError`, `BitstreamError`,
-    `WeightsError`, `NumericsMismatch` or `OutputError`; then no output is left behind.
+    `source`: path, "-" (standard input) or binary file object. Raises `InputVideoError` (no file, or no frame
+    in the time asked for), `BitstreamError`, `WeightsError`, `NumericsMismatch`, `OutputError`, or `LfqError`
+    for options out of range; then no output is left behind.
     """
     options = options or DecodeOptions()
     began = time.perf_counter()
-    from_stdin = isinstance(source, (str, os.PathLike)) and os.fspath(source) == "-"
     refuse_same_file(source, dest)
-    opened = sys.stdin.buffer if from_stdin else source
-    with open_file(opened, model=options.model, device=options.device) as file:
+    with open_file(source, model=options.model, device=options.device) as file:
         info = file.info
         file.model()  # a missing model is found out before anything is written
-        total = info.frame_count if options.start is None and options.duration is None else None
-        seconds, previous = 0.0, None
+        cut = Cut(file.header, options.start, options.duration)
+        if options.start is not None or options.duration is not None:
+            info = replace(info, frame_count=None)
         with open_writer(dest, info, overwrite=options.overwrite) as writer:
-            for event in file.events(start=options.start, duration=options.duration, stages=options.stages):
+            for event in file.events(cut, stages=options.stages):
                 if not isinstance(event, Frame):
                     writer.write_packet(event)
                     continue
                 writer.write(event)
-                step = event.pts - previous if previous is not None else 0
-                previous = event.pts
-                seconds = float((event.pts + step) * info.time_base)
-                progress(Progress(writer.frames, total, 0, seconds))
+                progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
     return DecodeReport(
         frames=writer.frames,
         width=info.width,
         height=info.height,
-        seconds=seconds,
+        seconds=float(cut.seconds),
         elapsed=time.perf_counter() - began,
         notes=tuple(writer.notes),
     )

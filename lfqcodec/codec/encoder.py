@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import BitstreamWriter, Chunk, FileHeader, Profile, max_valid
+from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder, pick_device
+from lfqcodec.codec.cut import check_range
 from lfqcodec.codec.payload import decode_payload, encode_payload
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.quality import QualityMeter
-from lfqcodec.errors import InputVideoError, LfqError, OutputError
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.output import refuse_same_file, replacing
+from lfqcodec.output import open_output, refuse_same_file
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.video import VideoReader, open_video
 from lfqcodec.weights.loading import load_tokenizer
@@ -36,7 +37,7 @@ class EncodeOptions:
     """How to encode. `start`, `duration` in seconds; `scale` is (width, height); `gop` counts chunks.
 
     `stages` None takes all that the model has. `audio` copies sound and subtitles. `measure` decodes what
-    was written and reports its quality.
+    was written and reports its quality. Raises `LfqError` for a value out of range.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -50,6 +51,17 @@ class EncodeOptions:
     device: str = "auto"
     overwrite: bool = False
     measure: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self.start, self.duration)
+        if not 1 <= self.gop <= MAX_GOP_CHUNKS:
+            raise LfqError(f"a GOP has 1 to {MAX_GOP_CHUNKS} chunks, not {self.gop}")
+        if self.stages is not None and self.stages < 1:
+            raise LfqError(f"stages must be at least 1, not {self.stages}")
+        if self.frames is not None and self.frames < 1:
+            raise LfqError(f"frames must be at least 1, not {self.frames}")
+        if self.scale is not None and min(self.scale) < 1:
+            raise LfqError("scale must be a width and a height of at least 1")
 
 
 @dataclass(frozen=True)
@@ -94,10 +106,10 @@ class _Session:
         writer: BitstreamWriter,
         options: EncodeOptions,
         stages: int,
+        device: torch.device,
         progress: ProgressCallback,
     ) -> None:
         info = reader.info
-        device = pick_device(options.device)
         self.reader, self.writer, self.options, self.progress = reader, writer, options, progress
         self.stages = stages
         self.encoder = ChunkEncoder(tokenizer, stages, device)
@@ -169,13 +181,22 @@ class _Session:
             return
         streams = self.reader.info.streams
         limit = None if before is None else before * self.time_base
-        ready = [p for p in self.packets if limit is None or p.pts * streams[p.stream].time_base < limit]
-        if ready:
-            written = self.writer.bytes_written
-            self.writer.write_packets(ready)
-            self.copied_bytes += self.writer.bytes_written - written
-            kept = set(map(id, ready))
-            self.packets = [p for p in self.packets if id(p) not in kept]
+        ready: list[StreamPacket] = []
+        later: list[StreamPacket] = []
+        held: set[int] = set()
+        for packet in self.packets:
+            # A packet never overtakes one of its stream, whatever their times are.
+            if packet.stream in held or (
+                limit is not None and packet.pts * streams[packet.stream].time_base >= limit
+            ):
+                held.add(packet.stream)
+                later.append(packet)
+            else:
+                ready.append(packet)
+        written = self.writer.bytes_written
+        self.writer.write_packets(ready)
+        self.copied_bytes += self.writer.bytes_written - written
+        self.packets = later
 
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, stages: int) -> FileHeader:
@@ -215,13 +236,13 @@ def encode(
     began = time.perf_counter()
     model = resolve_model(options.model)
     stages = model.config.stages if options.stages is None else options.stages
-    if not 1 <= stages <= model.config.stages:
-        raise LfqError(f"--stages must be 1 to {model.config.stages} with this model, not {stages}")
-    if options.gop < 1:
-        raise LfqError(f"a GOP has at least 1 chunk, not {options.gop}")
+    if stages > model.config.stages:
+        raise LfqError(f"stages must be 1 to {model.config.stages} with model {model.name}, not {stages}")
+    device = pick_device(options.device)
     refuse_same_file(source, dest)
     with (
-        _output(dest, overwrite=options.overwrite) as file,
+        open_output(dest, overwrite=options.overwrite) as file,
+        _storing(),
         open_video(
             source,
             start=options.start,
@@ -231,9 +252,9 @@ def encode(
             copy_streams=options.audio,
         ) as reader,
     ):
-        tokenizer = load_tokenizer(model, pick_device(options.device))
+        tokenizer = load_tokenizer(model, device)
         writer = BitstreamWriter(file, make_header(reader.info, model, options, stages))
-        session = _Session(tokenizer, reader, writer, options, stages, progress)
+        session = _Session(tokenizer, reader, writer, options, stages, device, progress)
         session.run()
         writer.close()
         notes = reader.notes
@@ -264,14 +285,9 @@ def encode(
 
 
 @contextmanager
-def _output(dest: str | os.PathLike[str] | BinaryIO, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """The file to write to; system errors of a pipe or file become `OutputError`."""
-    if isinstance(dest, (str, os.PathLike)) and os.fspath(dest) != "-":
-        with replacing(Path(dest), overwrite=overwrite) as temporary, temporary.open("w+b") as file:
-            yield file
-        return
-    stream: BinaryIO = sys.stdout.buffer if isinstance(dest, (str, os.PathLike)) else dest
+def _storing() -> Iterator[None]:
+    """What the container cannot hold (a picture too large, say) is the input's fault, not that of a file."""
     try:
-        yield stream
-    except OSError as error:
-        raise OutputError(f"the output cannot be written: {error.strerror or error}") from error
+        yield
+    except BitstreamError as error:
+        raise InputVideoError(f"the input cannot be stored as .lfq: {error.message}") from error

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +25,11 @@ from lfqcodec.bitstream import (
     Index,
     Limits,
     Packets,
+    PacketsHead,
 )
+from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.payload import decode_payload
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
+from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.weights.store import Model, find_model
 
@@ -40,11 +45,29 @@ class ChunkTokens:
     tokens: NDArray[np.int32]
 
 
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Put the name of the file into errors of its bytes, and make system errors `InputVideoError`."""
+    try:
+        yield
+    except BitstreamError as error:
+        error.args = (f"{name}: {error}",)
+        raise
+    except OSError as error:
+        raise InputVideoError(f"{name}: {error.strerror or error}") from error
+
+
+def _check_stages(stages: int | None) -> None:
+    if stages is not None and stages < 1:
+        raise LfqError(f"stages must be at least 1, not {stages}")
+
+
 class LfqFile:
     """A .lfq file open for reading; a context manager.
 
-    `frames()` and `tokens()` each start over at the beginning of a seekable file; a pipe can be read once.
-    Errors of the file are `BitstreamError`, those of the model `WeightsError`.
+    `frames()`, `tokens()`, `units()` and `events()` each start over at the beginning of a seekable file, so
+    one of them can be in use at a time; a pipe can be read once. Errors of the file are `BitstreamError`
+    (`InputVideoError` where the system cannot read it), those of the model `WeightsError`.
     """
 
     def __init__(
@@ -55,19 +78,25 @@ class LfqFile:
         device: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._owned = isinstance(source, (str, os.PathLike))
-        self.name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "<stream>"
-        if isinstance(source, (str, os.PathLike)):
-            try:
-                self._file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 (closed by close)
-            except OSError as error:
-                raise InputVideoError(f"{self.name}: {error.strerror}") from error
-        else:
-            self._file = source
         self._wanted_model, self._device, self._limits = model, device, limits
+        self._owned = False
+        if not isinstance(source, (str, os.PathLike)):
+            self.name, self._file = "<stream>", source
+        elif os.fspath(source) == "-":
+            self.name = "standard input"
+            if sys.stdin is None or sys.stdin.isatty():
+                raise InputVideoError("standard input: is a terminal, not a .lfq file")
+            self._file = sys.stdin.buffer
+        else:
+            self.name = os.fspath(source)
+            with _reading(self.name):
+                self._file = Path(source).open("rb")  # noqa: SIM115 (closed by close)
+            self._owned = True
         self._fresh = True
         try:
-            self._reader = BitstreamReader(self._file, limits)
+            with _reading(self.name):
+                self._base = self._file.tell() if self._file.seekable() else 0
+                self._reader = BitstreamReader(self._file, limits)
         except BaseException:
             self.close()
             raise
@@ -94,44 +123,81 @@ class LfqFile:
             is_image=h.still_image,
         )
 
-    @property
-    def reader(self) -> BitstreamReader:
-        """The container reader, for those who want heads without payload."""
-        return self._reader
-
     def size(self) -> int:
-        """Bytes of a file on disk. Raises `LfqError` for a stream."""
-        try:
-            return os.fstat(self._file.fileno()).st_size
-        except OSError as error:
-            raise LfqError("the size of a stream is not known") from error
+        """Bytes of the file. Raises `LfqError` for a pipe."""
+        if not self._reader.seekable:
+            raise LfqError(f"{self.name}: the size of a pipe is not known")
+        here = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
+        self._file.seek(here)
+        return end - self._base
 
     def index(self) -> Index:
         """GOP positions and totals of a seekable file; made by a scan where the stored one is missing."""
+        with _reading(self.name):
+            return self._index()
+
+    def _index(self) -> Index:
         try:
             return self._reader.index()
         except BitstreamError:
             return self._reader.scan_index()
 
-    def units(self, start: Fraction | None = None) -> Iterator[Chunk | Packets]:
-        """Chunks and packets in file order; with `start` (seconds) from the GOP on that is shown then."""
+    def _restart(self) -> BitstreamReader:
+        """A reader that stands at the first unit."""
         if not self._fresh:
             if not self._reader.seekable:
-                raise LfqError("a pipe can be read once only")
-            self._file.seek(0)
-            self._reader = BitstreamReader(self._file, self._limits)
+                raise LfqError(f"{self.name}: a pipe can be read once only")
+            with _reading(self.name):
+                self._file.seek(self._base)
+                self._reader = BitstreamReader(self._file, self._limits)
         self._fresh = False
-        if start is not None and start > 0 and self._reader.seekable:
-            index = self.index()
-            entry = index.entries[index.find_pts(int(start / self.header.time_base))]
-            self._reader.seek_gop(entry)
-        yield from self._reader
+        return self._reader
+
+    def heads(self) -> Iterator[ChunkHead | PacketsHead]:
+        """Heads of chunks and packets in file order; payloads are passed over, and so not checked."""
+        reader = self._restart()
+        with _reading(self.name):
+            yield from reader.heads()
+
+    def units(self) -> Iterator[Chunk | Packets]:
+        """Chunks and packets in file order, with their payload."""
+        reader = self._restart()
+        with _reading(self.name):
+            yield from reader
+
+    def _units_of(self, cut: Cut) -> Iterator[Chunk | Packets]:
+        """Units from the first one on that can matter to `cut`; chunks that come too early are left out."""
+        reader = self._restart()
+        first = 0
+        with _reading(self.name):
+            if cut.start is not None and reader.seekable:
+                index = self._index()
+                cut.begin(index.entries[0].first_pts)
+                gop = index.find_pts(cut.first_tick())
+                first = index.entries[gop].first_frame
+                # Sound that is heard across the border lies in the GOP before.
+                reader.seek_gop(index.entries[max(0, gop - 1) if self.header.streams else gop])
+            for unit in reader:
+                if not isinstance(unit, Chunk):
+                    yield unit
+                    continue
+                cut.begin(unit.head.pts[0])
+                if unit.head.gop_start and cut.is_over(unit.head.pts[0]):
+                    return
+                if unit.head.first_frame >= first and not cut.is_over(unit.head.pts[0]):
+                    yield unit
 
     def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
         """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no model."""
+        _check_stages(stages)
         for unit in self.units():
             if isinstance(unit, Chunk):
-                yield ChunkTokens(unit.head, decode_payload(unit, self.header, stages))
+                yield ChunkTokens(unit.head, self._tokens_of(unit, stages))
+
+    def _tokens_of(self, chunk: Chunk, stages: int | None) -> NDArray[np.int32]:
+        with _reading(self.name):
+            return decode_payload(chunk, self.header, stages)
 
     def frames(
         self,
@@ -142,51 +208,47 @@ class LfqFile:
     ) -> Iterator[Frame]:
         """Decoded frames, uint8 RGB [H, W, 3], with their times counted from the first frame handed out.
 
-        `start` and `duration` (seconds) cut exactly; `stages` decodes fewer stages than were coded.
+        `start` and `duration` (seconds) cut exactly; `stages` decodes fewer stages than were coded. Raises
+        `InputVideoError` where there is no frame in the time asked for.
         """
-        for event in self.events(start=start, duration=duration, stages=stages):
+        for event in self.events(Cut(self.header, start, duration), stages=stages):
             if isinstance(event, Frame):
                 yield event
 
-    def events(
-        self,
-        *,
-        start: float | Fraction | None = None,
-        duration: float | Fraction | None = None,
-        stages: int | None = None,
-    ) -> Iterator[Frame | StreamPacket]:
-        """Decoded frames and copied packets, as `frames`, in file order."""
+    def events(self, cut: Cut, *, stages: int | None = None) -> Iterator[Frame | StreamPacket]:
+        """Decoded frames and copied packets of a part of the file, otherwise as `frames`."""
         from lfqcodec.codec.chunks import ChunkDecoder, pick_device
         from lfqcodec.weights.loading import load_tokenizer
 
         header = self.header
-        if stages is not None and stages < 1:
-            raise LfqError(f"--stages must be at least 1, not {stages}")
+        _check_stages(stages)
         device = pick_device(self._device)
         tokenizer = load_tokenizer(self.model(), device)
         if header.max_stages > tokenizer.config.stages:
-            raise LfqError(f"the file has {header.max_stages} stages, its model {tokenizer.config.stages}")
+            raise InvalidField(
+                f"{self.name}: has up to {header.max_stages} stages, its model {tokenizer.config.stages}"
+            )
         decoder = ChunkDecoder(tokenizer, header.height, header.width, device)
-        cut = _Cut(header, start, duration)
-        for unit in self.units(cut.start):
+        # Packets can be moved in time only when the first frame is known.
+        waiting: list[StreamPacket] = []
+        for unit in self._units_of(cut):
             if isinstance(unit, Packets):
-                for packet in unit.packets:
-                    moved = cut.packet(packet)
-                    if moved is not None:
-                        yield moved
-            elif cut.is_over(unit.head):
-                break
+                waiting += filter(cut.may_take, unit.packets)
             else:
                 yield from self._decode(unit, decoder, cut, stages)
-        if not cut.any:
-            raise LfqError(f"{self.name}: no frames in the time asked for")
+            if cut.begun:
+                yield from filter(None, map(cut.packet, waiting))
+                waiting.clear()
+        if not cut.begun:
+            raise InputVideoError(f"{self.name}: has no frame in the time asked for")
 
-    def _decode(self, chunk: Chunk, decoder: ChunkDecoder, cut: _Cut, stages: int | None) -> Iterator[Frame]:
+    def _decode(self, chunk: Chunk, decoder: ChunkDecoder, cut: Cut, stages: int | None) -> Iterator[Frame]:
         head = chunk.head
-        tokens = decode_payload(chunk, self.header, stages)
+        tokens = self._tokens_of(chunk, stages)
         pictures = decoder.decode(tokens, head.valid, gop_start=head.gop_start)
-        for pts, picture in zip(head.pts, pictures, strict=True):
-            moved = cut.frame(pts)
+        times = pairwise((*head.pts, head.end_pts))
+        for (pts, after), picture in zip(times, pictures, strict=True):
+            moved = cut.frame(pts, after - pts)
             if moved is not None:
                 yield Frame(moved, picture)
 
@@ -208,56 +270,6 @@ class LfqFile:
         self.close()
 
 
-class _Cut:
-    """The part of the time line that is wanted, and the shift that brings its first frame to time 0."""
-
-    # Frame times are ticks, but users give decimal seconds: allow what rounding loses.
-    TOLERANCE = Fraction(1, 1000)
-
-    def __init__(
-        self, header: FileHeader, start: float | Fraction | None, duration: float | Fraction | None
-    ) -> None:
-        self.header = header
-        self.start = None if start is None else Fraction(str(start) if isinstance(start, float) else start)
-        length = Fraction(str(duration) if isinstance(duration, float) else duration) if duration else None
-        if (self.start is not None and self.start < 0) or (length is not None and length <= 0):
-            raise LfqError("--start must be at least 0 and --duration over 0 seconds")
-        self.end = None if length is None else (self.start or Fraction(0)) + length
-        self.zero: int | None = 0 if self.start is None else None
-        self.any = False
-
-    def _seconds(self, pts: int) -> Fraction:
-        return pts * self.header.time_base
-
-    def is_over(self, head: ChunkHead) -> bool:
-        """True for a chunk that begins behind the end."""
-        return self.end is not None and self._seconds(head.pts[0]) >= self.end - self.TOLERANCE
-
-    def frame(self, pts: int) -> int | None:
-        """The shifted time of a frame, None where it lies outside."""
-        time = self._seconds(pts)
-        if self.start is not None and time < self.start - self.TOLERANCE:
-            return None
-        if self.end is not None and time >= self.end - self.TOLERANCE:
-            return None
-        if self.zero is None:
-            self.zero = pts
-        self.any = True
-        return pts - self.zero
-
-    def packet(self, packet: StreamPacket) -> StreamPacket | None:
-        """The shifted packet, None where it is not heard in the part that is wanted."""
-        base = self.header.streams[packet.stream].time_base
-        begins, ends = packet.pts * base, (packet.pts + packet.duration) * base
-        if self.start is not None and ends <= self.start:
-            return None
-        if self.end is not None and begins >= self.end:
-            return None
-        zero = self._seconds(self.zero) if self.zero is not None else cast(Fraction, self.start)
-        shift = round(zero / base)
-        return replace(packet, pts=packet.pts - shift, dts=packet.dts - shift)
-
-
 def open_file(
     source: str | os.PathLike[str] | BinaryIO,
     *,
@@ -265,7 +277,7 @@ def open_file(
     device: str = "auto",
     limits: Limits = DEFAULT_LIMITS,
 ) -> LfqFile:
-    """Open a .lfq file (path, or binary file object) and check its header.
+    """Open a .lfq file (path, "-" for standard input, or binary file object) and check its header.
 
     `model` names a model file to use instead of looking one up by its SHA-256. Raises `InputVideoError` for
     a file that cannot be opened and `BitstreamError` for one that is not .lfq.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 from lfqcodec.bitstream import BitstreamWriter, Chunk, drop_stages
 from lfqcodec.codec.file import open_file
 from lfqcodec.errors import LfqError
-from lfqcodec.output import refuse_same_file, replacing
+from lfqcodec.output import open_output, refuse_same_file
 
 
 def strip(
@@ -17,17 +16,14 @@ def strip(
 ) -> int:
     """Copy `source` to `dest` keeping at most `stages` stages of every chunk; gives the bytes written.
 
+    Either may be "-", for standard input and output.
     Each stage is a rANS stream of its own (spec section 6), so the first ones stay as they are. Raises
-    `BitstreamError` where the source is damaged, and `OutputError`.
+    `InputVideoError`, `BitstreamError` where the source is damaged, and `OutputError`.
     """
     if stages < 1:
-        raise LfqError(f"--stages must be at least 1, not {stages}")
+        raise LfqError(f"stages must be at least 1, not {stages}")
     refuse_same_file(source, dest)
-    with (
-        open_file(source) as file,
-        replacing(Path(dest), overwrite=overwrite) as temporary,
-        temporary.open("w+b") as out,
-    ):
+    with open_file(source) as file, open_output(dest, overwrite=overwrite) as out:
         header = replace(file.header, max_stages=min(stages, file.header.max_stages))
         with BitstreamWriter(out, header) as writer:
             for unit in file.units():

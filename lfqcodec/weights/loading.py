@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -16,22 +17,31 @@ from lfqcodec.weights.store import Model
 
 
 def load_tokenizer(model: Model, device: torch.device) -> BaseTokenizer:
-    """The tokenizer of a model in float32, ready for inference. Raises `WeightsError`."""
+    """The tokenizer of a model in float32, for inference only: later calls give the same object.
+
+    Raises `WeightsError`.
+    """
+    return _load(model.path, model.sha256, model.config, device)
+
+
+# Reading takes longer than coding a picture. The SHA-256 is in the key because files can be replaced.
+@lru_cache(maxsize=2)
+def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.device) -> BaseTokenizer:
     try:
-        tensors = load_file(model.path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{model.path}: cannot be read ({error})") from error
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
     with torch.device("meta"):
-        tokenizer = BaseTokenizer(model.config)
+        tokenizer = BaseTokenizer(config)
     expected = tokenizer.state_dict()
     wrong = expected.keys() ^ tensors.keys() or {
         name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
     }
     if wrong:
-        raise WeightsError(f"{model.path}: does not fit its configuration ({min(wrong)})")
+        raise WeightsError(f"{path}: does not fit its configuration ({min(wrong)})")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise WeightsError(f"{model.path}: holds values that are not finite")
-    tokenizer = BaseTokenizer(model.config)
+        raise WeightsError(f"{path}: holds values that are not finite")
+    tokenizer = BaseTokenizer(config)
     tokenizer.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return tokenizer.to(device).eval().requires_grad_(False)
 

@@ -115,6 +115,8 @@ def resolve_model(wanted: str | os.PathLike[str] | None = None) -> Model:
     for model in available_models():
         if model.name == text:
             return model
+    if path.exists():
+        return read_model(path)
     names = ", ".join(sorted(m.name for m in available_models())) or "none"
     raise UnknownModel(f"no model named {text!r} (available: {names})")
 

@@ -1,0 +1,184 @@
+"""Who may import whom (DESIGN section 9), read from the source text."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lfqcodec
+
+ROOT = Path(lfqcodec.__file__).parent
+STANDARD = sys.stdlib_module_names
+
+# Package or module -> everything of ours that it may import, besides itself.
+ALLOWED = {
+    "errors": set(),
+    "media": set(),
+    "config": {"errors"},
+    "output": {"errors"},
+    "bitstream": {"errors", "media"},
+    "entropy": {"bitstream", "errors"},
+    "tokenizer": {"config", "errors"},
+    "prior": {"bitstream", "config", "entropy", "errors"},
+    "video": {"errors", "media", "output"},
+    "weights": {"config", "errors", "tokenizer", "prior"},
+    "codec": {
+        *("bitstream", "config", "entropy", "errors", "media", "output"),
+        *("prior", "tokenizer", "video", "weights"),
+    },
+    "train": {
+        *("bitstream", "codec", "config", "entropy", "errors", "media", "output"),
+        *("prior", "tokenizer", "video", "weights"),
+    },
+    "cli": {
+        *("__init__", "bitstream", "codec", "config", "errors", "media", "output", "prior", "video"),
+        "weights",
+    },
+    "__init__": {"codec", "errors"},
+    "__main__": {"cli"},
+}
+TRAINING_COMMANDS = {ROOT / "cli" / "train.py", ROOT / "cli" / "train_prior.py"}
+# Outside packages: the only parts of lfqcodec that may import each.
+OUTSIDE = {
+    "av": {"video"},
+    "constriction": {"entropy"},
+    "click": {"cli"},
+    "torch": {"codec", "prior", "tokenizer", "train", "weights"},
+    "safetensors": {"prior", "train", "weights"},
+    "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
+    "tqdm": {"cli", "train"},
+    "skvideo": set(),
+    "numpy": set(ALLOWED) - {"errors", "config", "output", "__init__", "__main__"},
+}
+# What has to start fast: none of these may load torch or PyAV when it is imported.
+LIGHT = [
+    *("lfqcodec", "lfqcodec.config", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
+    *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
+    *("lfqcodec.codec.cut", "lfqcodec.codec.file", "lfqcodec.codec.payload", "lfqcodec.codec.progress"),
+    *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
+]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(part of lfqcodec, file) for every source file; the part is the package or top-level module."""
+    for path in sorted(ROOT.rglob("*.py")):
+        inside = path.relative_to(ROOT)
+        yield inside.parts[0] if len(inside.parts) > 1 else inside.stem, path
+
+
+def imports(path: Path, *, at_run_time: bool) -> Iterator[tuple[str, int]]:
+    """Full names of everything that a file imports and the lines; `at_run_time` leaves TYPE_CHECKING out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[ast.AST] = set()
+    if at_run_time:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def part_of(name: str) -> str:
+    """The part of lfqcodec that an imported name belongs to; "__init__" for the package itself."""
+    parts = name.split(".")
+    inside = ROOT / parts[1] if len(parts) > 1 else ROOT
+    return parts[1] if inside.is_dir() or inside.with_suffix(".py").is_file() else "__init__"
+
+
+def test_every_part_has_rules():
+    assert {part for part, _ in modules()} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", [path for _, path in modules()], ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_of(path):
+    part = next(part for part, file in modules() if file == path)
+    for name, line in imports(path, at_run_time=True):
+        where = f"{path.relative_to(ROOT.parent)}:{line} imports {name}"
+        top = name.split(".")[0]
+        if top == "lfqcodec":
+            other = part_of(name)
+            if other == "train" and path in TRAINING_COMMANDS:
+                continue
+            assert other == part or other in ALLOWED[part], where
+        elif top not in STANDARD and top != "__future__":
+            assert top in OUTSIDE, where  # benchmarks and tests are not, for one
+            assert part in OUTSIDE[top], where
+
+
+def test_types_may_come_from_anywhere_but_train_and_benchmarks():
+    for part, path in modules():
+        for name, line in imports(path, at_run_time=False):
+            assert not name.startswith(("benchmarks", "tests")), f"{path}:{line}"
+            if part != "train" and path not in TRAINING_COMMANDS:
+                assert not name.startswith("lfqcodec.train"), f"{path}:{line}"
+
+
+def test_the_container_needs_numpy_only():
+    for part, path in modules():
+        if part == "bitstream":
+            for name, line in imports(path, at_run_time=False):
+                allowed = {"numpy", "lfqcodec", *STANDARD}
+                assert name.split(".")[0] in allowed, f"{path}:{line} imports {name}"
+
+
+def test_files_stay_readable():
+    """Near 300 lines, and never far above: one stage of the pipeline, one file."""
+    long = {str(p.relative_to(ROOT)): n for _, p in modules() if (n := len(p.read_text().splitlines())) > 400}
+    assert long == {}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_modules_import_no_torch_at_module_level(name):
+    """As far as the text tells; the test below asks Python."""
+    seen: set[str] = set()
+    queue = [name]
+    while queue:
+        module = queue.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        path = source_of(module)
+        if path is None:
+            continue
+        for imported in module_level(path):
+            assert imported.split(".")[0] not in ("torch", "av"), f"{name}: {path} imports {imported}"
+            if imported.split(".")[0] == "lfqcodec":
+                parts = imported.split(".")
+                queue += [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def source_of(module: str) -> Path | None:
+    base = ROOT.parent.joinpath(*module.split("."))
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def module_level(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_light_modules_load_no_torch():
+    code = "import sys, " + ", ".join(LIGHT) + "; print(sorted({'torch', 'av'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

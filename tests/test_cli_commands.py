@@ -1,0 +1,316 @@
+"""The installed command where nothing goes wrong: every subcommand, its text and its JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from codec_support import (
+    ENVIRONMENT,
+    at_once,
+    complaint,
+    fail,
+    no_leftovers,
+    one_thread,
+    run,
+    same_frames,
+    succeed,
+    y4m,
+)
+from video_support import moving_picture, png, read_all, write_video
+
+import lfqcodec
+from lfqcodec.weights.store import resolve_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """clip.mp4 (40 frames with sound) and clip.lfq, a.lfq (20 frames, no sound), picture.lfq."""
+    root = tmp_path_factory.mktemp("files")
+    write_video(root / "clip.mp4", frames=40, size=(48, 40), audio="aac", seconds=1.6)
+    (root / "picture.png").write_bytes(png(moving_picture(50, 38, 0)))
+    with one_thread():
+        lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=2)
+        lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=1)
+        lfqcodec.encode(root / "picture.png", root / "picture.lfq")
+    return root
+
+
+# Encode and decode --------------------------------------------------------------------------------
+
+
+def test_encode_and_decode(folder, tmp_path):
+    """All options at once, as text; the same as the API gives."""
+    lfq = tmp_path / "out.lfq"
+    options = ("--stages", 2, "--gop", 1, "--start", "0:00.4", "--duration", "0.8", "--scale", "32x24")
+    text = succeed(
+        "encode", folder / "clip.mp4", lfq, *options, "--audio", "none", "--psnr", "--device", "cpu"
+    )
+    size = lfq.stat().st_size
+    assert text.startswith("20 frames 32x24, 0.80 s -> ")
+    assert f"{8 * size / (20 * 32 * 24):.4f} bpp" in text
+    assert "PSNR" in text
+    assert len(text.splitlines()) == 1
+    with lfqcodec.open(lfq) as video:
+        assert (video.info.width, video.info.height, video.info.frame_count) == (32, 24, 20)
+        assert (video.header.gop_chunks, video.header.max_stages, video.header.streams) == (1, 2, ())
+    text = succeed("decode", lfq, f"{tmp_path}/frames/", "--stages", 1, "--start", 0.2, "--duration", 0.2)
+    assert text.startswith("5 frames 32x24, 0.20 s")
+    with one_thread(), lfqcodec.open(lfq) as video:
+        frames = list(video.frames(start=0.2, duration=0.2, stages=1))
+    shown = [read_all(tmp_path / "frames" / f"{i:06}.png")[1][0] for i in range(5)]
+    assert same_frames(frames, shown)
+    no_leftovers(tmp_path)
+
+
+def test_encode_json(folder, tmp_path):
+    lfq = tmp_path / "out.lfq"
+    report = json.loads(
+        succeed("encode", folder / "clip.mp4", lfq, "--json", "--psnr", "--frames", 18, "--gop", 1)
+    )
+    assert report["file_bytes"] == lfq.stat().st_size
+    assert report["bpp"] == pytest.approx(8 * lfq.stat().st_size / (18 * 48 * 40))
+    assert (report["frames"], report["chunks"], report["gops"]) == (18, 2, 2)
+    assert report["psnr"] > 15
+    assert report["ms_ssim"] is None
+    report = json.loads(succeed("decode", lfq, tmp_path / "out.mkv", "--json"))
+    assert (report["frames"], report["width"], report["height"]) == (18, 48, 40)
+    assert report["seconds"] == pytest.approx(18 / 25)
+
+
+def test_force_replaces(folder, tmp_path):
+    out = tmp_path / "out.y4m"
+    out.write_bytes(b"old")
+    succeed("decode", folder / "picture.lfq", out, "-f")
+    assert out.read_bytes().startswith(b"YUV4MPEG2 W50 H38 ")
+
+
+def test_progress_is_for_terminals(folder, tmp_path):
+    done = run("decode", folder / "picture.lfq", tmp_path / "a.png")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"1 frame 50x38")
+
+
+# Pipes --------------------------------------------------------------------------------------------
+
+
+def test_y4m_through_pipes(tmp_path):
+    """cat x.y4m | lfqcodec encode - - | lfqcodec decode - - > y.y4m"""
+    source = y4m(20)
+    encoded = run("encode", "-", "-", "--gop", 1, input=source)
+    assert encoded.returncode == 0
+    assert b"20 frames 48x40" in encoded.stderr
+    decoded = run("decode", "-", "-", input=encoded.stdout)
+    assert decoded.returncode == 0
+    assert b"20 frames 48x40" in decoded.stderr
+    lfq = tmp_path / "a.lfq"
+    lfq.write_bytes(encoded.stdout)
+    succeed("verify", lfq)
+    succeed("decode", lfq, tmp_path / "a.y4m")
+    assert (tmp_path / "a.y4m").read_bytes() == decoded.stdout
+    assert decoded.stdout.count(b"FRAME\n") == 20
+
+
+def test_one_shell_pipeline(tmp_path):
+    (tmp_path / "x.y4m").write_bytes(y4m(6, (32, 24)))
+    from codec_support import command
+
+    tool = command()[0]
+    line = f"cat x.y4m | '{tool}' encode -q - - | '{tool}' decode -q - - > y.y4m"
+    subprocess.run(
+        ["bash", "-o", "pipefail", "-ec", line], cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=60
+    )
+    assert (tmp_path / "y.y4m").read_bytes().count(b"FRAME\n") == 6
+
+
+def test_standard_output_may_be_appended_to(tmp_path):
+    """>> opens a file in which going back to the header is not possible."""
+    path = tmp_path / "a.lfq"
+    with path.open("ab") as out:
+        done = run(
+            "encode",
+            "-",
+            "-",
+            input=y4m(2, (16, 16)),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            capture_output=False,
+        )
+    assert done.returncode == 0
+    assert "2 frames" in succeed("verify", path)
+
+
+def test_decode_reads_a_redirected_file(folder):
+    with (folder / "a.lfq").open("rb") as file:
+        done = run("decode", "-", "-", "--start", "0.72", stdin=file)
+    assert done.returncode == 0
+    assert done.stdout.count(b"FRAME\n") == 2
+
+
+def test_json_and_data_do_not_mix(folder):
+    for command in ("encode", "decode"):
+        assert "standard output" in fail(2, command, folder / "a.lfq", "-", "--json")
+
+
+# Info, verify, tokens, strip, weights -------------------------------------------------------------
+
+
+def test_info(folder):
+    text = succeed("info", folder / "clip.lfq")
+    assert "48x40, 40 frames, 1.600 s, 25 frames/s" in text
+    assert "aac stereo, 48000 Hz" in text
+    assert "bits per pixel" in text
+    assert resolve_model().name in text
+    text = succeed("info", folder / "picture.lfq")
+    assert "picture  50x38\n" in text
+    assert "kbit/s" not in text
+
+
+def test_info_json(folder):
+    facts = json.loads(succeed("info", folder / "clip.lfq", "--json"))
+    size = (folder / "clip.lfq").stat().st_size
+    assert facts["bytes"] == size == facts["payload_bytes"] + facts["copied_bytes"] + facts["container_bytes"]
+    assert facts["bpp"] == pytest.approx(8 * size / (40 * 48 * 40))
+    assert facts["bitrate"] == pytest.approx(8 * size / 1.6)
+    assert (facts["frames"], facts["chunks"], facts["gops"], facts["gop_chunks"]) == (40, 3, 2, 2)
+    assert facts["seconds"] == 1.6
+    assert facts["frame_rate"] == "25"
+    assert facts["stages"] == {str(resolve_model().config.stages): 3}
+    assert facts["tokenizer_sha256"] == resolve_model().sha256.hex()
+    assert [s["codec"] for s in facts["streams"]] == ["aac"]
+    with lfqcodec.open(folder / "clip.lfq") as video:
+        units = list(video.units())
+    assert facts["packets"] == sum(len(u.packets) for u in units if hasattr(u, "packets")) > 70
+    assert facts["damage"] is None
+
+
+def test_verify(folder):
+    text = succeed("verify", folder / "a.lfq", folder / "clip.lfq")
+    assert text.splitlines() == [
+        f"{folder}/a.lfq: ok, 20 frames in 2 chunks",
+        f"{folder}/clip.lfq: ok, 40 frames in 3 chunks",
+    ]
+    assert (
+        run("verify", "-", input=(folder / "a.lfq").read_bytes()).stdout == b"-: ok, 20 frames in 2 chunks\n"
+    )
+
+
+def test_verify_damage(folder, tmp_path):
+    data = bytearray((folder / "a.lfq").read_bytes())
+    data[len(data) // 2] ^= 4
+    bad, missing = tmp_path / "bad.lfq", tmp_path / "none.lfq"
+    bad.write_bytes(data)
+    done = run("verify", folder / "a.lfq", bad, folder / "clip.lfq", missing)
+    assert done.stdout.count(b": ok, ") == 2
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"lfqcodec: {bad}: ")
+    assert lines[1] == f"lfqcodec: {missing}: No such file or directory"
+    assert done.returncode == 4
+    assert run("verify", missing, bad).returncode == 3
+    results = json.loads(run("verify", "--json", folder / "a.lfq", bad).stdout)
+    assert [r["ok"] for r in results] == [True, False]
+    assert results[1]["kind"] == "ChecksumMismatch"
+
+
+def test_verify_frame_count(folder, tmp_path):
+    """A header that announces another number of frames is a damaged file, not a missing video."""
+    from bitstream_helpers import patch_header
+
+    from lfqcodec.bitstream.header import FRAME_COUNT_OFFSET
+
+    bad = tmp_path / "bad.lfq"
+    data = (folder / "a.lfq").read_bytes()
+    for count in (19, 21):
+        bad.write_bytes(patch_header(data, FRAME_COUNT_OFFSET, count.to_bytes(8, "little")))
+        assert "frames announced" in fail(4, "verify", bad)
+
+
+def test_tokens(folder, tmp_path):
+    out = tmp_path / "tokens.npy"
+    stages = resolve_model().config.stages
+    assert succeed("tokens", folder / "a.lfq", out) == f"{out}: int32 [{stages}, 7, 5, 6]\n"
+    tokens = np.load(out)
+    with lfqcodec.open(folder / "a.lfq") as video:
+        wanted = np.concatenate([chunk.tokens for chunk in video.tokens()], 1)
+    assert tokens.dtype == np.int32
+    assert np.array_equal(tokens, wanted)
+    piped = run("tokens", "-", "-", "--stages", 1, input=(folder / "a.lfq").read_bytes())
+    assert np.array_equal(np.load(io.BytesIO(piped.stdout)), wanted[:1])
+    assert "exists already" in fail(1, "tokens", folder / "a.lfq", out)
+    before = (folder / "a.lfq").read_bytes()
+    assert "same file" in fail(1, "tokens", folder / "a.lfq", folder / "a.lfq", "-f")
+    assert (folder / "a.lfq").read_bytes() == before
+
+
+def test_strip(folder, tmp_path):
+    """A stripped file decodes to what the whole one decodes to with fewer stages; sound stays."""
+    out = tmp_path / "small.lfq"
+    succeed("strip", folder / "clip.lfq", out, "--stages", 1)
+    assert out.stat().st_size < (folder / "clip.lfq").stat().st_size
+    with one_thread(), lfqcodec.open(out) as small, lfqcodec.open(folder / "clip.lfq") as full:
+        assert small.header.max_stages == 1
+        assert same_frames(list(small.frames()), list(full.frames(stages=1)))
+        packets = [[p for u in file.units() for p in getattr(u, "packets", ())] for file in (small, full)]
+        assert packets[0] == packets[1]
+    succeed("verify", out)
+    piped = run("strip", "-", "-", "--stages", 1, input=(folder / "clip.lfq").read_bytes())
+    assert run("verify", "-", input=piped.stdout).returncode == 0
+    assert "same file" in fail(1, "strip", out, out, "-f", "--stages", 1)
+
+
+def test_weights():
+    model = resolve_model()
+    text = succeed("weights")
+    assert f"{model.name} (default)" in text
+    assert model.sha256.hex() in text
+    models = json.loads(succeed("weights", "--json"))
+    (default,) = [m for m in models if m["default"]]
+    assert default["sha256"] == model.sha256.hex()
+    assert default["stages"] == model.config.stages
+    assert default["bytes"] == model.path.stat().st_size
+
+
+# Help, and what is not imported -------------------------------------------------------------------
+
+
+def test_help():
+    text = succeed("--help")
+    names = ("encode", "decode", "strip", "info", "verify", "tokens", "weights", "train")
+    assert all(f"  {name} " in text for name in names)
+
+    def check(name):
+        assert "Usage: lfqcodec" in succeed(name, "--help")
+
+    at_once(check, [(name,) for name in names])
+    assert succeed("-h") == text
+    assert succeed("--version").strip() == f"lfqcodec, version {lfqcodec.__version__}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["encode", "--help"], ["info", "a.lfq"], ["verify", "a.lfq"], ["weights"], ["nonsense"]],
+)
+def test_no_torch_is_imported(folder, arguments):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('loaded', sorted({'torch', 'av'} & set(sys.modules))))\n"
+        "from lfqcodec.cli.main import main\n"
+        f"sys.argv = ['lfqcodec', *{arguments}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, timeout=60, check=False
+    )
+    assert done.stdout.decode().splitlines()[-1] == "loaded []", done.stderr
+
+
+def test_module_is_the_command(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "lfqcodec", "info", "none.lfq"], cwd=folder, capture_output=True, check=False
+    )
+    assert complaint(done, 3) == "lfqcodec: none.lfq: No such file or directory"

@@ -1,0 +1,273 @@
+"""`lfqcodec.encode`, `decode` and `open` as they are documented, and the numbers in their reports."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from codec_support import contents, encoded, frames_of, no_leftovers, one_thread, psnr, same_frames, y4m
+from video_support import pipe, read_all, write_video
+
+import lfqcodec
+from lfqcodec.bitstream import Chunk
+from lfqcodec.codec.progress import Progress
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def source():
+    return y4m(20)
+
+
+@pytest.fixture(scope="module")
+def data(source):
+    return encoded(source, gop=1)
+
+
+def test_paths_and_file_objects(source, data, tmp_path):
+    path = tmp_path / "a.y4m"
+    path.write_bytes(source)
+    for given, dest in ((path, tmp_path / "a.lfq"), (str(path), str(tmp_path / "b.lfq"))):
+        lfqcodec.encode(given, dest, gop=1)
+        assert Path(dest).read_bytes() == data
+    out = io.BytesIO()
+    report = lfqcodec.encode(pipe(source), out, gop=1)
+    assert out.getvalue() == data
+    assert not out.closed
+    assert report.file_bytes == len(data)
+    shown = io.BytesIO()
+    lfqcodec.decode(pipe(data), shown)
+    lfqcodec.decode(tmp_path / "a.lfq", tmp_path / "b.y4m")
+    assert (tmp_path / "b.y4m").read_bytes() == shown.getvalue()
+    no_leftovers(tmp_path)
+
+
+def test_a_file_object_is_read_from_where_it_stands(data):
+    stream = io.BytesIO(b"something else" + data)
+    stream.seek(14)
+    with lfqcodec.open(stream, device="cpu") as video:
+        first, again = list(video.frames()), list(video.frames())
+        assert same_frames(first, again)
+        assert same_frames(list(video.frames(start=0.72)), first[18:])
+        assert video.size() == len(data)
+    assert not stream.closed
+
+
+def test_open(data, tmp_path):
+    path = tmp_path / "a.lfq"
+    path.write_bytes(data)
+    with lfqcodec.open(path) as video:
+        assert video.info.frame_count == 20
+        assert (video.info.width, video.info.height) == (48, 40)
+        assert video.header.gop_chunks == 1
+        first = list(video.frames())
+        assert len(first) == 20
+        assert first[0].rgb.dtype == np.uint8
+        assert first[0].rgb.shape == (40, 48, 3)
+        assert same_frames(list(video.frames()), first)
+        half = [frame for frame, _ in zip(video.frames(), range(5), strict=False)]
+        assert same_frames(half, first[:5])
+        chunks = list(video.tokens())
+        assert same_frames(list(video.frames()), first)
+        assert [chunk.head.valid for chunk in chunks] == [17, 3]
+        assert [chunk.tokens.shape[1:] for chunk in chunks] == [(5, 5, 6), (2, 5, 6)]
+        assert all(chunk.tokens.dtype == np.int32 for chunk in chunks)
+        assert len(list(video.heads())) == len(list(video.units())) == 2
+        assert len(list(video.heads())) == 2
+        assert len(video.index().entries) == 2
+        assert video.size() == len(data)
+        assert video.model().sha256 == video.header.tokenizer_sha256
+    with pytest.raises(ValueError, match="closed"):
+        list(video.frames())
+
+
+def test_a_pipe_is_read_once(data):
+    with lfqcodec.open(pipe(data), device="cpu") as video:
+        assert len(list(video.tokens())) == 2
+        with pytest.raises(lfqcodec.LfqError, match="once"):
+            next(video.tokens())
+        with pytest.raises(lfqcodec.LfqError, match="size"):
+            video.size()
+
+
+def test_tokens_need_no_model(data, monkeypatch, tmp_path):
+    """Tokens can be read where the model is unknown; frames cannot."""
+    from lfqcodec.weights import store
+
+    monkeypatch.setattr(store, "package_folder", lambda: tmp_path)
+    monkeypatch.delenv(store.MODELS_VARIABLE, raising=False)
+    with lfqcodec.open(io.BytesIO(data)) as video:
+        assert [len(chunk.tokens) for chunk in video.tokens(1)] == [1, 1]
+        with pytest.raises(lfqcodec.WeightsError, match="not here"):
+            next(video.frames())
+        for stages in (0, -1):
+            with pytest.raises(lfqcodec.LfqError, match="at least 1"):
+                next(video.tokens(stages))
+            with pytest.raises(lfqcodec.LfqError, match="at least 1"):
+                next(video.frames(stages=stages))
+
+
+def test_report_of_encode(source, tmp_path):
+    clip = write_video(tmp_path / "a.mp4", frames=40, size=(32, 32), audio="aac", seconds=1.6)
+    lfq = tmp_path / "a.lfq"
+    seen: list[Progress] = []
+    report = lfqcodec.encode(clip, lfq, gop=2, measure=True, progress=seen.append)
+    size = lfq.stat().st_size
+    assert (report.frames, report.width, report.height) == (40, 32, 32)
+    assert (report.chunks, report.gops) == (3, 2)
+    assert report.seconds == pytest.approx(1.6)
+    assert report.file_bytes == size
+    assert report.bpp == pytest.approx(8 * size / (40 * 32 * 32))
+    assert report.video_bpp == pytest.approx(8 * (size - report.copied_bytes) / (40 * 32 * 32))
+    assert report.bitrate == pytest.approx(8 * size / 1.6)
+    assert report.elapsed > 0
+    with lfqcodec.open(lfq) as video:
+        units = list(video.units())
+        payload = sum(4 * sum(unit.head.words) for unit in units if isinstance(unit, Chunk))
+        copied = sum(unit.head.size for unit in units if not isinstance(unit, Chunk))
+        chunks = sum(unit.head.size for unit in units if isinstance(unit, Chunk))
+        assert report.stages == video.header.max_stages == video.model().config.stages
+        assert report.model == video.model().name
+    assert (report.payload_bytes, report.copied_bytes) == (payload, copied)
+    assert 0 < size - payload - copied < 1500
+    assert chunks + copied < size
+    assert [p.frames for p in seen] == [17, 33, 40]
+    assert seen[-1].total == 40
+    assert seen[-1].seconds == pytest.approx(1.6)
+    assert seen[-1].bytes < size
+    assert json.loads(json.dumps(report.to_dict()))["frames"] == 40
+    originals, decoded = read_all(clip)[1], frames_of(lfq)
+    wanted = np.mean([psnr(a.rgb, b.rgb) for a, b in zip(originals, decoded, strict=True)])
+    assert report.psnr == pytest.approx(wanted, abs=0.01)
+    assert report.ms_ssim is None  # too small for five scales
+
+
+def test_report_of_decode(data, tmp_path):
+    seen: list[Progress] = []
+    report = lfqcodec.decode(io.BytesIO(data), tmp_path / "a.mkv", progress=seen.append)
+    assert (report.frames, report.width, report.height) == (20, 48, 40)
+    assert report.seconds == pytest.approx(0.8)
+    assert [p.frames for p in seen] == list(range(1, 21))
+    assert {p.total for p in seen} == {20}
+    part = lfqcodec.decode(io.BytesIO(data), tmp_path / "b.mkv", start=0.2, duration=0.4)
+    assert (part.frames, part.seconds) == (10, pytest.approx(0.4))
+    assert json.loads(json.dumps(part.to_dict()))["width"] == 48
+
+
+def test_measure_large_enough_for_ms_ssim():
+    out = io.BytesIO()
+    report = lfqcodec.encode(io.BytesIO(y4m(1, (168, 168))), out, measure=True)
+    assert report.ms_ssim is not None
+    assert 0 < report.ms_ssim <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gop": 0},
+        {"gop": 65536},
+        {"stages": 0},
+        {"stages": 99},
+        {"frames": 0},
+        {"scale": (0, 10)},
+        {"start": -1},
+        {"duration": 0},
+        {"device": "abacus"},
+    ],
+    ids=str,
+)
+def test_options_out_of_range(source, tmp_path, options):
+    with pytest.raises(lfqcodec.LfqError) as caught:
+        lfqcodec.encode(io.BytesIO(source), tmp_path / "a.lfq", **options)
+    assert type(caught.value) is lfqcodec.LfqError
+    assert contents(tmp_path) == {}
+
+
+def test_unknown_options(source):
+    with pytest.raises(TypeError, match="crf"):
+        lfqcodec.encode(io.BytesIO(source), io.BytesIO(), crf=30)
+
+
+def test_error_types(data, source, tmp_path):
+    path = tmp_path / "a.lfq"
+    path.write_bytes(data)
+    with pytest.raises(lfqcodec.InputVideoError, match=r"none.lfq: No such file"):
+        lfqcodec.open(tmp_path / "none.lfq")
+    with pytest.raises(lfqcodec.InputVideoError):
+        lfqcodec.encode(tmp_path / "none.mp4", tmp_path / "b.lfq")
+    with pytest.raises(lfqcodec.BitstreamError, match=r"<stream>: not a \.lfq file"):
+        lfqcodec.open(io.BytesIO(source))
+    with pytest.raises(lfqcodec.WeightsError):
+        lfqcodec.encode(io.BytesIO(source), tmp_path / "b.lfq", model="no-such-model")
+    with pytest.raises(lfqcodec.OutputError, match="exists already"):
+        lfqcodec.encode(io.BytesIO(source), path)
+    with pytest.raises(lfqcodec.OutputError, match="same file"):
+        lfqcodec.encode(path, path, overwrite=True)
+    with pytest.raises(lfqcodec.InputVideoError, match=r"cannot be stored as \.lfq: width"):
+        lfqcodec.encode(io.BytesIO(y4m(1, (16, 2))), tmp_path / "b.lfq", scale=(16385, 2048))
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    with pytest.raises(lfqcodec.BitstreamError) as caught:
+        frames_of(bytes(damaged))
+    assert caught.value.offset is not None
+    assert str(caught.value).startswith("<stream>: ")
+    assert path.read_bytes() == data
+    assert list(contents(tmp_path)) == ["a.lfq"]
+
+
+def test_overwrite(data, source, tmp_path):
+    path = tmp_path / "a.lfq"
+    path.write_bytes(b"old")
+    lfqcodec.encode(io.BytesIO(source), path, overwrite=True, gop=1)
+    assert path.read_bytes() == data
+    with pytest.raises(lfqcodec.InputVideoError):
+        lfqcodec.encode(tmp_path / "none.mp4", path, overwrite=True)
+    assert path.read_bytes() == data
+
+
+def test_a_source_that_cannot_be_read(tmp_path):
+    class Broken(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(lfqcodec.InputVideoError, match="Input/output error"):
+        lfqcodec.open(io.BufferedReader(Broken()))
+
+
+def test_a_destination_that_cannot_be_written(source):
+    class Full(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(lfqcodec.OutputError, match="the output: No space left on device"):
+        lfqcodec.encode(io.BytesIO(source), Full())
+
+
+def test_a_model_file_of_ones_own(data, source, tmp_path):
+    """A copy of the default model under another name is the same model, as its SHA-256 is what counts."""
+    from lfqcodec.weights.store import resolve_model
+
+    model = resolve_model()
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(model.path.read_bytes())
+    for wanted in (copy, tmp_path, str(copy)):
+        out = io.BytesIO()
+        lfqcodec.encode(io.BytesIO(source), out, gop=1, model=wanted)
+        assert out.getvalue() == data
+    shown = io.BytesIO()
+    lfqcodec.decode(io.BytesIO(data), shown, model=copy)
+    assert shown.getvalue()
