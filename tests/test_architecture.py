@@ -21,12 +21,13 @@ ALLOWED = {
     "media": set(),
     "config": {"errors"},
     "output": {"errors"},
+    "reproducible": set(),
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
     "tokenizer": {"config", "errors"},
-    "prior": {"bitstream", "config", "entropy", "errors"},
+    "prior": {"bitstream", "config", "entropy", "errors", "reproducible"},
     "video": {"errors", "media", "output"},
-    "weights": {"config", "errors", "tokenizer", "prior"},
+    "weights": {"config", "errors", "prior", "reproducible", "tokenizer"},
     "codec": {
         *("bitstream", "config", "entropy", "errors", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
@@ -53,7 +54,7 @@ OUTSIDE = {
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"cli", "train"},
     "skvideo": set(),
-    "numpy": set(ALLOWED) - {"errors", "config", "output", "__init__", "__main__"},
+    "numpy": set(ALLOWED) - {"errors", "config", "output", "reproducible", "__init__", "__main__"},
 }
 # What has to start fast: none of these may load torch or PyAV when it is imported.
 LIGHT = [

@@ -391,9 +391,6 @@ def test_interrupt_of_encode(folder, number):
         interrupted(process, folder, number)
 
 
-@pytest.mark.xfail(
-    run=False, reason="PyAV drops exceptions, Ctrl-C too, that pass through lfqcodec.video.inputs"
-)
 def test_interrupt_of_encode_from_a_pipe(folder):
     """While it waits for the rest of its input."""
     with unchanged(folder), running("encode", "-", folder / "old.lfq", "-f") as process:

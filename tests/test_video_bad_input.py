@@ -225,3 +225,24 @@ def test_closing_early(tmp_path):
 def test_video_does_not_import_torch():
     code = "import sys, lfqcodec.video; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_a_pipe_that_fails_in_the_middle():
+    """PyAV drops exceptions of its callbacks; the frames before them must not pass for the whole input."""
+    data = b"YUV4MPEG2 W64 H48 F25:1 C420mpeg2\n" + (b"FRAME\n" + bytes([90]) * (64 * 48 * 3 // 2)) * 40
+
+    class Failing(io.RawIOBase):
+        left = data[: len(data) // 2]
+
+        def readable(self):
+            return True
+
+        def read(self, size=-1):
+            if not self.left:
+                raise OSError(5, "Input/output error")
+            part, self.left = self.left[:size], self.left[size:]
+            return part
+
+    info, frames, _ = read_all(Failing())
+    assert 15 <= len(frames) <= 20
+    assert any("breaks off: Input/output error" in note for note in info.notes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lfqcodec.cli import train_prior
 from lfqcodec.cli.common import human_bytes, json_option, print_json
 from lfqcodec.errors import LfqError
 
@@ -16,8 +17,12 @@ DEFAULT_PHASES = ("1200:32x1x64", "6000:8x17x64", "1500:3x17x128")
 
 @click.group("train")
 def command() -> None:
-    """Train a tokenizer and export its weights."""
+    """Train tokenizers and priors and export their weights."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+command.add_command(train_prior.prior)
+command.add_command(train_prior.export_prior)
 
 
 @command.command("tokenizer")

@@ -212,4 +212,4 @@ def square_after_scaling(sar: Fraction, before: tuple[int, int], after: tuple[in
     scaled = sar * Fraction(before[0] * after[1], before[1] * after[0])
     if abs(scaled - 1) < Fraction(1, 100):
         return Fraction(1)
-    return scaled.limit_denominator(1000)
+    return max(scaled.limit_denominator(1000), Fraction(1, 1000))

@@ -86,27 +86,47 @@ def _folder(folder: Path) -> FolderSource:
     return FolderSource(folder, files)
 
 
-class _Counted:
-    """The reading side of a pipe, counting the bytes that went through."""
+class _Watched:
+    """The reading side of a stream, counting the bytes that went through.
+
+    PyAV drops exceptions that pass through its callbacks, Ctrl-C too, and takes what it has for the whole
+    input. So an exception ends the stream and is kept in `error`, to be raised outside of PyAV.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self.count = 0
+        self.error: BaseException | None = None
 
     def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
+        if self.error is not None:
+            return b""
+        try:
+            data = self.stream.read(size)
+        except BaseException as error:
+            self.error = error
+            return b""
         self.count += len(data)
         return data
+
+
+class _WatchedFile(_Watched):
+    """The same for a stream that can seek, as some formats need it."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.stream.tell()
 
 
 def _stream(stream: BinaryIO, name: str) -> MediaSource:
     used = False
     try:
-        # A pipe is not shown as something that can seek; a file is, as some formats need it.
         begin = stream.tell() if stream.seekable() else None
     except (OSError, AttributeError):
         begin = None
-    counted = _Counted(stream)
+    watched = _Watched(stream) if begin is None else _WatchedFile(stream)
 
     def opener() -> Any:
         nonlocal used
@@ -115,12 +135,12 @@ def _stream(stream: BinaryIO, name: str) -> MediaSource:
                 raise io.UnsupportedOperation("cannot rewind")
             stream.seek(begin)
         used = True
-        return av.open(counted if begin is None else stream, "r", buffer_size=1 << 18)
+        return av.open(watched, "r", buffer_size=1 << 18)
 
     def length() -> int:
-        return counted.count if begin is None else stream.seek(0, os.SEEK_END)
+        return watched.count if begin is None else stream.seek(0, os.SEEK_END)
 
-    return MediaSource(name, opener, length, seekable=False)
+    return MediaSource(name, opener, length, lambda: watched.error, seekable=False)
 
 
 def open_source(source: str | os.PathLike[str] | BinaryIO) -> Source:

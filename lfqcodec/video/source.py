@@ -63,15 +63,20 @@ class MediaSource:
         name: str,
         opener: Callable[[], Any],
         length: Callable[[], int] | None = None,
+        failure: Callable[[], BaseException | None] = lambda: None,
         *,
         seekable: bool = False,
         is_image: bool = False,
     ) -> None:
-        """`opener` opens the input from its start; `length` tells its bytes once it was read to the end."""
+        """`opener` opens the input from its start; `length` tells its bytes once it was read to the end.
+
+        `failure` gives the exception, if any, that reading the stream raised and PyAV kept to itself.
+        """
         self.name = name
         self.notes: list[str] = []
         self._opener = opener
         self._length = length
+        self._failure = failure
         self._container = self._open()
         self._closed = False
         try:
@@ -100,7 +105,9 @@ class MediaSource:
         try:
             container = self._opener()
         except MEDIA_ERRORS as error:
+            self._stop_if_interrupted()
             raise InputVideoError(f"{self.name}: not a video that can be read ({reason(error)})") from error
+        self._stop_if_interrupted()
         if container.format.name in _NOT_VIDEO:
             container.close()
             raise InputVideoError(f"{self.name}: not a video")
@@ -150,15 +157,19 @@ class MediaSource:
                 # FFmpeg would crash rather than complain.
                 raise InputVideoError(f"{self.name}: was closed before it was read")
             try:
-                packet = next(demuxer)
-            except StopIteration:
-                break
+                packet = next(demuxer, None)
+                self._stop_if_interrupted()
+                if packet is None and (failure := self._failure()) is not None:
+                    raise failure
             except MEDIA_ERRORS as error:
+                self._stop_if_interrupted()
                 self._note(f"the input breaks off: {reason(error)}")
                 # The frames that the decoder still holds are good.
                 with contextlib.suppress(*MEDIA_ERRORS):
                     for frame in video.codec_context.decode(None):
                         yield -1, frame
+                break
+            if packet is None:
                 break
             if packet.stream_index != video.index:
                 if packet.size and packet.stream_index in index:
@@ -182,6 +193,12 @@ class MediaSource:
             self._note(
                 f"the input ends early: it holds {packets} of the {self.frame_count} frames it announces"
             )
+
+    def _stop_if_interrupted(self) -> None:
+        """Raise Ctrl-C, or what else is no error of the input, that came while a stream was read."""
+        failure = self._failure()
+        if failure is not None and not isinstance(failure, Exception):
+            raise failure
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

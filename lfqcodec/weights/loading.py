@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import WeightsError
+from lfqcodec.reproducible import sort_safetensors_header
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.weights.store import Model
 
@@ -52,4 +53,5 @@ def save_tokenizer(
     """Write a model file. The same tensors and metadata give the same bytes, and so the same SHA-256."""
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(ordered, path, metadata={"tokenizer": config.to_json(), **metadata})
+    blob = save(ordered, metadata={"tokenizer": config.to_json(), **metadata})
+    path.write_bytes(sort_safetensors_header(blob))

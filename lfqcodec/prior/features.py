@@ -1,0 +1,65 @@
+"""What the embeddings are linear in: small integers from the tokens that are known (docs/prior.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lfqcodec.prior.config import AGES, KNOWN_BUCKETS, NEIGHBOURS, SLOTS, TOKEN_BITS, PriorConfig
+
+
+def signs(tokens: Tensor) -> Tensor:
+    """Tokens int64 [...] in 0..2^18-1, or -1 where unknown, to float32 [..., 18]: -1, +1, or 0 if unknown."""
+    bits = torch.arange(TOKEN_BITS, device=tokens.device)
+    known = (tokens >= 0).unsqueeze(-1)
+    return ((tokens.unsqueeze(-1) >> bits & 1) * 2 - 1).mul(known).to(torch.float32)
+
+
+@dataclass(frozen=True)
+class StageHistory:
+    """Signs of one stage, float32 [..., h, w, 18], 0 where unknown: this frame and the two before."""
+
+    now: Tensor
+    before: Tensor
+    earlier: Tensor
+
+
+def stage_features(history: StageHistory) -> Tensor:
+    """The features of one stage, float32 [..., 92], values -1, 0, 1.
+
+    now, before, earlier, before * earlier, now * before (18 each), then whether the whole tokens agree:
+    before = earlier, now = before.
+    """
+    still, same = history.before * history.earlier, history.now * history.before
+    flags = torch.stack((_all_agree(still), _all_agree(same)), -1)
+    return torch.cat((history.now, history.before, history.earlier, still, same, flags), -1)
+
+
+def _all_agree(products: Tensor) -> Tensor:
+    return (products.sum(-1) == TOKEN_BITS).to(torch.float32)
+
+
+def neighbour_features(lower: Tensor) -> Tensor:
+    """Signs of the stage below, float32 [N, h, w, 18], to those around each token, [N, h, w, 144]."""
+    h, w = lower.shape[1:3]
+    padded = F.pad(lower, (0, 0, 1, 1, 1, 1))
+    parts = [padded[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in NEIGHBOURS]
+    return torch.cat(parts, -1)
+
+
+def known_bucket(begin: int) -> int:
+    """Which eighth of a window is known when a step begins at rank `begin`."""
+    return KNOWN_BUCKETS * begin // SLOTS
+
+
+def flag_features(config: PriorConfig, stage: int, age: int, begin: int | None) -> Tensor:
+    """One-hot stage, age and known eighths, float32 [stages + 3 + 8]; none known-eighth for context."""
+    flags = torch.zeros(config.stages + AGES + KNOWN_BUCKETS)
+    flags[stage] = 1
+    flags[config.stages + age] = 1
+    if begin is not None:
+        flags[config.stages + AGES + known_bucket(begin)] = 1
+    return flags
