@@ -7,16 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from lfqcodec.bitstream.limits import BITS_PER_TOKEN, TEMPORAL_FACTOR
 from lfqcodec.errors import WeightsError
-
-BITS = 18
-"""Bits of a token (one LFQ stage at one latent position)."""
-SPATIAL_FACTOR = 8
-"""Pixels per latent position along each axis."""
-TEMPORAL_FACTOR = 4
-"""Frames per latent frame, after the first frame of a GOP, which has a latent frame of its own."""
-CHUNK_FRAMES = 17
-"""Frames in the window of a chunk."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +21,7 @@ class TokenizerConfig:
     """
 
     architecture: str = "base"
-    bits: int = BITS
+    bits: int = BITS_PER_TOKEN
     stages: int = 4
     widths: tuple[int, int, int] = (96, 144, 192)
     encoder_blocks: tuple[int, int, int] = (3, 3, 5)
@@ -41,8 +33,8 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if self.architecture != "base":
             raise WeightsError(f"unknown tokenizer architecture {self.architecture!r}")
-        if self.bits != BITS:
-            raise WeightsError(f"tokens of {self.bits} bits are not supported (only {BITS})")
+        if self.bits != BITS_PER_TOKEN:
+            raise WeightsError(f"tokens of {self.bits} bits are not supported (only {BITS_PER_TOKEN})")
         if not 1 <= self.stages <= 8:
             raise WeightsError(f"{self.stages} stages are not supported (1 to 8)")
         levels = (self.widths, self.encoder_blocks, self.decoder_blocks)
@@ -70,14 +62,8 @@ class TokenizerConfig:
             raise WeightsError(f"not a tokenizer configuration: {error}") from error
 
 
-def latent_frames(frames: int, *, gop_start: bool) -> int:
-    """Latent frames that `frames` new frames of a chunk become (spec: chunks and time)."""
-    if gop_start:
-        return 1 + -(-(frames - 1) // TEMPORAL_FACTOR)
-    return -(-frames // TEMPORAL_FACTOR)
-
-
 def padded_frames(frames: int, *, gop_start: bool) -> int:
     """`frames` rounded up to a number that fills its latent frames: 1 + 4k at a GOP start, else 4k."""
-    latents = latent_frames(frames, gop_start=gop_start)
-    return latents * TEMPORAL_FACTOR - (TEMPORAL_FACTOR - 1 if gop_start else 0)
+    if gop_start:
+        return 1 + -(-(frames - 1) // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
+    return -(-frames // TEMPORAL_FACTOR) * TEMPORAL_FACTOR

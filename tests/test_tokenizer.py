@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lfqcodec.config import TokenizerConfig, latent_frames, padded_frames
+from lfqcodec.bitstream import latent_frames
+from lfqcodec.config import TokenizerConfig, padded_frames
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.base import BaseTokenizer, to_patches
 from lfqcodec.tokenizer.quantizer import ResidualLFQ

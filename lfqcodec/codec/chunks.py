@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.config import SPATIAL_FACTOR, TEMPORAL_FACTOR, padded_frames
+from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from lfqcodec.config import padded_frames
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.tokenizer.layers import State

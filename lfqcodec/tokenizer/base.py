@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.config import SPATIAL_FACTOR, TokenizerConfig
+from lfqcodec.bitstream.limits import SPATIAL_FACTOR
+from lfqcodec.config import TokenizerConfig
 from lfqcodec.tokenizer.layers import Block, State, TemporalDown, TemporalUp, TimeContext, conv1x1
 from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
 
