@@ -86,12 +86,7 @@ def tokenizer(
             refine_channels=8,
         )
     pack = out / "pack"
-    if not (pack / "pack.json").exists():
-        media = [p for folder in videos for p in data.find_media(folder, data.VIDEO_SUFFIXES)]
-        media += [p for folder in images for p in data.find_media(folder, data.IMAGE_SUFFIXES)]
-        if not media:
-            raise LfqError("nothing to train on: give --videos and --images")
-        data.build_pack(media, pack, max_frames=max_frames)
+    data.ensure_pack(pack, videos, images, max_frames=max_frames)
     config = TrainConfig(phases=schedule, seed=seed, learning_rate=learning_rate, decay=decay, model=model)
     trainer = TokenizerTrainer(
         config, data.Pack(pack), out, device=pick_device(device).type, precision=precision

@@ -87,7 +87,9 @@ def prior(
         raise LfqError(f"the model has {tokenizer.config.stages} stages, not {stages}")
     folder = out / "tokens"
     if not (folder / "tokens.json").exists():
-        clips = pack or _pack(videos, images, out, max_frames)
+        clips = pack or out / "pack"
+        if pack is None:
+            data.ensure_pack(clips, videos, images, max_frames=max_frames)
         build_store(
             data.Pack(clips),
             load_tokenizer(tokenizer, where),
@@ -126,19 +128,6 @@ def prior(
     trainer.run(
         evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes
     )
-
-
-def _pack(videos: tuple[Path, ...], images: tuple[Path, ...], out: Path, max_frames: int) -> Path:
-    from lfqcodec.train import data
-
-    pack = out / "pack"
-    if not (pack / "pack.json").exists():
-        media = [p for folder in videos for p in data.find_media(folder, data.VIDEO_SUFFIXES)]
-        media += [p for folder in images for p in data.find_media(folder, data.IMAGE_SUFFIXES)]
-        if not media:
-            raise LfqError("nothing to train on: give --videos and --images, or --pack")
-        data.build_pack(media, pack, max_frames=max_frames)
-    return pack
 
 
 def _by_stage(text: str | None, default: tuple[int, ...], stages: int) -> tuple[int, ...]:

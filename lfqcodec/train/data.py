@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -133,6 +133,17 @@ def build_pack(media: list[Path], out: Path, *, longest: int = 640, max_frames: 
         raise InputVideoError("none of the training files could be read")
     partial.replace(out / "pack.u8")
     (out / "pack.json").write_text(json.dumps([asdict(e) for e in entries]))
+
+
+def ensure_pack(out: Path, videos: Iterable[Path], images: Iterable[Path], *, max_frames: int) -> None:
+    """Build the pack `out` from folders of videos and pictures, unless it is there. Raises `LfqError`."""
+    if (out / "pack.json").exists():
+        return
+    media = [path for folder in videos for path in find_media(folder, VIDEO_SUFFIXES)]
+    media += [path for folder in images for path in find_media(folder, IMAGE_SUFFIXES)]
+    if not media:
+        raise LfqError("nothing to train on: give --videos and --images, or a pack")
+    build_pack(media, out, max_frames=max_frames)
 
 
 class Pack:

@@ -99,3 +99,12 @@ class MuonAdam:
             square.lerp_(p.grad.square(), 1 - b2)
             correction = (1 - b2**self.updates) ** 0.5 / (1 - b1**self.updates)
             p.addcdiv_(mean, square.sqrt() + self.config.eps, value=-lr * correction)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, momentum: float, step: int) -> None:
+    """Move the parameters of `average` towards those of `model`, after update number `step` (from 1)."""
+    # A young average must not be dominated by the initial weights.
+    momentum = min(momentum, step / (step + 10))
+    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - momentum)

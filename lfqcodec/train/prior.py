@@ -19,7 +19,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import PriorConfig
 from lfqcodec.prior.weights import PriorWeights
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
-from lfqcodec.train.optim import MuonAdam, OptimizerConfig
+from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
 from lfqcodec.train.prior_data import CropConfig, Crops, CropSampler, TokenStore
 from lfqcodec.train.prior_net import PriorNet
 
@@ -140,11 +140,7 @@ class PriorTrainer:
             costs.append(float(bits.detach()))
         self.optimizer.step(self.config.rate_at(self.step))
         self.step += 1
-        # A young average must not be dominated by the initial weights.
-        momentum = min(self.config.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            for average, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
-                average.lerp_(value, 1 - momentum)
+        update_average(self.ema, self.model, self.config.ema, self.step)
         return costs
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from lfqcodec.train.data import Pack, SampleConfig, Sampler
 from lfqcodec.train.losses import psnr, ssim
-from lfqcodec.train.optim import MuonAdam, OptimizerConfig
+from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
 
 log = logging.getLogger(__name__)
 
@@ -194,11 +194,7 @@ class TokenizerTrainer:
         total.backward()  # type: ignore[no-untyped-call]
         parts["norm"] = self.optimizer.step(self.config.rate_at(self.step))
         self.step += 1
-        # A young average must not be dominated by the initial weights.
-        momentum = min(self.config.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            for average, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
-                average.lerp_(value, 1 - momentum)
+        update_average(self.ema, self.model, self.config.ema, self.step)
         return parts
 
     @torch.no_grad()
