@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIPS ?= clips
 DEMO := build/demo
+DEVICE ?= cpu
+TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo test test-all lint format conformance bench memory clean
+.PHONY: help setup demo test test-all lint format conformance bench memory determinism clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -46,6 +48,14 @@ bench: $(STAMP) ## Quality by number of stages on a folder of clips: make bench 
 
 memory: $(STAMP) ## Peak memory of encode and decode on a short and a long video
 	$(BIN)/python -m benchmarks memory
+
+$(TORCH26)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TORCH26)
+	$(TORCH26)/bin/pip install --quiet --disable-pip-version-check -e . 'torch==2.6.*'
+	@touch $@
+
+determinism: $(STAMP) $(if $(OLD_TORCH),$(TORCH26)/.installed) ## Are tokens the same under every setting? OLD_TORCH=1 adds torch 2.6, DEVICE=cuda the GPU
+	$(BIN)/python -m benchmarks determinism $(if $(OLD_TORCH),--python $(TORCH26)/bin/python) --device $(DEVICE)
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

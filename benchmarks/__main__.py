@@ -6,8 +6,11 @@ import sys
 
 import click
 
+from benchmarks.bits import bits
+from benchmarks.determinism import determinism
 from benchmarks.memory import memory
 from benchmarks.quality import quality
+from benchmarks.speed import speed
 from lfqcodec.errors import LfqError
 
 
@@ -18,6 +21,9 @@ def cli() -> None:
 
 cli.add_command(quality)
 cli.add_command(memory)
+cli.add_command(determinism)
+cli.add_command(bits)
+cli.add_command(speed)
 
 if __name__ == "__main__":
     try:

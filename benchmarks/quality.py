@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def quality(folder: Path, model: str | None, frames: int | None, out: Path | Non
             try:
                 rows += measure(clip, model, frames, Path(scratch))
             except LfqError as error:
-                tqdm.write(f"left out: {error}")
+                tqdm.write(f"left out: {error}", file=sys.stderr)
     if not rows:
         raise LfqError(f"{folder}: no clip could be measured")
     click.echo(f"{'clip':32} stages     bpp    PSNR  MS-SSIM")

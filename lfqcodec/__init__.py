@@ -56,14 +56,16 @@ def encode(
     """Encode a video or still image into a .lfq file.
 
     `source` and `dest` are paths, "-" for standard input and output, or binary file objects. The options
-    are the fields of `lfqcodec.codec.encoder.EncodeOptions`: model, stages, gop (chunks), start and duration
-    (seconds), frames, scale (width, height), audio, device ("auto", "cpu", "cuda"), overwrite, measure.
+    are the fields of `lfqcodec.codec.plan.EncodeOptions`: model, crf, bitrate (bits per second), stages,
+    profile, gop (chunks), start and duration (seconds), frames, scale (width, height), audio, device ("auto",
+    "cpu", "cuda"), overwrite, measure.
     Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`; nothing partial is left then.
     """
     from lfqcodec.codec import encoder
+    from lfqcodec.codec.plan import EncodeOptions
     from lfqcodec.codec.progress import ignore
 
-    return encoder.encode(source, dest, encoder.EncodeOptions(**options), progress=progress or ignore)
+    return encoder.encode(source, dest, EncodeOptions(**options), progress=progress or ignore)
 
 
 def decode(
@@ -93,7 +95,7 @@ def open(
 ) -> LfqFile:
     """Open a .lfq file for its header, frames and tokens. Raises `InputVideoError` or `BitstreamError`.
 
-    Reading tokens needs neither torch nor a model.
+    Reading the tokens of a file of profile static needs neither torch nor a model.
     """
     from lfqcodec.codec.file import open_file
 

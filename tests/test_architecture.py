@@ -43,7 +43,7 @@ ALLOWED = {
     "__init__": {"codec", "errors"},
     "__main__": {"cli"},
 }
-TRAINING_COMMANDS = {ROOT / "cli" / "train.py", ROOT / "cli" / "train_prior.py"}
+TRAINING_COMMANDS = {ROOT / "cli" / f"train{part}.py" for part in ("", "_prior", "_rates")}
 # Outside packages: the only parts of lfqcodec that may import each.
 OUTSIDE = {
     "av": {"video"},
@@ -60,7 +60,7 @@ OUTSIDE = {
 LIGHT = [
     *("lfqcodec", "lfqcodec.config", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
-    *("lfqcodec.codec.cut", "lfqcodec.codec.file", "lfqcodec.codec.payload", "lfqcodec.codec.progress"),
+    *(f"lfqcodec.codec.{name}" for name in ("cut", "file", "payload", "plan", "progress", "rate_control")),
     *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
 ]
 

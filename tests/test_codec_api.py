@@ -192,8 +192,8 @@ def test_options_out_of_range(source, tmp_path, options):
 
 
 def test_unknown_options(source):
-    with pytest.raises(TypeError, match="crf"):
-        lfqcodec.encode(io.BytesIO(source), io.BytesIO(), crf=30)
+    with pytest.raises(TypeError, match="quality"):
+        lfqcodec.encode(io.BytesIO(source), io.BytesIO(), quality=30)
 
 
 def test_error_types(data, source, tmp_path):

@@ -93,6 +93,23 @@ def test_bound_on_words_is_reached_by_the_rarest_symbols():
     assert len(words) == 3000
 
 
+def test_batches_by_weights_are_the_same():
+    rng = np.random.default_rng(8)
+    rows = random_rows(rng, 40, 3.0)
+    symbols = rng.integers(0, 512, 40).astype(np.int32)
+    symbols[:3] = 0, 511, 0
+    by_rows, by_weights = Batch(np.arange(40), rows), Batch.from_weights(np.arange(40), rows - 1.0)
+    by_weights.check()
+    for batch in (by_rows, by_weights):
+        starts, own = batch.intervals(symbols)
+        assert list(zip(starts.tolist(), own.tolist(), strict=True)) == intervals(rows, symbols)
+        np.testing.assert_array_equal(batch.rows, rows)
+        np.testing.assert_array_equal(batch.weights, rows - 1.0)
+    assert by_weights.rows.dtype == np.uint32
+    with pytest.raises(ValueError, match="float64"):
+        Batch.from_weights(np.arange(39), rows - 1.0).check()
+
+
 def test_nothing_costs_nothing():
     words = encode([])
     assert len(words) == 0

@@ -15,6 +15,7 @@ import torch
 from prior_support import SMALL, all_rows, random_prior, random_tokens
 from safetensors.numpy import load_file, save_file
 
+from lfqcodec.entropy.model import Batch
 from lfqcodec.errors import WeightsError, WeightsMissing
 from lfqcodec.prior import arithmetic, oracle
 from lfqcodec.prior.config import PriorConfig
@@ -145,24 +146,27 @@ def test_element_wise_operations_at_their_limits() -> None:
 
 def test_attention_at_its_limits() -> None:
     """Equal scores give every key the weight 255: the largest sums that there can be."""
-    table = torch.from_numpy(score_table()).float()
+    table = arithmetic.score_table(score_table(), 4, torch.device("cpu"))
     for value in (127.0, -127.0, 126.0):
         values = torch.full((1, 192, 4), value)
-        zero = torch.zeros(1, 1, 1)
-        out = arithmetic.attend(
-            torch.zeros(1, 3, 4), torch.zeros(1, 192, 4), values, torch.zeros(1, 3, 192), zero, table
-        )
+        keys, place, outside = torch.zeros(1, 192, 4), torch.zeros(3, 192), torch.zeros(1, 1, 192)
+        out = torch.zeros(1, 3, 4)
+        arithmetic.attend(out, keys, values, place, outside, torch.tensor(0.0), table)
         expected = (2 * 192 * 255 * int(value) + 193 * 255) // (2 * 193 * 255)
         assert (out == expected).all()
 
 
 def test_frequencies_at_their_limits() -> None:
-    table = torch.from_numpy(logit_table()).float()
+    make_rows = arithmetic.RowMaker(logit_table(), torch.device("cpu"))
     rng = np.random.default_rng(1)
     logits = np.concatenate([rng.integers(-m, m + 1, (50, 512)) for m in (0, 3, 300, 3000, 1_000_000)])
     logits[0, 7] = 2_000_000
-    rows = arithmetic.frequencies(torch.from_numpy(logits).float(), table)
+    weights = make_rows(torch.from_numpy(logits).float())
+    batch = Batch.from_weights(np.arange(len(weights)), weights)
+    batch.check()
+    rows = batch.rows
     assert rows.dtype == np.uint32
+    np.testing.assert_array_equal(rows - 1.0, weights)
     assert rows.min() == 1
     assert (rows.sum(1, dtype=np.int64) == 1 << 24).all()
     assert rows[0, 7] == (1 << 24) - 511

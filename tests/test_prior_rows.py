@@ -184,6 +184,36 @@ def test_a_gop_start_forgets_everything(network: ExactNetwork) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(*rows, strict=True))
 
 
+def test_a_snapshot_brings_a_coder_back(network: ExactNetwork) -> None:
+    """Rate control codes a chunk more than once; what it tried before must leave no trace."""
+    tokens = random_tokens((2, 6, 9, 10))
+    coder, straight = GopCoder(network, 9, 10), GopCoder(network, 9, 10)
+
+    def rows(each: GopCoder, begin: int, part: np.ndarray) -> list[np.ndarray]:
+        each.begin_chunk(part.shape[1], gop_start=begin == 0)
+        return [all_rows(each.rows(stage), part[stage])[1] for stage in range(2)]
+
+    start = coder.snapshot()
+    for begin in (0, 3):
+        part = tokens[:, begin : begin + 3]
+        before = coder.snapshot()
+        first = rows(coder, begin, part)
+        after = coder.snapshot()
+        for other in (part ^ 1, part[:, :2], part[:1].repeat(2, 0)):
+            coder.restore(before)
+            rows(coder, begin, other)
+        coder.restore(before)
+        second = rows(coder, begin, part)
+        expected = rows(straight, begin, part)
+        for run in (first, second):
+            assert all(np.array_equal(a, b) for a, b in zip(run, expected, strict=True))
+        coder.restore(after)
+    coder.restore(start)
+    coder.begin_chunk(1, gop_start=False)
+    with pytest.raises(ValueError, match="lower stage"):
+        next(coder.rows(1))
+
+
 def test_stages_out_of_order_are_refused(network: ExactNetwork) -> None:
     coder = GopCoder(network, 4, 4)
     coder.begin_chunk(1, gop_start=True)

@@ -44,6 +44,15 @@ def size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def bitrate(text: str) -> float:
+    """Bits per second as 300000, 300k or 1.5M. A type for click options."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", text)
+    value = float(match[1]) * {"": 1, "k": 1e3, "m": 1e6}[match[2].lower()] if match else 0.0
+    if not value:
+        raise click.BadParameter(f"{text!r} is not a bitrate (300k, 1.5M)")
+    return value
+
+
 def device_option(function: Command) -> Command:
     """--device auto|cpu|cuda."""
     choice = click.Choice(["auto", "cpu", "cuda"])

@@ -7,6 +7,7 @@ from fractions import Fraction
 import click
 
 from lfqcodec.cli.common import (
+    bitrate,
     device_option,
     human_bytes,
     json_option,
@@ -23,7 +24,10 @@ from lfqcodec.cli.common import (
 @click.command("encode")
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="OUT")
-@click.option("--stages", type=click.IntRange(min=1), help="Quantizer stages to keep (default: all).")
+@click.option("--crf", type=click.FloatRange(0, 63), help="Quality, 0 to 63: lower is better and larger.")
+@click.option("--bitrate", type=bitrate, metavar="RATE", help="Video bits per second (250k, 1.5M) instead.")
+@click.option("--stages", type=click.IntRange(min=1), help="Most stages; alone: as they are.")
+@click.option("--profile", type=click.Choice(["exact", "static"]), help="With the prior (usual), or without.")
 @click.option("--gop", type=click.IntRange(1, 65535), default=4, show_default=True, help="Chunks per GOP.")
 @click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
 @click.option("--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time.")
@@ -45,7 +49,10 @@ from lfqcodec.cli.common import (
 def command(
     source: str,
     dest: str,
+    crf: float | None,
+    bitrate: float | None,
     stages: int | None,
+    profile: str | None,
     gop: int,
     start: Fraction | None,
     duration: Fraction | None,
@@ -64,11 +71,15 @@ def command(
     IN is any video or picture file, or - for a stream (y4m, mkv, ...) on standard input. OUT may be - for
     standard output.
     """
-    from lfqcodec.codec.encoder import EncodeOptions, encode
+    from lfqcodec.codec.encoder import encode
+    from lfqcodec.codec.plan import EncodeOptions
 
     options = EncodeOptions(
         model=model,
+        crf=crf,
+        bitrate=bitrate,
         stages=stages,
+        profile=profile,
         gop=gop,
         start=start,
         duration=duration,

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from lfqcodec import __version__
+from lfqcodec.cli.memory import reuse_memory
 from lfqcodec.errors import LfqError
 
 # Name -> help line. The help is here so that `lfqcodec --help` need not import the commands, and torch.
@@ -77,6 +78,7 @@ def main() -> None:
     # Threads of torch that spin while they wait cost a factor of 70 on small pictures when another program
     # wants the cores too (measured: 17 frames of 64x48 on 2 busy cores, 6.5 s against 0.09 s).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    reuse_memory()
     try:
         cli.main(prog_name="lfqcodec", standalone_mode=False)
     except click.UsageError as error:

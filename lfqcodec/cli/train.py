@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli import train_prior
+from lfqcodec.cli import train_prior, train_rates
 from lfqcodec.cli.common import human_bytes, json_option, print_json
 from lfqcodec.errors import LfqError
 
@@ -23,6 +23,7 @@ def command() -> None:
 
 command.add_command(train_prior.prior)
 command.add_command(train_prior.export_prior)
+command.add_command(train_rates.rates)
 
 
 @command.command("tokenizer")

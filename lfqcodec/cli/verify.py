@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from lfqcodec.cli.common import json_option, print_json
+from lfqcodec.cli.common import json_option, model_option, print_json
 from lfqcodec.codec.file import open_file
 from lfqcodec.errors import LfqError
 
@@ -25,16 +25,18 @@ class _Result:
 @click.command("verify")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @json_option
-def command(files: tuple[str, ...], as_json: bool) -> None:
+@model_option
+def command(files: tuple[str, ...], as_json: bool, model: str | None) -> None:
     """Check the structure, every checksum and every token of .lfq files (- for standard input).
 
-    Needs no model and computes no pictures. The exit code is that of the first file that fails.
+    Needs the prior, if the file was made with one, and no tokenizer: no pictures are computed. The exit code
+    is that of the first file that fails.
     """
     results, code = [], 0
     for name in files:
         result = _Result(name, ok=False)
         try:
-            _verify(name, result)
+            _verify(name, result, model)
             result.ok = True
         except LfqError as error:
             result.error, result.kind = str(error), type(error).__name__
@@ -42,7 +44,8 @@ def command(files: tuple[str, ...], as_json: bool) -> None:
         results.append(result)
         if not as_json:
             if result.ok:
-                click.echo(f"{name}: ok, {result.frames} frames in {result.chunks} chunks")
+                many = "s" if result.chunks != 1 else ""
+                click.echo(f"{name}: ok, {result.frames} frames in {result.chunks} chunk{many}")
             else:
                 click.echo(f"lfqcodec: {result.error}", err=True)
     if as_json:
@@ -50,8 +53,8 @@ def command(files: tuple[str, ...], as_json: bool) -> None:
     sys.exit(code)
 
 
-def _verify(name: str, result: _Result) -> None:
-    with open_file(name) as file:
+def _verify(name: str, result: _Result, model: str | None) -> None:
+    with open_file(name, model=model) as file:
         # The reader compares the frame count of the header and the totals of the index with the chunks.
         for chunk in file.tokens():
             result.chunks += 1

@@ -47,32 +47,38 @@ def tensor_to_frames(video: Tensor, height: int, width: int) -> NDArray[np.uint8
 
 
 class ChunkEncoder:
-    """Turns the frames of successive chunks into tokens."""
+    """Turns the frames of successive chunks into latents or tokens."""
 
     def __init__(self, tokenizer: BaseTokenizer, stages: int, device: torch.device) -> None:
         self._tokenizer, self._stages, self._device = tokenizer, stages, device
         self._state: State | None = None
 
     @torch.inference_mode()
-    def encode(self, frames: Sequence[NDArray[np.uint8]], *, gop_start: bool) -> NDArray[np.int32]:
-        """New frames of a chunk, uint8 [H, W, 3] each, to tokens int32 [stages, T, h, w].
+    def latents(self, frames: Sequence[NDArray[np.uint8]], *, gop_start: bool) -> Tensor:
+        """New frames of a chunk, uint8 [H, W, 3] each, to latents float32 [D, T, h, w].
 
         Frames that do not fill their last latent frame are padded with the last frame.
         """
         missing = padded_frames(len(frames), gop_start=gop_start) - len(frames)
         padded = [*frames, *[frames[-1]] * missing]
         state = None if gop_start else self._state
-        tokens = []
+        parts = []
         begin = 0
         # One latent frame at a time: the carried state makes it the same computation, in a quarter of the
         # memory, and what is being worked on stays in the processor's cache.
         while begin < len(padded):
             end = begin + (1 if state is None else TEMPORAL_FACTOR)
             latents, state = self._tokenizer.encode(frames_to_tensor(padded[begin:end], self._device), state)
-            tokens.append(self._tokenizer.quantize(latents, self._stages)[0])
+            parts.append(latents[0])
             begin = end
         self._state = state
-        return torch.cat(tokens, 1).to(torch.int32).cpu().numpy()
+        return torch.cat(parts, 1)
+
+    @torch.inference_mode()
+    def encode(self, frames: Sequence[NDArray[np.uint8]], *, gop_start: bool) -> NDArray[np.int32]:
+        """The tokens of `latents` as they are, int32 [stages, T, h, w]."""
+        latents = self.latents(frames, gop_start=gop_start)
+        return self._tokenizer.quantize(latents[None], self._stages)[0].to(torch.int32).cpu().numpy()
 
 
 class ChunkDecoder:

@@ -76,7 +76,7 @@ class Cut:
     def first_tick(self) -> int:
         """The first tick that may belong to the cut."""
         wanted = (self.start or Fraction(0)) - self.TOLERANCE
-        return (self._origin or 0) + wanted // self._header.time_base
+        return (self._origin or 0) - (-wanted // self._header.time_base)
 
     def frame(self, pts: int, duration: int) -> int | None:
         """The new time of a frame, None where it lies outside; all in ticks of the video."""

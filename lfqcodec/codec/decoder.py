@@ -62,7 +62,9 @@ def decode(
     refuse_same_file(source, dest)
     with open_file(source, model=options.model, device=options.device) as file:
         info = file.info
-        file.model()  # a missing model is found out before anything is written
+        # Missing weights are found out before anything is written.
+        file.model()
+        file.prior()
         cut = Cut(file.header, options.start, options.duration)
         if options.start is not None or options.duration is not None:
             info = replace(info, frame_count=None)

@@ -7,61 +7,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from fractions import Fraction
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lfqcodec.bitstream import BitstreamWriter, Chunk, FileHeader, Profile, max_valid
-from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
+from lfqcodec.bitstream import BitstreamWriter, Chunk, max_valid
+from lfqcodec.codec.choice import WorthyTokens
 from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder, pick_device
-from lfqcodec.codec.cut import check_range
-from lfqcodec.codec.payload import decode_payload, encode_payload
+from lfqcodec.codec.payload import GivenTokens, Payload, TokenCoder, TokenSource
+from lfqcodec.codec.plan import EncodeOptions, Plan, make_header, make_plan, missed_bitrate
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.quality import QualityMeter
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
-from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.codec.rate_control import LOOKAHEAD, BitrateControl
+from lfqcodec.errors import BitstreamError, InputVideoError
+from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import open_output, refuse_same_file
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.video import VideoReader, open_video
-from lfqcodec.weights.loading import load_tokenizer
-from lfqcodec.weights.store import Model, resolve_model
+from lfqcodec.weights.loading import load_network, load_tokenizer
+from lfqcodec.weights.store import resolve_model
 
-DEFAULT_GOP = 4
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """How to encode. `start`, `duration` in seconds; `scale` is (width, height); `gop` counts chunks.
-
-    `stages` None takes all that the model has. `audio` copies sound and subtitles. `measure` decodes what
-    was written and reports its quality. Raises `LfqError` for a value out of range.
-    """
-
-    model: str | os.PathLike[str] | None = None
-    stages: int | None = None
-    gop: int = DEFAULT_GOP
-    start: float | Fraction | None = None
-    duration: float | Fraction | None = None
-    frames: int | None = None
-    scale: tuple[int, int] | None = None
-    audio: bool = True
-    device: str = "auto"
-    overwrite: bool = False
-    measure: bool = False
-
-    def __post_init__(self) -> None:
-        check_range(self.start, self.duration)
-        if not 1 <= self.gop <= MAX_GOP_CHUNKS:
-            raise LfqError(f"a GOP has 1 to {MAX_GOP_CHUNKS} chunks, not {self.gop}")
-        if self.stages is not None and self.stages < 1:
-            raise LfqError(f"stages must be at least 1, not {self.stages}")
-        if self.frames is not None and self.frames < 1:
-            raise LfqError(f"frames must be at least 1, not {self.frames}")
-        if self.scale is not None and min(self.scale) < 1:
-            raise LfqError("scale must be a width and a height of at least 1")
+# What the container takes, about: head and times of a chunk; index and trailer, and the entry of a GOP.
+_CHUNK_BYTES = 64
+_END_BYTES = 62
+_ENTRY_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +42,8 @@ class EncodeReport:
     """What came of it. `bpp` is bits of the whole file per source pixel, `bitrate` in bits per second.
 
     `payload_bytes` are the entropy-coded tokens, `copied_bytes` the units of sound and subtitles; the rest
-    of `file_bytes` is container. `seconds` is the length of the video, `elapsed` that of the work.
+    of `file_bytes` is container. `seconds` is the length of the video, `elapsed` that of the work. `crf` is
+    None where tokens were coded as they are, and with a bitrate.
     """
 
     frames: int
@@ -80,6 +54,8 @@ class EncodeReport:
     gops: int
     stages: int
     model: str
+    profile: str
+    crf: float | None
     file_bytes: int
     payload_bytes: int
     copied_bytes: int
@@ -96,6 +72,17 @@ class EncodeReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A chunk that is not yet coded. `pictures` are kept only where they are measured."""
+
+    latents: Tensor
+    pts: list[int]
+    last_duration: int
+    gop_start: bool
+    pictures: list[NDArray[np.uint8]]
+
+
 class _Session:
     """One run of the encoder: collects frames into chunks and writes them."""
 
@@ -105,22 +92,30 @@ class _Session:
         reader: VideoReader,
         writer: BitstreamWriter,
         options: EncodeOptions,
-        stages: int,
+        plan: Plan,
         device: torch.device,
         progress: ProgressCallback,
     ) -> None:
         info = reader.info
+        self.tokenizer, self.plan, self.device = tokenizer, plan, device
         self.reader, self.writer, self.options, self.progress = reader, writer, options, progress
-        self.stages = stages
-        self.encoder = ChunkEncoder(tokenizer, stages, device)
+        self.encoder = ChunkEncoder(tokenizer, plan.stages, device)
+        self.coder = self._token_coder()
+        self.check = self._token_coder() if options.measure else None
         self.decoder = ChunkDecoder(tokenizer, info.height, info.width, device) if options.measure else None
         self.quality = QualityMeter()
         self.time_base = info.time_base
         self.window: list[Frame] = []
+        self.waiting: list[_Waiting] = []
         self.packets: list[StreamPacket] = []
         self.payload_bytes = self.copied_bytes = self.gops = self.chunk_in_gop = 0
         self.last_duration = max(1, round(1 / ((info.frame_rate or 25) * info.time_base)))
-        self.end = 0
+        self.begin = self.end = 0
+
+    def _token_coder(self) -> TokenCoder:
+        prior = self.plan.prior
+        network = None if prior is None else partial(load_network, prior, self.device)
+        return TokenCoder(network, self.plan.stages)
 
     def run(self) -> None:
         for event in self.reader.events():
@@ -129,36 +124,96 @@ class _Session:
                 continue
             # A chunk is written once the frame behind it tells how long its last frame is shown.
             if len(self.window) == max_valid(self.chunk_in_gop == 0):
-                self._flush_chunk(event.pts - self.window[-1].pts)
+                self._end_chunk(event.pts - self.window[-1].pts)
             self.window.append(event)
         if not self.window:
             raise InputVideoError("the input has no frames")
         if len(self.window) > 1:
             self.last_duration = self.window[-1].pts - self.window[-2].pts
-        self._flush_chunk(self.last_duration)
+        self._end_chunk(self.last_duration)
+        self._code_waiting()
         self._flush_packets(None)
 
-    def _flush_chunk(self, last_duration: int) -> None:
-        gop_start = self.chunk_in_gop == 0
-        if gop_start:
-            self._flush_packets(self.window[0].pts)
-            self.gops += 1
+    def _end_chunk(self, last_duration: int) -> None:
         pictures = [frame.rgb for frame in self.window]
-        tokens = self.encoder.encode(pictures, gop_start=gop_start)
-        payload = encode_payload(tokens, self.writer.header.profile)
+        pts = [frame.pts for frame in self.window]
+        gop_start = self.chunk_in_gop == 0
+        latents = self.encoder.latents(pictures, gop_start=gop_start)
+        kept = [] if self.decoder is None else pictures
+        self.waiting.append(_Waiting(latents, pts, last_duration, gop_start, kept))
+        self.window.clear()
+        self.chunk_in_gop = (self.chunk_in_gop + 1) % self.options.gop
+        if len(self.waiting) == (1 if self.plan.control is None else LOOKAHEAD):
+            self._code_waiting()
+
+    def _code_waiting(self) -> None:
+        """Code and write the chunks that wait, with one lambda for each stage."""
+        if not self.waiting:
+            return
+        if self.plan.control is None:
+            lambdas = (0.0,) * self.plan.stages
+            if self.plan.table is not None and self.plan.crf is not None:
+                lambdas = self.plan.table.lambdas(self.plan.crf, self.plan.stages)
+            payloads = self._code(lambdas)
+        else:
+            payloads = self._steer(self.plan.control)
+        for chunk, payload in zip(self.waiting, payloads, strict=True):
+            self._write(chunk, payload)
+        self.waiting.clear()
+
+    def _allowed_bits(self, bitrate: float) -> float:
+        """What the payload of the waiting chunks may come to, so that the file keeps to `bitrate`."""
+        begin, end = self.waiting[0].pts[0], self.waiting[-1].pts[-1] + self.waiting[-1].last_duration
+        self.begin = self.begin if self.gops else begin
+        written = 8 * (self.writer.bytes_written - self.copied_bytes)
+        gops = self.gops + sum(chunk.gop_start for chunk in self.waiting)
+        around = 8 * (_CHUNK_BYTES * len(self.waiting) + _END_BYTES + _ENTRY_BYTES * gops)
+        own = float(bitrate * (end - begin) * self.time_base)
+        whole = float(bitrate * (end - self.begin) * self.time_base)
+        # Whatever was overspent before, a segment gets a part of its share.
+        return max(whole - written, 0.25 * own) - around
+
+    def _steer(self, control: BitrateControl) -> list[Payload]:
+        """Code the waiting chunks with the crf at which they fit."""
+        before = self.coder.snapshot()
+
+        def attempt(lambdas: tuple[float, ...]) -> tuple[float, tuple[list[Payload], Any]]:
+            self.coder.restore(before)
+            payloads = self._code(lambdas)
+            return 8.0 * sum(payload.size for payload in payloads), (payloads, self.coder.snapshot())
+
+        payloads, after = control.code(self._allowed_bits(control.bitrate), attempt)
+        self.coder.restore(after)
+        return payloads
+
+    def _code(self, lambdas: tuple[float, ...]) -> list[Payload]:
+        payloads = []
+        for chunk in self.waiting:
+            source: TokenSource
+            if self.plan.table is None:
+                tokens = self.tokenizer.quantize(chunk.latents[None], len(lambdas))[0]
+                source = GivenTokens(tokens.to(torch.int32).cpu().numpy())
+            else:
+                costs = self.plan.table.flip_costs
+                source = WorthyTokens(self.tokenizer.quantizer, costs, chunk.latents, lambdas)
+            payloads.append(self.coder.encode(source, gop_start=chunk.gop_start))
+        return payloads
+
+    def _write(self, chunk: _Waiting, payload: Payload) -> None:
+        if chunk.gop_start:
+            self._flush_packets(chunk.pts[0])
+            self.gops += 1
         head = self.writer.write_chunk(
-            gop_start=gop_start,
-            pts=[frame.pts for frame in self.window],
-            last_duration=last_duration,
+            gop_start=chunk.gop_start,
+            pts=chunk.pts,
+            last_duration=chunk.last_duration,
             streams=payload.streams,
             token_crcs=payload.token_crcs,
         )
-        self.payload_bytes += sum(stream.nbytes for stream in payload.streams)
-        self.last_duration, self.end = last_duration, head.end_pts
+        self.payload_bytes += payload.size
+        self.last_duration, self.end = chunk.last_duration, head.end_pts
         if self.decoder is not None:
-            self._measure(Chunk(head, tuple(payload.streams)), pictures)
-        self.window.clear()
-        self.chunk_in_gop = (self.chunk_in_gop + 1) % self.options.gop
+            self._measure(Chunk(head, tuple(payload.streams)), chunk.pictures)
         self.progress(
             Progress(
                 self.writer.frames,
@@ -170,7 +225,8 @@ class _Session:
 
     def _measure(self, chunk: Chunk, pictures: list[NDArray[np.uint8]]) -> None:
         assert self.decoder is not None
-        tokens = decode_payload(chunk, self.writer.header)
+        assert self.check is not None
+        tokens = self.check.decode(chunk, chunk.head.shape(self.writer.header))
         decoded = self.decoder.decode(tokens, len(pictures), gop_start=chunk.head.gop_start)
         for source, picture in zip(pictures, decoded, strict=True):
             self.quality.add(source, picture)
@@ -199,26 +255,6 @@ class _Session:
         self.packets = later
 
 
-def make_header(info: VideoInfo, model: Model, options: EncodeOptions, stages: int) -> FileHeader:
-    """The header of the file to be written. The frame count is left open: the input's own is a guess."""
-    return FileHeader(
-        width=info.width,
-        height=info.height,
-        time_base=info.time_base,
-        frame_rate=info.frame_rate,
-        frame_count=1 if info.is_image else None,
-        colour=info.colour,
-        sar=info.sar,
-        rotation=info.rotation,
-        gop_chunks=options.gop,
-        max_stages=stages,
-        profile=Profile.STATIC,
-        tokenizer_sha256=model.sha256,
-        streams=info.streams,
-        still_image=info.is_image,
-    )
-
-
 def encode(
     source: str | os.PathLike[str] | BinaryIO,
     dest: str | os.PathLike[str] | BinaryIO,
@@ -235,9 +271,7 @@ def encode(
     options = options or EncodeOptions()
     began = time.perf_counter()
     model = resolve_model(options.model)
-    stages = model.config.stages if options.stages is None else options.stages
-    if stages > model.config.stages:
-        raise LfqError(f"stages must be 1 to {model.config.stages} with model {model.name}, not {stages}")
+    plan = make_plan(model, options)
     device = pick_device(options.device)
     refuse_same_file(source, dest)
     with (
@@ -253,15 +287,16 @@ def encode(
         ) as reader,
     ):
         tokenizer = load_tokenizer(model, device)
-        writer = BitstreamWriter(file, make_header(reader.info, model, options, stages))
-        session = _Session(tokenizer, reader, writer, options, stages, device, progress)
+        writer = BitstreamWriter(file, make_header(reader.info, model, options, plan))
+        session = _Session(tokenizer, reader, writer, options, plan, device, progress)
         session.run()
         writer.close()
-        notes = reader.notes
         info = reader.info
     pixels = writer.frames * info.width * info.height
     seconds = float(session.end * info.time_base)
     bits = 8 * writer.bytes_written
+    video_bits = bits - 8 * session.copied_bytes
+    notes = (*reader.notes, *plan.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
     return EncodeReport(
         frames=writer.frames,
         width=info.width,
@@ -269,13 +304,15 @@ def encode(
         seconds=seconds,
         chunks=writer.chunks,
         gops=session.gops,
-        stages=stages,
+        stages=plan.stages,
         model=model.name,
+        profile="static" if plan.prior is None else "exact",
+        crf=plan.crf,
         file_bytes=writer.bytes_written,
         payload_bytes=session.payload_bytes,
         copied_bytes=session.copied_bytes,
         bpp=bits / pixels,
-        video_bpp=(bits - 8 * session.copied_bytes) / pixels,
+        video_bpp=video_bits / pixels,
         bitrate=bits / seconds,
         elapsed=time.perf_counter() - began,
         psnr=session.quality.psnr,

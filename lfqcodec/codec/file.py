@@ -26,15 +26,17 @@ from lfqcodec.bitstream import (
     Limits,
     Packets,
     PacketsHead,
+    Profile,
 )
 from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.payload import decode_payload
+from lfqcodec.codec.payload import TokenCoder
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.weights.store import Model, find_model
+from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
     from lfqcodec.codec.chunks import ChunkDecoder
+    from lfqcodec.prior.exact import ExactNetwork
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class LfqFile:
                 self._file.seek(self._base)
                 self._reader = BitstreamReader(self._file, self._limits)
         self._fresh = False
+        exact = self.header.profile == Profile.EXACT
+        self._coder = TokenCoder(self._network if exact else None, self.header.max_stages)
         return self._reader
 
     def heads(self) -> Iterator[ChunkHead | PacketsHead]:
@@ -189,7 +193,7 @@ class LfqFile:
                     yield unit
 
     def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
-        """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no model."""
+        """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no tokenizer."""
         _check_stages(stages)
         for unit in self.units():
             if isinstance(unit, Chunk):
@@ -197,7 +201,15 @@ class LfqFile:
 
     def _tokens_of(self, chunk: Chunk, stages: int | None) -> NDArray[np.int32]:
         with _reading(self.name):
-            return decode_payload(chunk, self.header, stages)
+            return self._coder.decode(chunk, chunk.head.shape(self.header), stages)
+
+    def _network(self) -> ExactNetwork:
+        from lfqcodec.codec.chunks import pick_device
+        from lfqcodec.weights.loading import load_network
+
+        prior = self.prior()
+        assert prior is not None
+        return load_network(prior, pick_device(self._device))
 
     def frames(
         self,
@@ -255,6 +267,12 @@ class LfqFile:
     def model(self) -> Model:
         """The model that the file needs. Raises `WeightsError`."""
         return find_model(self.header.tokenizer_sha256, self._wanted_model)
+
+    def prior(self) -> Prior | None:
+        """The prior that the file needs, None in profile static. Raises `WeightsError`."""
+        if self.header.profile == Profile.STATIC:
+            return None
+        return find_prior(self.header.prior_sha256, self._wanted_model)
 
     def close(self) -> None:
         """Close the file, if it was opened here."""

@@ -1,50 +1,155 @@
-"""Tokens of a chunk to payload and back, by the profile of the file. Imports no torch."""
+"""Tokens of chunks to payload and back, by the profile of the file. Importing it loads no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, FileHeader, Profile, check_tokens, token_crc
-from lfqcodec.entropy import RowSource, StaticModel, Words, decode_tokens, encode_tokens
-from lfqcodec.errors import UnsupportedVersion
+from lfqcodec.bitstream import Chunk, Profile, check_tokens, token_crc
+from lfqcodec.entropy import (
+    Chooser,
+    RowSource,
+    StaticModel,
+    Words,
+    choose_tokens,
+    decode_tokens,
+    tokens_to_subtokens,
+)
+from lfqcodec.errors import CorruptPayload, InvalidField, NumericsMismatch
+
+if TYPE_CHECKING:
+    from lfqcodec.prior.exact import ExactNetwork
+    from lfqcodec.prior.rows import GopCoder
 
 
 @dataclass(frozen=True)
 class Payload:
-    """What entropy coding makes of a chunk: the rANS words of each stage and the checksums of its tokens."""
+    """What entropy coding makes of a chunk.
 
+    `tokens` int32 [stages, T, h, w]; the rANS words of each stage; the checksums of its tokens.
+    """
+
+    tokens: NDArray[np.int32]
     streams: list[Words]
     token_crcs: list[int]
 
-
-def _rows(profile: Profile, tokens: int) -> RowSource:
-    if profile != Profile.STATIC:
-        raise UnsupportedVersion(f"profile {profile.name.lower()} needs a newer lfqcodec")
-    return StaticModel().rows(tokens)
-
-
-def encode_payload(tokens: NDArray[np.int32], profile: Profile) -> Payload:
-    """Code the tokens of a chunk, int32 [stages, T, h, w] in [0, 2^18)."""
-    return Payload(
-        [encode_tokens(_rows(profile, stage.size), stage) for stage in tokens],
-        [token_crc(stage) for stage in tokens],
-    )
+    @property
+    def size(self) -> int:
+        """Bytes of all streams."""
+        return sum(stream.nbytes for stream in self.streams)
 
 
-def decode_payload(chunk: Chunk, header: FileHeader, stages: int | None = None) -> NDArray[np.int32]:
-    """Decode and check the tokens of a chunk, int32 [stages, T, h, w]; at most `stages` of them.
+class TokenSource(Protocol):
+    """Where an encoder takes the tokens of a chunk from, stage by stage."""
 
-    Raises `CorruptPayload`, `ChecksumMismatch`, `NumericsMismatch`, `UnsupportedVersion`.
+    stages: int
+    shape: tuple[int, int, int]
+    """(T, h, w)."""
+
+    def chooser(self, stage: int) -> Chooser:
+        """What picks the subtokens of a stage; asked for once the stage before is complete."""
+
+    def chosen(self, stage: int, tokens: NDArray[np.int32]) -> None:
+        """The tokens [T, h, w] of a stage have been picked."""
+
+
+class GivenTokens:
+    """Tokens that are coded as they are, int32 [stages, T, h, w] in [0, 2^18)."""
+
+    def __init__(self, tokens: NDArray[np.int32]) -> None:
+        self.tokens = tokens
+        self.stages = len(tokens)
+        self.shape = (tokens.shape[1], tokens.shape[2], tokens.shape[3])
+
+    def chooser(self, stage: int) -> Chooser:
+        """Gives back the tokens of the stage."""
+        subtokens = tokens_to_subtokens(self.tokens[stage])
+        return lambda batch: subtokens[batch.positions]
+
+    def chosen(self, stage: int, tokens: NDArray[np.int32]) -> None:
+        """Nothing depends on it."""
+
+
+class TokenCoder:
+    """Codes the chunks of one file in order, in one direction.
+
+    `network` gives the prior, which is asked for at the first chunk; None stands for profile static. `stages`
+    is the most that a chunk has. Chunks of a GOP depend on the ones before them: after an error go on at the
+    start of a GOP.
     """
-    head = chunk.head
-    shape = head.shape(header)
-    kept = head.stages if stages is None else min(stages, head.stages)
-    out = np.empty((kept, *shape), np.int32)
-    for stage in range(kept):
-        source = _rows(header.profile, int(np.prod(shape)))
-        out[stage] = decode_tokens(source, chunk.streams[stage], shape, offset=head.offset, chunk=head.number)
-        check_tokens(out[stage], head, stage, header.profile)
-    return out
+
+    def __init__(self, network: Callable[[], ExactNetwork] | None, stages: int) -> None:
+        self._network, self._stages = network, stages
+        self._prior: GopCoder | None = None
+
+    def _begin(self, shape: tuple[int, int, int], *, gop_start: bool) -> Callable[[int], RowSource]:
+        """Go on to the next chunk. Gives the row sources of its stages, to be used in their order."""
+        if self._network is None:
+            tokens = int(np.prod(shape))
+            return lambda stage: StaticModel().rows(tokens)
+        frames, h, w = shape
+        if self._prior is None:
+            from lfqcodec.prior.rows import GopCoder
+
+            network = self._network()
+            if network.config.stages < self._stages:
+                raise InvalidField(
+                    f"the file has up to {self._stages} stages, its prior {network.config.stages}"
+                )
+            self._prior = GopCoder(network, h, w)
+        self._prior.begin_chunk(frames, gop_start=gop_start)
+        return self._prior.rows
+
+    def encode(self, source: TokenSource, *, gop_start: bool) -> Payload:
+        """Code the next chunk."""
+        rows = self._begin(source.shape, gop_start=gop_start)
+        coded, streams = [], []
+        for stage in range(source.stages):
+            words, tokens = choose_tokens(rows(stage), source.shape, source.chooser(stage))
+            source.chosen(stage, tokens)
+            coded.append(tokens)
+            streams.append(words)
+        return Payload(np.stack(coded), streams, [token_crc(tokens) for tokens in coded])
+
+    def decode(
+        self, chunk: Chunk, shape: tuple[int, int, int], stages: int | None = None
+    ) -> NDArray[np.int32]:
+        """Decode and check the tokens of the next chunk, int32 [stages, T, h, w]; at most `stages` of them.
+
+        `shape` is (T, h, w). Raises `CorruptPayload`, `ChecksumMismatch`, and `NumericsMismatch` in profile
+        exact, where an intact payload that does not decode means that the prior computed other numbers.
+        """
+        head, profile = chunk.head, Profile.STATIC if self._network is None else Profile.EXACT
+        kept = head.stages if stages is None else min(stages, head.stages)
+        rows = self._begin(shape, gop_start=head.gop_start)
+        out = np.empty((kept, *shape), np.int32)
+        for stage in range(kept):
+            try:
+                out[stage] = decode_tokens(
+                    rows(stage), chunk.streams[stage], shape, offset=head.offset, chunk=head.number
+                )
+            except CorruptPayload as error:
+                if profile == Profile.STATIC:
+                    raise
+                raise NumericsMismatch(
+                    f"stage {stage} of chunk {head.number} does not decode although its payload is intact: "
+                    "the prior computed other numbers here than where the file was made"
+                ) from error
+            check_tokens(out[stage], head, stage, profile)
+        return out
+
+    def snapshot(self) -> Any:
+        """The state between two chunks, for `restore`."""
+        return None if self._prior is None else self._prior.snapshot()
+
+    def restore(self, state: Any) -> None:
+        """Go back to where `snapshot` was called."""
+        if self._prior is not None:
+            if state is None:
+                self._prior = None
+            else:
+                self._prior.restore(state)

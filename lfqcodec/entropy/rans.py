@@ -34,16 +34,8 @@ class RansEncoder:
 
     def put(self, batch: Batch, symbols: NDArray[np.int32]) -> None:
         """Add the symbols, int32 [n] in 0..511, of a batch."""
-        if batch.rows.ndim == 1:
-            ends = np.cumsum(batch.rows, dtype=np.uint32)
-            frequencies = batch.rows[symbols]
-            starts = ends[symbols] - frequencies
-        else:
-            index = symbols[:, None].astype(np.int64)
-            frequencies = np.take_along_axis(batch.rows, index, 1)[:, 0]
-            ends = np.cumsum(batch.rows, axis=1, dtype=np.uint32)
-            starts = np.take_along_axis(ends, index, 1)[:, 0] - frequencies
-        self._intervals.append((starts, frequencies))
+        starts, frequencies = batch.intervals(symbols)
+        self._intervals.append((starts.astype(np.uint32), frequencies.astype(np.uint32)))
 
     def words(self) -> Words:
         """The compressed words, uint32 [m]; the last one is not zero."""
@@ -86,9 +78,9 @@ class RansDecoder:
         """The next symbols, int32 [n] in 0..511."""
         if not len(batch.positions):
             return np.empty(0, np.int32)
-        weights = batch.rows.astype(np.float64) - 1
+        weights = batch.weights
         try:
-            if batch.rows.ndim == 1:
+            if weights.ndim == 1:
                 symbols = self._coder.decode(_categorical(weights, perfect=False), len(batch.positions))
             else:
                 symbols = self._coder.decode(_categorical(perfect=False), weights)

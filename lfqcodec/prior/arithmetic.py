@@ -7,6 +7,7 @@ where (|a| + b) stays below 2^24: the nearest integer that it misses lies at lea
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -16,11 +17,21 @@ from torch import Tensor
 
 from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.config import LIMIT, LOGIT_TABLE, RESIDUAL_LIMIT, SCORE_SHIFT, SCORE_TABLE
+from lfqcodec.prior.config import LIMIT, RESIDUAL_LIMIT, SCORE_LIMIT, SCORE_SHIFT
+
+UNIT = 0.5**SCORE_SHIFT
+"""Scores times this are distances in the attention table."""
+OUTSIDE = 4 * SCORE_LIMIT
+"""Far below every score: the table gives keys that lie so far down the weight 0."""
+_LONGEST_TABLE = 1 << 18
+_SHARED = ROW_SUM - SYMBOLS
 
 
 class Linear:
-    """`y[o] = round(2^-shift[o] * (bias[o] + sum over i of weight[o, i] x[i]))`, ties to even."""
+    """`y[o] = round(2^-shift[o] * (bias[o] + sum over i of weight[o, i] x[i]))`, ties to even.
+
+    The shift is part of the float32 weights: multiples of a power of two are as exact as integers.
+    """
 
     def __init__(
         self,
@@ -29,28 +40,49 @@ class Linear:
         bias: NDArray[np.int64] | None,
         device: torch.device,
         *,
-        int8: bool,
+        int8: bool = False,
     ) -> None:
         matrix = torch.from_numpy(weight.T.copy()).to(device)
-        self.weight = matrix.float()
         self.scale = torch.from_numpy(0.5**shift).to(device, torch.float32)
-        self.bias = None if bias is None else torch.from_numpy(bias).to(device, torch.float32)
+        self.weight = matrix.float().mul_(self.scale)
+        self.bias = None
+        if bias is not None:
+            self.bias = torch.from_numpy(bias).to(device, torch.float32).mul_(self.scale)
         # The kernels want multiples of 8, on CUDA more than 16 rows too.
         usable = int8 and weight.shape[0] % 8 == 0 and weight.shape[1] % 8 == 0
         self._narrow = matrix.to(torch.int8) if usable else None
 
-    def __call__(self, x: Tensor, inputs: int | None = None) -> Tensor:
-        """float32 [n, in] -> float32 [n, out]. `inputs`: x has only the first ones, the others are 0."""
-        weight = self.weight if inputs is None else self.weight[:inputs]
-        if self._narrow is not None and inputs is None and len(x) > 16:
-            y = torch._int_mm(x.to(torch.int8), self._narrow).to(torch.float32)
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """float32 [n, in] -> float32 [n, out], in `out` if it is given."""
+        if self._narrow is not None and len(x) > 16:
+            y = torch._int_mm(x.to(torch.int8), self._narrow).to(torch.float32).mul_(self.scale)
             if self.bias is not None:
                 y += self.bias
-        elif self.bias is not None:
-            y = torch.addmm(self.bias, x, weight)
+            return torch.round(y, out=out)
+        if self.bias is not None:
+            y = torch.addmm(self.bias, x, self.weight, out=out)
         else:
-            y = torch.mm(x, weight)
-        return y.mul_(self.scale).round_()
+            y = torch.mm(x, self.weight, out=out)
+        return torch.round_(y)
+
+
+class Table:
+    """table[min(floor(distance), size - 1)] for distances from 0 to `reach`."""
+
+    def __init__(self, values: Tensor, reach: int) -> None:
+        self._last = len(values) - 1 if reach >= _LONGEST_TABLE else None
+        if self._last is None:
+            # The last value again and again spares cutting the distances.
+            values = torch.cat((values, values[-1:].expand(max(0, reach + 1 - len(values)))))
+        self._values = values
+
+    def __call__(self, distance: Tensor) -> Tensor:
+        """Entries at `distance`, float32 [...]; may overwrite it."""
+        if self._last is not None:
+            distance = distance.clamp_(max=self._last)
+        # Converting to int32 rounds down and is the cheapest index there is.
+        index = distance.to(torch.int32)
+        return self._values.index_select(0, index.view(-1)).view(index.shape)
 
 
 @lru_cache(maxsize=4)
@@ -74,20 +106,22 @@ def int8_product_is_exact(device: str) -> bool:
 
 
 def add_residual(x: Tensor, update: Tensor) -> Tensor:
-    """The sum of two integer tensors, cut to +-32767; overwrites and returns `update`."""
-    return update.add_(x).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+    """The sum of two integer tensors, cut to +-32767; overwrites and returns `x`."""
+    return x.add_(update).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
 
 
 def normalise(x: Tensor) -> Tensor:
     """Root-mean-square normalisation to 32, of integers up to +-32767: float32 [n, d] -> [n, d] in +-127.
 
     r = max(1, isqrt(16 * sum of squares div d)), four times the root mean square; then
-    floor((256 x + r) / (2 r)), cut to +-127. The square root is taken in float64, where its floor is exact.
+    floor((256 x + r) / (2 r)), cut to +-127. The sum and its root are float64.
     """
-    squares = x.double().square().sum(-1, keepdim=True)
-    four_rms = squares.mul_(16).div_(x.shape[-1]).floor_().sqrt_().floor_().clamp_(min=1)
-    half = (four_rms / 256).to(torch.float32)
-    return (x + half).div_(2 * half).floor_().clamp_(-LIMIT, LIMIT)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64)
+    # Below 2^17, and either an integer or 1 / (2 * 2^17 * d) >= 2^-27 away from the next one above: more than
+    # what is added here, and that is more than the errors of rounding, below 2^17 * 2^-51.
+    four_rms = norm.mul_(4 / math.sqrt(x.shape[-1])).add_(2.0**-29).floor_().clamp_(min=1)
+    r = four_rms.to(torch.float32).mul_(1 / 256)
+    return torch.add(x, r).div_(r.mul_(2)).floor_().clamp_(-LIMIT, LIMIT)
 
 
 def squared_relu(a: Tensor) -> Tensor:
@@ -96,43 +130,52 @@ def squared_relu(a: Tensor) -> Tensor:
     return a.mul_(a).mul_(1 / 128).round_()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, place: Tensor, none: Tensor, table: Tensor) -> Tensor:
-    """Integer attention: float32 [g, q, c], [g, k, c], [g, k, c] -> [g, q, c] in +-127; k is not 0.
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, place: Tensor, outside: Tensor, none: Tensor, table: Table
+) -> None:
+    """Integer attention of one head: float32 [g, q, c], [g, k, c], [g, k, c]; k is not 0.
 
-    `place` [g, q, k] and `none` [g, 1, 1] are integers to add to products and to stand for the empty key,
-    times 2^-7; `query` comes times 2^-7 too. `table` float32 [256]: weight by distance from the maximum.
+    Overwrites `query` with the answers, in +-127.
+
+    `place` [q, k] and `none`, a number, are integers times -2^-7: what to subtract from products of query
+    and key for their places, and the score of the empty key, negative. `outside` [g, 1, k] is 0, or
+    `OUTSIDE` * 2^-7 where there is no key. So what is formed here is the negative of the scores, and `table`,
+    weights by distance from the highest score, takes it less its lowest value.
     """
-    score = torch.baddbmm(place, query, key.mT)
-    top = torch.maximum(score.amax(-1, keepdim=True), none)
-    weight = _look_up(table, torch.sub(top, score), SCORE_TABLE)
-    total = weight.sum(-1, keepdim=True) + _look_up(table, top - none, SCORE_TABLE)
+    score = (place + outside).baddbmm_(query, key.mT, alpha=-UNIT)
+    lowest = torch.minimum(score.amin(-1, keepdim=True), none)
+    weight = table(score.sub_(lowest))
+    total = weight.sum(-1, keepdim=True).add_(table(none - lowest))
     mixed = torch.bmm(weight, value)
-    return mixed.mul_(2).add_(total).div_(2 * total).floor_()
+    torch.floor(mixed.add_(total / 2).div_(total), out=query)
 
 
-def _look_up(table: Tensor, distance: Tensor, size: int) -> Tensor:
-    """table[min(floor(distance), size - 1)]; overwrites `distance`, which is not negative."""
-    index = distance.clamp_(max=size - 1).to(torch.int32)
-    return table.index_select(0, index.view(-1)).view(index.shape)
+def score_table(values: NDArray[np.int64], head_width: int, device: torch.device) -> Table:
+    """The table that `attend` needs: weights by distance between two scores, or a score and `OUTSIDE`."""
+    reach = 2 * (head_width * LIMIT * LIMIT + SCORE_LIMIT) + OUTSIDE
+    return Table(torch.from_numpy(values).to(device, torch.float32), int(reach * UNIT) + 1)
 
 
-def scale_scores(values: Tensor) -> Tensor:
-    """Integers times 2^-7, the unit that `attend` works in."""
-    return values * (0.5**SCORE_SHIFT)
+class RowMaker:
+    """Integer logits to frequencies.
 
-
-def frequencies(logits: Tensor, table: Tensor) -> NDArray[np.uint32]:
-    """Integer logits float32 [n, 512] to frequency rows uint32 [n, 512], each summing to 2^24, all above 0.
-
-    e = table[min(max - logit, 1023)]; f = 1 + floor(e (2^24 - 512) / sum of e); what is then missing of
-    2^24 goes to the first symbol with the largest logit.
+    e = table[min(max - logit, 1023)]; f = 1 + floor(e (2^24 - 512) / sum of e). What is then missing of 2^24
+    goes to the first symbol with the largest logit.
     """
-    distance = logits.amax(-1, keepdim=True) - logits
-    raised = _look_up(table, distance, LOGIT_TABLE).double()
-    # Below 2^40, so the quotient in float64 rounds down to the true integer.
-    rows = raised.mul(ROW_SUM - SYMBOLS).div_(raised.sum(-1, keepdim=True)).floor_().add_(1)
-    result = rows.to(torch.int32).cpu().numpy().astype(np.uint32)
-    missing = ROW_SUM - result.sum(-1, dtype=np.int64)
-    best = logits.cpu().numpy().argmax(-1)
-    result[np.arange(len(result)), best] += missing.astype(np.uint32)
-    return result
+
+    def __init__(self, table: NDArray[np.int64], device: torch.device) -> None:
+        # See `__call__`: numerators of the quotients, plus 1/2, below 2^40.
+        numerators = torch.from_numpy(table).to(device, torch.float64).mul_(_SHARED).add_(0.5)
+        self._table = Table(numerators, _LONGEST_TABLE)
+
+    def __call__(self, logits: Tensor) -> NDArray[np.float64]:
+        """float32 [n, 512] to f - 1: float64 [n, 512], integers from 0, each row summing to 2^24 - 512."""
+        raised = self._table(logits.amax(-1, keepdim=True) - logits)
+        total = raised.sum(-1, keepdim=True).sub_(SYMBOLS / 2).div_(_SHARED)
+        # floor(a / b) = floor((a + 1/2) / b), and that is at least 1 / (2 b) >= 2^-26 away from an integer:
+        # more than the errors of multiplying by a rounded 1 / b, below 2^24 * 2^-52. So the floor is right.
+        rows = raised.mul_(total.reciprocal_()).floor_()
+        missing = (_SHARED - rows.sum(-1)).cpu().numpy()
+        result = rows.cpu().numpy()
+        result[np.arange(len(result)), logits.cpu().numpy().argmax(-1)] += missing
+        return result

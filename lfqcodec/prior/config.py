@@ -1,4 +1,4 @@
-"""Shape of a prior and the number formats that all its implementations share."""
+"""Shape of a prior (spec section 19) and the number formats that all its implementations share."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class PriorConfig:
     """
 
     stages: int = 4
-    width: int = 192
-    layers: int = 4
-    context_layers: int = 2
-    heads: int = 6
+    width: int = 160
+    layers: int = 3
+    context_layers: int = 1
+    heads: int = 5
     expansion: int = 2
     kept_frames: int = 1
     first_steps: tuple[int, ...] = (8, 6, 4, 4)
@@ -110,7 +110,10 @@ class PriorConfig:
             values = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
             }
-            if not all(isinstance(v, tuple) or type(v) is int for v in values.values()):
+            if values.keys() != {field.name for field in dataclasses.fields(cls)}:
+                raise ValueError("fields are missing or unknown")
+            flat = [v for value in values.values() for v in (value if isinstance(value, tuple) else (value,))]
+            if any(type(v) is not int for v in flat):
                 raise ValueError("fields must be integers")
             return cls(**values)
         except (TypeError, ValueError, AttributeError) as error:

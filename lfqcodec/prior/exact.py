@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
+from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior import arithmetic as exact
-from lfqcodec.prior.config import LIMIT, SCORE_LIMIT, SLOTS
-from lfqcodec.prior.features import signs
+from lfqcodec.prior.config import LIMIT, SLOTS, PriorConfig
+from lfqcodec.prior.features import Part, signs
 from lfqcodec.prior.schedule import layer_shift, slot_offsets, step_positions, windows
 from lfqcodec.prior.weights import PriorWeights, linear_specs
 
-Kept = list[tuple[Tensor, Tensor]]
-"""Keys and values of a latent frame by layer, int8 [windows * heads, 64, head width]."""
+ROWS_AT_A_TIME = 512
+SCORES_AT_A_TIME = 1 << 17
+"""Per thread, so that what one operation writes is in the cache when the next one reads it."""
+
+Kept = list[Tensor]
+"""Keys, then values, of a latent frame by layer, int8 [windows, 64, 2 * width]."""
 
 
 @dataclass
@@ -31,49 +37,76 @@ class Counter:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the tokens of a step lie in windows.
+
+    `slots` int64 [n]: window * ranks of the step + rank within it, by token. `tokens` int64
+    [windows * ranks]: the inverse, and some token of the step where a slot is outside the picture.
+    """
+
+    slots: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
 class Step:
-    """The tokens of one step: raster `positions` [n], and by window shift the (window, rank) of each."""
+    """The tokens of one step: ranks from `begin` to below `end`, raster `positions` int64 [n]."""
 
     begin: int
     end: int
     positions: Tensor
-    places: dict[int, tuple[Tensor, Tensor]]
+    places: dict[int, Places]
+    """By window shift."""
 
 
 class Memory:
     """Keys and values that the tokens of a frame attend to: those of kept frames, then this frame's own.
 
-    By layer float32 [windows * heads, (kept_frames + 1) * 64, head width]; slots in order of rank.
+    By layer float32 [windows, (kept_frames + 1) * 64, 2 * width], in +-127; slots in order of rank, those
+    before `first` not in use. Used for one frame after the other. Slots outside the picture hold anything.
     """
 
-    def __init__(self, weights: PriorWeights, h: int, w: int, kept: list[Kept], device: torch.device) -> None:
-        config = weights.config
-        self.own = config.kept_frames * SLOTS
+    def __init__(self, config: PriorConfig, h: int, w: int, device: torch.device) -> None:
+        self.own = self.first = config.kept_frames * SLOTS
+        self._layers: Kept = []
+        self.outside: dict[int, Tensor] = {}
+        """By window shift, float32 [windows, 1, slots]: what to add to distances to have no key there."""
+        for shift in (layer_shift(layer) for layer in range(config.layers)):
+            grid = windows(h, w, shift)
+            self._layers.append(torch.zeros(grid.count, self.own + SLOTS, 2 * config.width, device=device))
+            outside = torch.from_numpy(~grid.valid).to(device, torch.float32)
+            self.outside[shift] = (
+                outside.mul_(exact.OUTSIDE * exact.UNIT).repeat(1, config.sources).unsqueeze(1)
+            )
+
+    def load(self, kept: list[Kept]) -> None:
+        """Begin a frame that looks at kept ones, the latest first."""
         self.first = self.own - len(kept) * SLOTS
-        self.layers: Kept = []
-        for layer in range(config.layers):
-            groups = windows(h, w, layer_shift(layer)).count * config.heads
-            shape = (groups, self.own + SLOTS, config.head_width)
-            pair = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-            for age, frame in enumerate(kept):
-                begin = self.own - (age + 1) * SLOTS
-                for full, part in zip(pair, frame[layer], strict=True):
-                    full[:, begin : begin + SLOTS] = part
-            self.layers.append(pair)
+        for age, frame in enumerate(kept):
+            begin = self.own - (age + 1) * SLOTS
+            for full, part in zip(self._layers, frame, strict=True):
+                full[:, begin : begin + SLOTS] = part
+
+    def store(self, layer: int, step: Step, both: Tensor) -> None:
+        """Put in the keys and values of the tokens of a step, float32 [n, 2 * width]."""
+        slots = self._layers[layer][:, self.own + step.begin : self.own + step.end]
+        slots.copy_(both.index_select(0, step.places[layer_shift(layer)].tokens).view(slots.shape))
+
+    def seen(self, layer: int, end: int) -> Tensor:
+        """Keys and values in use of the kept frames, and of ranks below `end` of this one."""
+        return self._layers[layer][:, self.first : self.own + end]
 
     def keep(self) -> Kept:
         """This frame's own keys and values, for the frames after it."""
-        return [
-            (key[:, self.own :].to(torch.int8), value[:, self.own :].to(torch.int8))
-            for key, value in self.layers
-        ]
+        return [layer[:, self.own :].to(torch.int8) for layer in self._layers]
 
 
 class ExactNetwork:
     """A prior ready to run. Results depend on nothing but the weights and the tokens.
 
     `int8` None takes 8-bit products on CUDA where they prove to be right, and float32 products elsewhere;
-    True takes them wherever they are right. `group` windows are attended to at a time.
+    True takes them wherever they are right. `group` windows are attended to at a time, None for as many as
+    fit the cache.
     """
 
     def __init__(
@@ -82,13 +115,13 @@ class ExactNetwork:
         device: torch.device | str = "cpu",
         *,
         int8: bool | None = None,
-        group: int = 32,
+        group: int | None = None,
     ) -> None:
-        self.weights, self.config, self.group = weights, weights.config, group
+        self.weights, self.config, self._group = weights, weights.config, group
         self.device = torch.device(device)
         wanted = self.device.type == "cuda" if int8 is None else int8
         narrow = wanted and exact.int8_product_is_exact(self.device.type)
-        arrays = weights.arrays
+        arrays, config = weights.arrays, self.config
         self._linear = {
             name: exact.Linear(
                 arrays[f"{name}.weight"],
@@ -97,27 +130,32 @@ class ExactNetwork:
                 self.device,
                 int8=narrow,
             )
-            for name in linear_specs(self.config)
+            for name in linear_specs(config)
         }
-        self._score_table = self._tensor(arrays["table.score"])
-        self._logit_table = self._tensor(arrays["table.logit"])
+        self._columns: dict[tuple[str, tuple[tuple[int, int], ...]], Tensor] = {}
+        symbols = torch.arange(SYMBOLS, device=self.device)
+        # What the first subtoken adds to the residual stream, for each of its values.
+        self._join = self._linear["head.join"](signs(symbols)[:, :SUBTOKEN_BITS])
+        self._weight_of = exact.score_table(arrays["table.score"], config.head_width, self.device)
+        self._make_rows = exact.RowMaker(arrays["table.logit"], self.device)
         self._place: dict[str, Tensor] = {}
         self._none: dict[str, Tensor] = {}
-        for stream, layers in (("context", self.config.context_layers), ("query", self.config.layers)):
+        for stream, layers in (("context", config.context_layers), ("query", config.layers)):
             for layer in range(layers):
                 self._prepare_place(f"{stream}.{layer}", layer)
         self.counter = Counter()
 
-    def _tensor(self, array: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(array).to(self.device, torch.float32)
-
     def _prepare_place(self, name: str, layer: int) -> None:
         """Expand a table of relative positions to [heads, 64, sources * 64], the oldest frame first."""
-        table = exact.scale_scores(self._tensor(self.weights.arrays[f"{name}.place"]))
+        table, none = (
+            torch.from_numpy(self.weights.arrays[f"{name}.{part}"])
+            .to(self.device, torch.float32)
+            .mul_(-exact.UNIT)
+            for part in ("place", "none")
+        )
         offsets = torch.from_numpy(slot_offsets(layer_shift(layer))).to(self.device)
         self._place[name] = torch.cat([source[:, offsets] for source in table.flip(0)], -1)
-        none = exact.scale_scores(self._tensor(self.weights.arrays[f"{name}.none"]))
-        self._none[name] = none.view(-1, 1, 1)
+        self._none[name] = none
 
     def steps(self, h: int, w: int, bounds: tuple[int, ...]) -> list[Step]:
         """The steps of a frame that have tokens."""
@@ -125,122 +163,140 @@ class ExactNetwork:
         for number, positions in enumerate(step_positions(h, w, bounds)):
             if not len(positions):
                 continue
+            begin, end = bounds[number], bounds[number + 1]
             places = {}
             for shift in {layer_shift(layer) for layer in range(self.config.layers)}:
-                window, rank = np.divmod(windows(h, w, shift).slot[positions], SLOTS)
-                places[shift] = (
-                    torch.from_numpy(window).to(self.device),
-                    torch.from_numpy(rank).to(self.device),
+                grid = windows(h, w, shift)
+                window, rank = np.divmod(grid.slot[positions], SLOTS)
+                slots = window * (end - begin) + rank - begin
+                tokens = np.zeros(grid.count * (end - begin), np.int64)
+                tokens[slots] = np.arange(len(slots))
+                places[shift] = Places(
+                    torch.from_numpy(slots).to(self.device), torch.from_numpy(tokens).to(self.device)
                 )
-            where = torch.from_numpy(positions).to(self.device)
-            result.append(Step(bounds[number], bounds[number + 1], where, places))
+            result.append(Step(begin, end, torch.from_numpy(positions).to(self.device), places))
         return result
 
-    def valid_slots(self, h: int, w: int) -> dict[int, Tensor]:
-        """By window shift, bool [windows, 64]: the slots inside the picture."""
-        shifts = {layer_shift(layer) for layer in range(self.config.layers)}
-        return {shift: torch.from_numpy(windows(h, w, shift).valid).to(self.device) for shift in shifts}
+    def embed(self, stream: str, parts: list[Part]) -> Tensor:
+        """What some features add to the embedding of a stream, not yet rounded: float32 [n, width].
 
-    def _run(self, name: str, x: Tensor, inputs: int | None = None) -> Tensor:
-        linear = self._linear[name]
-        self.counter.linear_products += len(x) * x.shape[1] * linear.weight.shape[1]
-        return linear(x, inputs)
+        Sums of such terms are exact, so they can be formed in any order before they are rounded.
+        """
+        key = stream, tuple((first, values.shape[-1]) for first, values in parts)
+        if key not in self._columns:
+            columns = torch.cat([torch.arange(first, first + size) for first, size in key[1]])
+            self._columns[key] = self._linear[f"{stream}.embed"].weight[columns.to(self.device)]
+        features = torch.cat([values.flatten(0, -2) for _, values in parts], -1)
+        self._count(len(features), self._columns[key])
+        return torch.mm(features, self._columns[key])
 
-    def _embed(self, stream: str, features: Tensor) -> Tensor:
-        return self._run(f"{stream}.embed", features, features.shape[1])
+    def embed_flags(self, stream: str, flags: Tensor) -> Tensor:
+        """The same for the first features, float32 [k] for all tokens: float32 [width]."""
+        return flags @ self._linear[f"{stream}.embed"].weight[: len(flags)]
 
-    def _attend(
-        self, name: str, layer: int, x: Tensor, step: Step, end: int, memory: Memory, valid: dict[int, Tensor]
-    ) -> Tensor:
-        """Normalised tokens [n, width] look at the kept frames and at ranks below `end` of their own."""
+    def _count(self, rows: int, weight: Tensor) -> None:
+        self.counter.linear_products += rows * weight.numel()
+
+    def _run(self, name: str, x: Tensor, out: Tensor | None = None) -> Tensor:
+        self._count(len(x), self._linear[name].weight)
+        return self._linear[name](x, out)
+
+    def _cut(self, name: str, x: Tensor, out: Tensor) -> None:
+        self._run(name, x, out).clamp_(-LIMIT, LIMIT)
+
+    def _attend(self, name: str, layer: int, query: Tensor, step: Step, end: int, memory: Memory) -> Tensor:
+        """Queries [n, width] look at the kept frames and at ranks below `end` of their own.
+
+        Gives the answers by slot of `step.places`, [windows * ranks, width].
+        """
         config, shift = self.config, layer_shift(layer)
-        query = exact.scale_scores(self._run(f"{name}.ask", x).clamp_(-LIMIT, LIMIT))
-        stop = memory.own + end
-        if stop == memory.first:
-            return torch.zeros_like(query)
-        window, rank = step.places[shift]
-        inside, count = valid[shift], len(valid[shift])
+        places, seen = step.places[shift], memory.seen(layer, end)
+        count, keys, _ = seen.shape
         slots = step.end - step.begin
-        grid = query.new_zeros(count, config.heads, slots, config.head_width)
-        grid[window, :, rank - step.begin] = query.view(-1, config.heads, config.head_width)
-        answer = torch.empty_like(grid)
-        place = self._place[name][:, step.begin : step.end, memory.first : stop]
-        keys, values = memory.layers[layer]
-        for low in range(0, count, self.group):
-            part = inside[low : low + self.group]
-            size = len(part)
-            bias = place.expand(size, -1, -1, -1)
-            if not bool(part.all()):
-                outside = ~part.repeat(1, config.sources)[:, None, None, memory.first : stop]
-                # Far below every score: the table gives such keys the weight 0.
-                bias = bias - outside * exact.scale_scores(torch.tensor(4.0 * SCORE_LIMIT))
-            rows = slice(low * config.heads, (low + size) * config.heads)
-            answer[low : low + size] = exact.attend(
-                grid[low : low + size].flatten(0, 1),
-                keys[rows, memory.first : stop],
-                values[rows, memory.first : stop],
-                bias.reshape(size * config.heads, slots, -1),
-                self._none[name].repeat(size, 1, 1),
-                self._score_table,
-            ).view(size, config.heads, slots, -1)
-        self.counter.attention_products += 2 * len(x) * (stop - memory.first) * config.width
-        return answer[window, :, rank - step.begin].reshape(-1, config.width)
+        grid = query.index_select(0, places.tokens)
+        if not keys:
+            return grid.zero_()
+        self.counter.attention_products += 2 * len(query) * keys * config.width
+        place = self._place[name][:, step.begin : step.end, memory.first : memory.own + end]
+        outside = memory.outside[shift][..., memory.first : memory.own + end]
+        group = self._group or max(1, SCORES_AT_A_TIME * torch.get_num_threads() // (slots * keys))
+        heads = zip(
+            torch.split(grid.view(count, slots, -1), config.head_width, -1),
+            torch.split(seen[..., : config.width], config.head_width, -1),
+            torch.split(seen[..., config.width :], config.head_width, -1),
+            place,
+            self._none[name],
+            strict=True,
+        )
+        for inputs, key, value, here, none in heads:
+            for low in range(0, count, group):
+                part = slice(low, low + group)
+                exact.attend(inputs[part], key[part], value[part], here, outside[part], none, self._weight_of)
+        return grid
 
-    def _block(
-        self,
-        name: str,
-        layer: int,
-        x: Tensor,
-        normal: Tensor,
-        step: Step,
-        end: int,
-        memory: Memory,
-        valid: dict[int, Tensor],
-    ) -> Tensor:
-        mixed = self._attend(name, layer, normal, step, end, memory, valid)
-        x = exact.add_residual(x, self._run(f"{name}.mix", mixed))
-        return self._pointwise(name, x)
-
-    def _pointwise(self, name: str, x: Tensor) -> Tensor:
+    def _pointwise(self, name: str, x: Tensor) -> None:
         hidden = exact.squared_relu(self._run(f"{name}.up", exact.normalise(x)))
-        return exact.add_residual(x, self._run(f"{name}.down", hidden))
+        exact.add_residual(x, self._run(f"{name}.down", hidden))
 
-    def query(self, features: Tensor, step: Step, memory: Memory, valid: dict[int, Tensor]) -> Tensor:
-        """The tokens of a step before they are known: features [n, F] -> residual stream [n, width]."""
-        self.counter.queries += len(features)
-        x = self._embed("query", features)
+    def _finish(self, name: str, x: Tensor, answers: Tensor) -> None:
+        """The part of a block that comes after attention; overwrites residual streams [n, width]."""
+        exact.add_residual(x, self._run(f"{name}.mix", answers))
+        self._pointwise(name, x)
+
+    def query(self, x: Tensor, step: Step, memory: Memory) -> Tensor:
+        """The tokens of a step before they are known: embeddings [n, width] to residual streams.
+
+        Overwrites `x`.
+        """
+        self.counter.queries += len(x)
+        asked = torch.empty_like(x)
+        for part in parts_of(x):
+            self._cut("query.0.ask", exact.normalise(x[part]), asked[part])
         for layer in range(self.config.layers):
-            x = self._block(f"query.{layer}", layer, x, exact.normalise(x), step, step.begin, memory, valid)
+            answers = self._attend(f"query.{layer}", layer, asked, step, step.begin, memory)
+            slots = step.places[layer_shift(layer)].slots
+            for part in parts_of(x):
+                self._finish(f"query.{layer}", x[part], answers.index_select(0, slots[part]))
+                if layer + 1 < self.config.layers:
+                    self._cut(f"query.{layer + 1}.ask", exact.normalise(x[part]), asked[part])
         return x
 
-    def learn(self, features: Tensor, step: Step, memory: Memory, valid: dict[int, Tensor]) -> None:
-        """The tokens of a step once they are known: puts their keys and values into `memory`."""
-        self.counter.contexts += len(features)
-        x = self._embed("context", features)
-        normal = exact.normalise(x)
-        for layer in range(self.config.layers):
-            self._store(layer, normal, step, memory)
-            if layer < self.config.context_layers:
-                x = self._block(f"context.{layer}", layer, x, normal, step, step.end, memory, valid)
-                normal = exact.normalise(x)
-
-    def _store(self, layer: int, normal: Tensor, step: Step, memory: Memory) -> None:
+    def learn(self, x: Tensor, step: Step, memory: Memory) -> None:
+        """The tokens of a step once they are known, embeddings [n, width]: into `memory`; overwrites `x`."""
+        self.counter.contexts += len(x)
         config = self.config
-        both = self._run(f"memory.{layer}", normal).clamp_(-LIMIT, LIMIT)
-        window, rank = step.places[layer_shift(layer)]
-        for full, part in zip(memory.layers[layer], torch.split(both, config.width, 1), strict=True):
-            slots = full.view(-1, config.heads, full.shape[1], config.head_width)
-            slots[window, :, memory.own + rank] = part.reshape(-1, config.heads, config.head_width)
+        asked = torch.empty_like(x)
+        answers: Tensor | None = None
+        for layer in range(config.context_layers + 1):
+            attends = layer < config.context_layers
+            stored = [layer] if attends else range(layer, config.layers)
+            both = [x.new_empty(len(x), 2 * config.width) for _ in stored]
+            for part in parts_of(x):
+                if answers is not None:
+                    slots = step.places[layer_shift(layer - 1)].slots[part]
+                    self._finish(f"context.{layer - 1}", x[part], answers.index_select(0, slots))
+                normal = exact.normalise(x[part])
+                for number, each in zip(stored, both, strict=True):
+                    self._cut(f"memory.{number}", normal, each[part])
+                if attends:
+                    self._cut(f"context.{layer}.ask", normal, asked[part])
+            for number, each in zip(stored, both, strict=True):
+                memory.store(number, step, each)
+            if attends:
+                answers = self._attend(f"context.{layer}", layer, asked, step, step.end, memory)
 
-    def first_logits(self, x: Tensor) -> Tensor:
-        """Residual stream [n, width] to integer logits of the first subtoken, [n, 512]."""
-        return self._run("head.first", exact.normalise(x))
+    def first_rows(self, x: Tensor) -> NDArray[np.float64]:
+        """Residual streams [n, width] to frequencies of the first subtokens, less 1: float64 [n, 512]."""
+        return self._make_rows(self._run("head.first", exact.normalise(x)))
 
-    def second_logits(self, x: Tensor, first: Tensor) -> Tensor:
-        """The same for the second subtoken, given the first, int64 [n]."""
-        x = exact.add_residual(x, self._run("head.join", signs(first)[:, :SUBTOKEN_BITS]))
-        return self._run("head.second", exact.normalise(self._pointwise("head", x)))
+    def second_rows(self, x: Tensor, first: Tensor) -> NDArray[np.float64]:
+        """The same for the second subtokens, given the first, int64 [n]; overwrites `x`."""
+        exact.add_residual(x, self._join.index_select(0, first))
+        self._pointwise("head", x)
+        return self._make_rows(self._run("head.second", exact.normalise(x)))
 
-    def frequencies(self, logits: Tensor) -> NDArray[np.uint32]:
-        """Integer logits [n, 512] to frequency rows, uint32 [n, 512]."""
-        return exact.frequencies(logits, self._logit_table)
+
+def parts_of(x: Tensor) -> Iterator[slice]:
+    """Cuts [n, width] into rows that stay in the cache from one operation to the next."""
+    rows = ROWS_AT_A_TIME * torch.get_num_threads()
+    return (slice(low, low + rows) for low in range(0, len(x), rows))

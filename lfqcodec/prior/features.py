@@ -1,4 +1,4 @@
-"""What the embeddings are linear in: small integers from the tokens that are known (docs/prior.md)."""
+"""What the embeddings are linear in: small integers from the tokens that are known (spec section 21)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.prior.config import AGES, KNOWN_BUCKETS, NEIGHBOURS, SLOTS, TOKEN_BITS, PriorConfig
+from lfqcodec.prior.config import (
+    AGES,
+    KNOWN_BUCKETS,
+    NEIGHBOURS,
+    PER_STAGE,
+    SLOTS,
+    TOKEN_BITS,
+    PriorConfig,
+    common_features,
+)
 
 
 def signs(tokens: Tensor) -> Tensor:
@@ -44,10 +53,42 @@ def _all_agree(products: Tensor) -> Tensor:
 
 def neighbour_features(lower: Tensor) -> Tensor:
     """Signs of the stage below, float32 [N, h, w, 18], to those around each token, [N, h, w, 144]."""
-    h, w = lower.shape[1:3]
-    padded = F.pad(lower, (0, 0, 1, 1, 1, 1))
-    parts = [padded[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in NEIGHBOURS]
-    return torch.cat(parts, -1)
+    return around(F.pad(lower, (0, 0, 1, 1, 1, 1)))
+
+
+def around(padded: Tensor) -> Tensor:
+    """Signs [N, h + 2, w + 2, 18] to those around each token but the outermost, [N, h, w, 144]."""
+    h, w = padded.shape[1] - 2, padded.shape[2] - 2
+    return torch.cat([padded[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in NEIGHBOURS], -1)
+
+
+Part = tuple[int, Tensor]
+"""Some features: the number of the first one, and values float32 [..., k]. All others are 0."""
+
+
+def history_parts(
+    config: PriorConfig, stage: int, now: Tensor | None, before: Tensor | None, earlier: Tensor | None
+) -> list[Part]:
+    """`stage_features` of a stage whose unknown frames are None, without those that are 0 for that reason."""
+    column = common_features(config) + PER_STAGE * stage
+    parts = [
+        (column + number * TOKEN_BITS, values)
+        for number, values in enumerate((now, before, earlier))
+        if values is not None
+    ]
+    for number, (one, other) in enumerate(((before, earlier), (now, before))):
+        if one is not None and other is not None:
+            products = one * other
+            parts.append((column + (3 + number) * TOKEN_BITS, products))
+            parts.append((column + 5 * TOKEN_BITS + number, _all_agree(products).unsqueeze(-1)))
+    return parts
+
+
+def fresh_parts(config: PriorConfig, stage: int, now: Tensor, before: Tensor | None) -> list[Part]:
+    """Those of `history_parts` that the tokens themselves bring in, once they are known."""
+    own = common_features(config) + PER_STAGE * stage
+    known = {own + TOKEN_BITS}
+    return [part for part in history_parts(config, stage, now, before, None) if part[0] not in known]
 
 
 def known_bucket(begin: int) -> int:

@@ -1,4 +1,4 @@
-"""The prior once more, in plain integers and without torch: slow, and made to be read beside docs/prior.md.
+"""The prior once more, in plain integers and without torch: slow, to be read beside spec sections 18 to 23.
 
 It shares no arithmetic, no schedule and no window layout with the fast path: tokens look at sets of
 positions instead of slots, and every number is an int64 of numpy. Both must give the same rows.

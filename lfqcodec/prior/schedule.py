@@ -1,4 +1,7 @@
-"""Which tokens are coded in which step, and where they lie in the attention windows. Integers only."""
+"""Which tokens are coded in which step (spec section 20), and where they lie in the attention windows.
+
+Integers only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The integers of a prior: names, shapes, ranges, and their safetensors file."""
+"""The integers of a prior: names, shapes, ranges, and their safetensors file (spec section 19)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from lfqcodec.prior.config import (
     MAX_SHIFT,
     QUERY_BITS,
     RESIDUAL_BITS,
+    RESIDUAL_LIMIT,
     SCORE_LIMIT,
     SCORE_TABLE,
     SCORE_UNITS,
@@ -148,6 +149,9 @@ class PriorWeights:
                 total = total + np.abs(self.arrays[f"{name}.bias"])
             if np.abs(weight).max() > LIMIT or total.max() >= EXACT or not _within(shift, 0, MAX_SHIFT):
                 raise WeightsError(f"the prior's {name} is out of range")
+            # The residual stream starts as what an embedding gives.
+            if name.endswith(".embed") and (np.abs(weight).sum(1) > RESIDUAL_LIMIT << shift).any():
+                raise WeightsError(f"the prior's {name} leaves the range of the residual stream")
         for name in block_names(self.config):
             for part in ("place", "none"):
                 if not _within(self.arrays[f"{name}.{part}"], -SCORE_LIMIT, SCORE_LIMIT):

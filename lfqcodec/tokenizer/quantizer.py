@@ -65,6 +65,17 @@ class ResidualLFQ(nn.Module):
             total = total + self.expand[stage](_channels_last(self.tokens_to_signs(tokens[stage])))
         return total  # type: ignore[no-any-return]
 
+    def scores(self, residual: Tensor, stage: int) -> Tensor:
+        """What the signs of a stage are taken of: float [N, D, h, w] -> [N, bits, h, w]."""
+        return self.project[stage](residual)  # type: ignore[no-any-return]
+
+    def directions(self, stage: int) -> tuple[Tensor, Tensor]:
+        """Linear map of a stage from signs to latents: float [D, bits] and the constant part [D]."""
+        expand = self.expand[stage]
+        assert isinstance(expand, nn.Conv2d)
+        assert expand.bias is not None
+        return expand.weight.flatten(1), expand.bias
+
     def forward(self, latents: Tensor, kept: Tensor) -> Quantized:
         """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps.
 

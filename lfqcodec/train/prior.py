@@ -33,8 +33,9 @@ _HELD_OUT_BATCHES = 1 << 40
 class PriorTrainConfig:
     """All that a run depends on, besides the tokens.
 
-    Every step learns from one batch of crops for each stage. `decay` is the number of steps over which
-    the learning rate falls to zero at the end.
+    A step learns from one batch of crops for each stage whose turn it is: stage s has every
+    `stage_every[s]`-th step. `decay` is the number of steps over which the learning rate falls to zero at
+    the end.
     """
 
     steps: int
@@ -49,8 +50,14 @@ class PriorTrainConfig:
     first_share: float = 0.3
     static_share: float = 0.08
     image_share: float = 0.1
+    stage_every: tuple[int, ...] = (1, 1, 4, 4)
     model: PriorConfig = field(default_factory=PriorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def stages_at(self, step: int) -> list[int]:
+        """Stages that step `step` learns; later stages than `stage_every` names come like its last."""
+        every = self.stage_every + self.stage_every[-1:] * self.model.stages
+        return [s for s in range(self.model.stages) if step % every[s] == s % every[s]]
 
     def rate_at(self, step: int) -> float:
         """Learning rate of step `step`, from 0."""
@@ -127,17 +134,17 @@ class PriorTrainer:
         tokens = crops.tokens[:, : self.config.model.stages].to(self.device)
         return net.bits(tokens, crops.start.to(self.device), stage, rounded=rounded)
 
-    def train_step(self) -> list[float]:
-        """One update. Returns the bits per token of each stage's batch."""
-        stages = self.config.model.stages
-        costs = []
-        for stage in range(stages):
-            crops = self.sampler.batch(self.step * stages + stage)
+    def train_step(self) -> dict[int, float]:
+        """One update. Returns the bits per token of the batch of each stage that it learned."""
+        active = self.config.stages_at(self.step)
+        costs = {}
+        for stage in active:
+            crops = self.sampler.batch(self.step * self.config.model.stages + stage)
             bits = self._bits(self.model, crops, stage)[crops.counts.to(self.device)].mean()
             if not torch.isfinite(bits):
                 raise LfqError(f"the loss is not finite at step {self.step}: lower --learning-rate")
-            (bits / stages).backward()  # type: ignore[no-untyped-call]
-            costs.append(float(bits.detach()))
+            (bits / len(active)).backward()  # type: ignore[no-untyped-call]
+            costs[stage] = float(bits.detach())
         self.optimizer.step(self.config.rate_at(self.step))
         self.step += 1
         update_average(self.ema, self.model, self.config.ema, self.step)
@@ -205,17 +212,18 @@ class PriorTrainer:
         self, last: int, every: int, save_minutes: float, minutes: float | None, progress: tqdm[None]
     ) -> None:
         started = saved = began = time.monotonic()
-        average: list[float] = []
+        average: dict[int, float] = {}
         while self.step < last and (minutes is None or began - started < 60 * minutes):
             costs = self.train_step()
-            average = [0.95 * a + 0.05 * c for a, c in zip(average or costs, costs, strict=True)]
+            for stage, cost in costs.items():
+                average[stage] = 0.95 * average.get(stage, cost) + 0.05 * cost
             progress.update()
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if self.step % every == 0 or self.step == last:
                 rows = self.evaluate()
                 progress.write(f"step {self.step}: held-out bits per token of 18, by stage: {rows}")
-                training = [round(value, 4) for value in average]
+                training = {stage: round(average[stage], 4) for stage in sorted(average)}
                 self._write(
                     {"event": "evaluation", "step": self.step, "training": training, "held_out": rows}
                 )

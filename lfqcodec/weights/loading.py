@@ -1,4 +1,4 @@
-"""Weights files to tokenizers in memory, and back."""
+"""Weights files to networks in memory, and back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import WeightsError
+from lfqcodec.prior.exact import ExactNetwork
+from lfqcodec.prior.weights import load_prior
 from lfqcodec.reproducible import sort_safetensors_header
 from lfqcodec.tokenizer.base import BaseTokenizer
-from lfqcodec.weights.store import Model
+from lfqcodec.weights.store import Model, Prior
 
 
 def load_tokenizer(model: Model, device: torch.device) -> BaseTokenizer:
@@ -45,6 +47,16 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
     tokenizer = BaseTokenizer(config)
     tokenizer.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return tokenizer.to(device).eval().requires_grad_(False)
+
+
+def load_network(prior: Prior, device: torch.device) -> ExactNetwork:
+    """A prior ready to give frequency rows: later calls give the same object. Raises `WeightsError`."""
+    return _load_network(prior.path, prior.sha256, device)
+
+
+@lru_cache(maxsize=2)
+def _load_network(path: Path, sha256: bytes, device: torch.device) -> ExactNetwork:
+    return ExactNetwork(load_prior(path), device)
 
 
 def save_tokenizer(

@@ -1,8 +1,9 @@
-"""Finding model files by name, path or SHA-256.
+"""Finding the files of weights by name, path or SHA-256.
 
-A model is one safetensors file; its identity is the SHA-256 of the whole file, which every .lfq file
-records. Models lie in the package, in the folders of the environment variable LFQCODEC_MODELS, or wherever
-`--model` points. A model that was ever shipped keeps its file: the videos made with it need it.
+A model is a tokenizer, one safetensors file; a prior that was trained on its tokens is another. The identity
+of each is the SHA-256 of the whole file, which every .lfq file records. They lie in the package, in the
+folders of the environment variable LFQCODEC_MODELS, or wherever `--model` points. Weights that were ever
+shipped keep their file: the videos made with them need it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import hashlib
 import json
 import os
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
+from lfqcodec.prior.config import PriorConfig
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_MODEL = "base-1"
@@ -33,6 +36,20 @@ class Model:
     sha256: bytes
     config: TokenizerConfig
     metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior on disk. `sha256` is 32 bytes, that of the file; `trained_for` the tokenizer's, in hex.
+
+    `stages` is how many of the tokenizer's it knows.
+    """
+
+    name: str
+    path: Path
+    sha256: bytes
+    trained_for: str
+    stages: int
 
 
 def package_folder() -> Path:
@@ -70,31 +87,90 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path}: not a safetensors file ({error})") from error
 
 
+def _identity(path: Path) -> bytes:
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
 def read_model(path: Path) -> Model:
     """Describe a model file. Raises `WeightsError`."""
     metadata = read_metadata(path)
     if "tokenizer" not in metadata:
         raise WeightsError(f"{path}: holds no tokenizer")
-    stat = path.stat()
     return Model(
         name=metadata.get("name", path.stem),
         path=path,
-        sha256=_sha256(path, stat.st_size, stat.st_mtime_ns),
+        sha256=_identity(path),
         config=TokenizerConfig.from_json(metadata["tokenizer"]),
         metadata=metadata,
     )
 
 
+def read_prior(path: Path) -> Prior:
+    """Describe a prior's file. Raises `WeightsError`."""
+    metadata = read_metadata(path)
+    if "prior" not in metadata:
+        raise WeightsError(f"{path}: holds no prior")
+    name, trained_for = metadata.get("name", path.stem), metadata.get("trained_for", "")
+    stages = PriorConfig.from_json(metadata["prior"]).stages
+    return Prior(name, path, _identity(path), trained_for, stages)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
 def available_models() -> list[Model]:
     """All readable models of the package and of LFQCODEC_MODELS."""
     models = []
-    for folder in _folders():
-        for path in sorted(folder.glob(f"*{_SUFFIX}")):
-            try:
-                models.append(read_model(path))
-            except WeightsError:
-                continue  # a broken file in a search folder must not stop the others
+    for path in (path for folder in _folders() for path in _weights_in(folder)):
+        # A broken file in a search folder must not stop the others.
+        with suppress(WeightsError):
+            models.append(read_model(path))
     return models
+
+
+def available_priors(near: Path | None = None) -> list[Prior]:
+    """All readable priors of the folder `near`, of the package and of LFQCODEC_MODELS."""
+    priors = []
+    folders = _folders() if near is None else [near, *_folders()]
+    for path in (path for folder in folders for path in _weights_in(folder)):
+        with suppress(WeightsError):
+            priors.append(read_prior(path))
+    return priors
+
+
+def prior_for(model: Model) -> Prior | None:
+    """The prior to encode with: of those trained on the tokens of `model` the last by name, or none."""
+    own = [p for p in available_priors(model.path.parent) if p.trained_for == model.sha256.hex()]
+    return max(own, key=lambda prior: prior.name, default=None)
+
+
+def find_prior(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Prior:
+    """The prior with that SHA-256, which a .lfq file needs. Raises `UnknownModel` where there is none.
+
+    Besides the usual folders, that of the model `wanted` is searched.
+    """
+    near = None
+    if wanted is not None:
+        path = Path(wanted)
+        near = path if path.is_dir() else path.parent if path.suffix == _SUFFIX else None
+    for prior in available_priors(near):
+        if prior.sha256 == sha256:
+            return prior
+    raise UnknownModel(
+        f"the file was made with a prior that is not here (SHA-256 {sha256.hex()}); put it beside the model "
+        f"or in a folder of {MODELS_VARIABLE}"
+    )
+
+
+def _is_model(path: Path) -> bool:
+    """False for a prior; a broken file is looked at later."""
+    try:
+        metadata = read_metadata(path)
+    except WeightsError:
+        return True
+    return "prior" not in metadata
 
 
 def resolve_model(wanted: str | os.PathLike[str] | None = None) -> Model:
@@ -105,7 +181,7 @@ def resolve_model(wanted: str | os.PathLike[str] | None = None) -> Model:
     text = DEFAULT_MODEL if wanted is None else os.fspath(wanted)
     path = Path(text)
     if path.is_dir():
-        inside = sorted(path.glob(f"*{_SUFFIX}"))
+        inside = [file for file in _weights_in(path) if _is_model(file)]
         if len(inside) != 1:
             found = "no" if not inside else "more than one"
             raise WeightsMissing(f"{path}: holds {found} model ({_SUFFIX} file)")

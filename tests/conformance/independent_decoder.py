@@ -387,7 +387,7 @@ def decode(data, *, keep_tokens=False):
     """Decode a whole file, given as bytes, to the dict that is printed as JSON. Raises `Fault`."""
     header, at = read_header(data)
     if header["profile"] != 0:
-        raise Fault("UnsupportedProfile", "profile exact is not defined in this version of the text", 67)
+        raise Fault("UnsupportedProfile", "this decoder does not compute the prior of profile exact", 67)
     video, packets, tokens, digest = Video(header), [], [], hashlib.sha256()
     while True:
         kind, f, body, end = read_unit(data, at, len(video.chunks))

@@ -1,0 +1,83 @@
+"""How much each part of a video is given: a fixed lambda, or one that steers towards a bitrate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lfqcodec.weights.rates import MAX_CRF, RateTable
+
+Coded = TypeVar("Coded")
+
+LOOKAHEAD = 4
+"""Chunks that are coded with one crf when steering towards a bitrate."""
+_TOLERANCE = 0.01
+_TRIES = 8
+_CRF_PER_DOUBLING = 9.0
+"""First guess of the crf that halves the size."""
+
+
+@dataclass
+class BitrateControl:
+    """Finds, segment by segment, the crf at which the file keeps to its bitrate.
+
+    `bitrate` in bits per second. Segments are tried again until their size fits what the file may hold by
+    their end, within 1%, or the ends of the range of crf are reached.
+    """
+
+    table: RateTable
+    stages: int
+    bitrate: float
+    crf: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.crf = self.table.default_crf
+
+    def code(self, allowed: float, attempt: Callable[[tuple[float, ...]], tuple[float, Coded]]) -> Coded:
+        """Code a segment in at most `allowed` bits, as far as that can be done.
+
+        `attempt` codes it with the given lambdas and tells the bits and the result; it is called several
+        times, and the result of one call is returned.
+        """
+        allowed = max(allowed, 1.0)
+        low, high = 0.0, MAX_CRF  # too many bits at `low`, too few at `high`, once tried
+        sizes: dict[float, float] = {}
+        best: tuple[float, float, Coded] | None = None
+        crf = self.crf
+        for _ in range(_TRIES):
+            bits, coded = attempt(self.table.lambdas(crf, self.stages))
+            sizes[crf] = bits
+            miss = abs(math.log(max(bits, 1.0) / allowed))
+            if best is None or miss < best[0]:
+                best = miss, crf, coded
+            if miss <= _TOLERANCE or (crf == 0 and bits < allowed) or (crf == MAX_CRF and bits > allowed):
+                break
+            if bits > allowed:
+                low = crf
+            else:
+                high = crf
+            crf = self._next(low, high, sizes, allowed)
+            if crf in sizes:
+                break
+        assert best is not None
+        self.crf = best[1]
+        return best[2]
+
+    @staticmethod
+    def _next(low: float, high: float, sizes: dict[float, float], allowed: float) -> float:
+        """Where the size should fit, by the sizes at the ends of the range, in logarithms."""
+        goal = math.log(allowed)
+        above, below = sizes.get(low), sizes.get(high)
+        if above is not None and below is not None:
+            up, down = math.log(max(above, 1.0)), math.log(max(below, 1.0))
+            share = (up - goal) / max(up - down, 1e-9)
+            # Away from the ends, so that the range shrinks at both.
+            return low + (high - low) * min(0.9, max(0.1, share))
+        known = above if above is not None else below
+        assert known is not None
+        start = low if above is not None else high
+        step = _CRF_PER_DOUBLING * (math.log(max(known, 1.0)) - goal) / math.log(2)
+        # A little further than the guess, so that the size is soon known on both sides.
+        return min(high, max(low, start + 1.15 * step))

@@ -1,0 +1,211 @@
+"""Making a rate table: what flipped signs cost in error, and when a stage is worth its bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from lfqcodec.bitstream import SPATIAL_FACTOR, max_valid
+from lfqcodec.codec.choice import FlipCosts, WorthyTokens
+from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
+from lfqcodec.codec.payload import TokenCoder
+from lfqcodec.errors import LfqError
+from lfqcodec.prior.exact import ExactNetwork
+from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.train.data import Entry, Pack, SampleConfig, Sampler
+from lfqcodec.weights.rates import RateTable
+from lfqcodec.weights.store import Model, Prior
+
+SCALE = 16.0
+DOUBLING = 6.0
+"""lambda is about `SCALE` times 2^(crf / 6): it doubles twice as slowly as with the QP of H.26x."""
+_LAMBDAS = tuple(32.0 * 2**step for step in range(9))
+_SIDE = 192
+_APART = 4
+_LEVEL = 127.5
+"""8-bit units in a unit of the network's range."""
+
+
+def flip_costs(tokenizer: BaseTokenizer, sampler: Sampler, batches: int, stages: int) -> tuple[float, ...]:
+    """What a flipped sign costs over the magnitude of its number, by stage, when the stage is the last.
+
+    Signs far enough apart not to touch are flipped in a later latent frame of the GOP, and the squared error
+    around each is compared with that before: least squares.
+    """
+    random = torch.Generator().manual_seed(0)
+    sums = np.zeros((stages, 2))  # of |z| * cost and of z^2
+    for number in tqdm(range(batches), desc="signs", unit="batch"):
+        video = sampler.batch(number)
+        with torch.inference_mode():
+            latents = tokenizer.encode(video)[0]
+            tokens = tokenizer.quantize(latents, stages)
+        for stage in range(stages):
+            size, cost = _flip(tokenizer, video, latents, tokens[:, : stage + 1], random)
+            sums[stage] += float((size * cost).sum()), float(size.square().sum())
+    return tuple(round(float(cost), 1) for cost in np.maximum(1.0, sums[:, 0] / sums[:, 1]))
+
+
+@torch.inference_mode()
+def _flip(
+    tokenizer: BaseTokenizer, video: Tensor, latents: Tensor, tokens: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Flip signs of the last stage: the magnitudes of their numbers, and what each cost."""
+    batch, stages, frames, h, w = tokens.shape
+    below = tokenizer.dequantize(tokens[:, :-1]) if stages > 1 else torch.zeros_like(latents)
+    scores = tokenizer.quantizer.scores((latents - below).transpose(1, 2).flatten(0, 1), stages - 1)
+    time = int(torch.randint(1, frames, (), generator=random))
+    top, left = torch.randint(0, _APART, (2,), generator=random).tolist()
+    rows, columns = slice(top, None, _APART), slice(left, None, _APART)
+    bit = torch.randint(0, tokenizer.config.bits, (batch, h, w), generator=random)
+    flipped = tokens.clone()
+    flipped[:, -1, time, rows, columns] ^= (1 << bit)[:, rows, columns]
+    change = _blocks(tokenizer, flipped, video) - _blocks(tokenizer, tokens, video)
+    around = F.pad(change, (1, 2, 1, 2)).unfold(1, 4, 1).unfold(2, 4, 1).sum((-1, -2))
+    scores = scores.view(batch, frames, *scores.shape[1:])[:, time]
+    size = scores.gather(1, bit[:, None])[:, 0].abs()
+    return size[:, rows, columns], around[:, rows, columns]
+
+
+def _blocks(tokenizer: BaseTokenizer, tokens: Tensor, video: Tensor) -> Tensor:
+    """Squared error of each 8x8 block over all frames, in 8-bit units, float32 [B, h, w]."""
+    decoded = tokenizer.decode(tokenizer.dequantize(tokens))[0]
+    error = (decoded - video).square().sum((1, 2)) * _LEVEL**2
+    return F.avg_pool2d(error[:, None], SPATIAL_FACTOR)[:, 0] * SPATIAL_FACTOR**2
+
+
+@dataclass(frozen=True)
+class Point:
+    """Bits and squared error of the samples, in 8-bit units, at a number of stages and a lambda."""
+
+    stages: int
+    weight: float
+    bits: float
+    error: float
+
+
+class RateMeter:
+    """Codes clips at any number of stages and lambda, and counts bits and errors."""
+
+    def __init__(self, tokenizer: BaseTokenizer, network: ExactNetwork, costs: FlipCosts) -> None:
+        self.tokenizer, self.network, self.costs = tokenizer, network, costs
+
+    def measure(self, frames: NDArray[np.uint8], wanted: Sequence[tuple[int, float]]) -> list[Point]:
+        """One GOP of a chunk, uint8 [T, H, W, 3], coded with each (stages, lambda)."""
+        device = torch.device("cpu")
+        _, height, width, _ = frames.shape
+        most = max(stages for stages, _ in wanted)
+        latents = ChunkEncoder(self.tokenizer, most, device).latents(list(frames), gop_start=True)
+        points = []
+        for stages, weight in wanted:
+            source = WorthyTokens(self.tokenizer.quantizer, self.costs, latents, (weight,) * stages)
+            payload = TokenCoder(lambda: self.network, stages).encode(source, gop_start=True)
+            decoder = ChunkDecoder(self.tokenizer, height, width, device)
+            decoded = decoder.decode(payload.tokens, len(frames), gop_start=True)
+            error = np.square(decoded.astype(np.float32) - frames).sum(dtype=np.float64)
+            points.append(Point(stages, weight, 8.0 * payload.size, float(error)))
+        return points
+
+
+def crf_of(weight: float) -> float:
+    """The crf whose lambda is `weight`."""
+    return DOUBLING * math.log2(1 + weight / SCALE)
+
+
+def drop_points(points: Sequence[Point], stages: int) -> tuple[float, ...]:
+    """The crf from which on each stage after the first is not worth its bits, in falling order.
+
+    `points` are totals. A stage is given up where raising lambda further adds more error for each bit that it
+    saves than leaving out the stage does (interpolated between the lambdas that were measured).
+    """
+    found = {(p.stages, p.weight): p for p in points}
+    weights = sorted({p.weight for p in points})
+    dropped: list[float] = []
+    for stage in range(1, stages):
+        # Logarithm of how much dearer a bit is by leaving out the stage.
+        gain = [
+            math.log(_price(found[stage, low], found[stage + 1, low]))
+            - math.log(_price(found[stage + 1, high], found[stage + 1, low]))
+            for low, high in pairwise(weights)
+        ]
+        crf = [crf_of(math.sqrt(low * high)) for low, high in pairwise(weights)]
+        first = next((i for i, value in enumerate(gain) if value <= 0), None)
+        if first is None or first == 0:
+            limit = crf[-1 if first is None else 0]
+        else:
+            share = gain[first - 1] / (gain[first - 1] - gain[first])
+            limit = crf[first - 1] + share * (crf[first] - crf[first - 1])
+        dropped.append(min([limit, *dropped]))
+    return tuple(dropped)
+
+
+def _price(less: Point, more: Point) -> float:
+    """Error for each bit that is saved; tiny where there is none."""
+    return max(less.error - more.error, 1e-3) / max(more.bits - less.bits, 1e-3)
+
+
+def make_rates(
+    tokenizer: BaseTokenizer,
+    network: ExactNetwork,
+    model: Model,
+    prior: Prior,
+    pack: Pack,
+    *,
+    default_crf: float,
+    clips: int = 8,
+    batches: int = 8,
+) -> tuple[RateTable, list[Point]]:
+    """Measure on the held-out clips of a pack (on training clips where there are none).
+
+    Gives the table and the totals that it rests on. Raises `LfqError` where the pack has no clips.
+    """
+    stages = min(model.config.stages, network.config.stages)
+    frames = max_valid(True)
+    held_out = any(entry.frames >= frames for entry in pack.held_out)
+    pool = [e for e in (pack.held_out if held_out else pack.training) if e.frames >= frames]
+    if not pool:
+        raise LfqError(f"the pack has no clip of {frames} frames")
+    side = min(128, min(min(e.height, e.width) for e in pool) // 8 * 8)
+    sampler = Sampler(pack, SampleConfig(4, frames, side), seed=0, held_out=held_out)
+    costs = flip_costs(tokenizer, sampler, batches, stages)
+    meter = RateMeter(tokenizer, network, costs)
+    wanted = [(k, w) for k in range(1, stages + 1) for w in _LAMBDAS]
+    totals = dict.fromkeys(wanted, (0.0, 0.0))
+    for entry in tqdm(_spread(pool, clips), desc="rates", unit="clip"):
+        for point in meter.measure(_middle(pack, entry, frames), wanted):
+            bits, error = totals[point.stages, point.weight]
+            totals[point.stages, point.weight] = bits + point.bits, error + point.error
+    points = [Point(k, w, *totals[k, w]) for k, w in wanted]
+    table = RateTable(
+        costs,
+        SCALE,
+        DOUBLING,
+        tuple(round(value, 2) for value in drop_points(points, stages)),
+        default_crf,
+        prior.sha256.hex(),
+        model.sha256.hex(),
+    )
+    return table, points
+
+
+def _middle(pack: Pack, entry: Entry, frames: int) -> NDArray[np.uint8]:
+    """The middle of a clip in time and space, uint8 [frames, up to 192, up to 192, 3]."""
+    view = pack.frames(entry, (entry.frames - frames) // 2, frames)
+    top, left = (max(0, side - _SIDE) // 2 for side in (entry.height, entry.width))
+    return np.ascontiguousarray(view[:, top : top + _SIDE, left : left + _SIDE])
+
+
+def _spread(pool: Sequence[Entry], count: int) -> list[Entry]:
+    """`count` entries spread over the pool, from different sources where there are as many."""
+    sources = {entry.source: entry for entry in reversed(pool)}
+    chosen = list(sources.values()) if len(sources) >= count else list(pool)
+    step = max(1.0, len(chosen) / count)
+    return [chosen[int(i * step)] for i in range(min(count, len(chosen)))]
