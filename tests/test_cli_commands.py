@@ -29,7 +29,8 @@ from lfqcodec.weights.store import resolve_model
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """clip.mp4 (40 frames with sound) and clip.lfq, a.lfq (20 frames, no sound), picture.lfq."""
+    """clip.mp4 (40 frames with sound) and clip.lfq, a.lfq (20 frames, no sound), picture.lfq and,
+    of profile static, static.lfq."""
     root = tmp_path_factory.mktemp("files")
     write_video(root / "clip.mp4", frames=40, size=(48, 40), audio="aac", seconds=1.6)
     (root / "picture.png").write_bytes(png(moving_picture(50, 38, 0)))
@@ -37,6 +38,7 @@ def folder(tmp_path_factory):
         lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=2)
         lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=1)
         lfqcodec.encode(root / "picture.png", root / "picture.lfq")
+        lfqcodec.encode(root / "picture.png", root / "static.lfq", profile="static")
     return root
 
 
@@ -179,7 +181,8 @@ def test_info_json(folder):
     assert (facts["frames"], facts["chunks"], facts["gops"], facts["gop_chunks"]) == (40, 3, 2, 2)
     assert facts["seconds"] == 1.6
     assert facts["frame_rate"] == "25"
-    assert facts["stages"] == {str(resolve_model().config.stages): 3}
+    with lfqcodec.open(folder / "clip.lfq") as video:
+        assert facts["stages"] == {str(video.header.max_stages): 3}
     assert facts["tokenizer_sha256"] == resolve_model().sha256.hex()
     assert [s["codec"] for s in facts["streams"]] == ["aac"]
     with lfqcodec.open(folder / "clip.lfq") as video:
@@ -232,7 +235,8 @@ def test_verify_frame_count(folder, tmp_path):
 
 def test_tokens(folder, tmp_path):
     out = tmp_path / "tokens.npy"
-    stages = resolve_model().config.stages
+    with lfqcodec.open(folder / "a.lfq") as video:
+        stages = video.header.max_stages
     assert succeed("tokens", folder / "a.lfq", out) == f"{out}: int32 [{stages}, 7, 5, 6]\n"
     tokens = np.load(out)
     with lfqcodec.open(folder / "a.lfq") as video:
@@ -293,7 +297,14 @@ def test_help():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["encode", "--help"], ["info", "a.lfq"], ["verify", "a.lfq"], ["weights"], ["nonsense"]],
+    [
+        ["--help"],
+        ["encode", "--help"],
+        ["info", "a.lfq"],
+        ["verify", "static.lfq"],
+        ["weights"],
+        ["nonsense"],
+    ],
 )
 def test_no_torch_is_imported(folder, arguments):
     code = (

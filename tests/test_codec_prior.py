@@ -121,7 +121,7 @@ def test_exact_is_the_default(files, tmp_path):
     assert facts["profile"] == "exact"
     assert facts["prior_sha256"] == prior().sha256.hex()
     assert facts["tokenizer_sha256"] == resolve_model().sha256.hex()
-    assert succeed("verify", lfq).endswith("ok, 3 frames in 1 chunks\n")
+    assert succeed("verify", lfq).endswith("ok, 3 frames in 1 chunk\n")
 
 
 def test_both_profiles_hold_the_same_video():

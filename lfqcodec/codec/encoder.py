@@ -31,10 +31,9 @@ from lfqcodec.video import VideoReader, open_video
 from lfqcodec.weights.loading import load_network, load_tokenizer
 from lfqcodec.weights.store import resolve_model
 
-# What the container takes, about: head and times of a chunk; index and trailer, and the entry of a GOP.
-_CHUNK_BYTES = 64
-_END_BYTES = 62
-_ENTRY_BYTES = 4
+# What the container takes, about: for a chunk, besides that for a stage and for the start of a GOP (with its
+# entry in the index), and for index and trailer.
+_CHUNK_BYTES, _STAGE_BYTES, _GOP_BYTES, _END_BYTES = 26, 6, 21, 62
 
 
 @dataclass(frozen=True)
@@ -162,16 +161,14 @@ class _Session:
         self.waiting.clear()
 
     def _allowed_bits(self, bitrate: float) -> float:
-        """What the payload of the waiting chunks may come to, so that the file keeps to `bitrate`."""
+        """What the waiting chunks may come to, so that the file keeps to `bitrate`."""
         begin, end = self.waiting[0].pts[0], self.waiting[-1].pts[-1] + self.waiting[-1].last_duration
         self.begin = self.begin if self.gops else begin
         written = 8 * (self.writer.bytes_written - self.copied_bytes)
-        gops = self.gops + sum(chunk.gop_start for chunk in self.waiting)
-        around = 8 * (_CHUNK_BYTES * len(self.waiting) + _END_BYTES + _ENTRY_BYTES * gops)
         own = float(bitrate * (end - begin) * self.time_base)
         whole = float(bitrate * (end - self.begin) * self.time_base)
         # Whatever was overspent before, a segment gets a part of its share.
-        return max(whole - written, 0.25 * own) - around
+        return max(whole - written - 8 * _END_BYTES, 0.25 * own)
 
     def _steer(self, control: BitrateControl) -> list[Payload]:
         """Code the waiting chunks with the crf at which they fit."""
@@ -180,7 +177,9 @@ class _Session:
         def attempt(lambdas: tuple[float, ...]) -> tuple[float, tuple[list[Payload], Any]]:
             self.coder.restore(before)
             payloads = self._code(lambdas)
-            return 8.0 * sum(payload.size for payload in payloads), (payloads, self.coder.snapshot())
+            size = sum(payload.size + _STAGE_BYTES * len(payload.streams) for payload in payloads)
+            size += sum(_CHUNK_BYTES + _GOP_BYTES * chunk.gop_start for chunk in self.waiting)
+            return 8.0 * size, (payloads, self.coder.snapshot())
 
         payloads, after = control.code(self._allowed_bits(control.bitrate), attempt)
         self.coder.restore(after)
