@@ -38,10 +38,21 @@ class Row:
     ms_ssim: float | None
 
 
-def measure(clip: Path, model: str | None, frames: int | None, folder: Path) -> list[Row]:
+def measure(
+    clip: Path, model: str | None, profile: str | None, frames: int | None, folder: Path
+) -> list[Row]:
     """Encode once, cut the file to every number of stages, decode each file, compare with the source."""
     full = folder / "full.lfq"
-    report = lfqcodec.encode(clip, full, model=model, frames=frames, audio=False, overwrite=True)
+    report = lfqcodec.encode(
+        clip,
+        full,
+        model=model,
+        stages=resolve_model(model).config.stages,
+        profile=profile,
+        frames=frames,
+        audio=False,
+        overwrite=True,
+    )
     rows = []
     for stages in range(1, report.stages + 1):
         part = folder / "part.lfq"
@@ -75,9 +86,12 @@ def measure(clip: Path, model: str | None, frames: int | None, folder: Path) -> 
 @click.command("quality")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", help="Model name, file or folder (default: the shipped one).")
+@click.option("--profile", type=click.Choice(["exact", "static"]), help="Default: that of encode.")
 @click.option("--frames", type=int, help="Only the first frames of each clip.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write rows and means as JSON.")
-def quality(folder: Path, model: str | None, frames: int | None, out: Path | None) -> None:
+def quality(
+    folder: Path, model: str | None, profile: str | None, frames: int | None, out: Path | None
+) -> None:
     """PSNR, MS-SSIM and bits per pixel of every clip in FOLDER at every number of stages."""
     clips = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not clips:
@@ -86,7 +100,7 @@ def quality(folder: Path, model: str | None, frames: int | None, out: Path | Non
     with tempfile.TemporaryDirectory() as scratch:
         for clip in tqdm(clips, unit="clip"):
             try:
-                rows += measure(clip, model, frames, Path(scratch))
+                rows += measure(clip, model, profile, frames, Path(scratch))
             except LfqError as error:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
     if not rows:
@@ -109,6 +123,7 @@ def quality(folder: Path, model: str | None, frames: int | None, out: Path | Non
             "lfqcodec": lfqcodec.__version__,
             "model": found.name,
             "model_sha256": found.sha256.hex(),
+            "profile": profile,
             "frames": frames,
             "means": means,
             "rows": [asdict(row) for row in rows],
