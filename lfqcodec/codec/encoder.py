@@ -146,14 +146,14 @@ class _Session:
             self._code_waiting()
 
     def _code_waiting(self) -> None:
-        """Code and write the chunks that wait, with one lambda for each stage."""
+        """Code and write the chunks that wait."""
         if not self.waiting:
             return
         if self.plan.control is None:
             lambdas = (0.0,) * self.plan.stages
             if self.plan.table is not None and self.plan.crf is not None:
                 lambdas = self.plan.table.lambdas(self.plan.crf, self.plan.stages)
-            payloads = self._code(lambdas)
+            payloads = self._code([lambdas] * len(self.waiting))
         else:
             payloads = self._steer(self.plan.control)
         for chunk, payload in zip(self.waiting, payloads, strict=True):
@@ -174,27 +174,29 @@ class _Session:
         """Code the waiting chunks with the crf at which they fit."""
         before = self.coder.snapshot()
 
-        def attempt(lambdas: tuple[float, ...]) -> tuple[float, tuple[list[Payload], Any]]:
+        def attempt(lambdas: list[tuple[float, ...]]) -> tuple[float, tuple[list[Payload], Any]]:
             self.coder.restore(before)
             payloads = self._code(lambdas)
             size = sum(payload.size + _STAGE_BYTES * len(payload.streams) for payload in payloads)
             size += sum(_CHUNK_BYTES + _GOP_BYTES * chunk.gop_start for chunk in self.waiting)
             return 8.0 * size, (payloads, self.coder.snapshot())
 
-        payloads, after = control.code(self._allowed_bits(control.bitrate), attempt)
+        allowed = self._allowed_bits(control.bitrate)
+        payloads, after = control.code(allowed, len(self.waiting), attempt)
         self.coder.restore(after)
         return payloads
 
-    def _code(self, lambdas: tuple[float, ...]) -> list[Payload]:
+    def _code(self, lambdas: list[tuple[float, ...]]) -> list[Payload]:
+        """Code the waiting chunks, each with its lambdas, one for each stage."""
         payloads = []
-        for chunk in self.waiting:
+        for chunk, own in zip(self.waiting, lambdas, strict=True):
             source: TokenSource
             if self.plan.table is None:
-                tokens = self.tokenizer.quantize(chunk.latents[None], len(lambdas))[0]
+                tokens = self.tokenizer.quantize(chunk.latents[None], len(own))[0]
                 source = GivenTokens(tokens.to(torch.int32).cpu().numpy())
             else:
                 costs = self.plan.table.flip_costs
-                source = WorthyTokens(self.tokenizer.quantizer, costs, chunk.latents, lambdas)
+                source = WorthyTokens(self.tokenizer.quantizer, costs, chunk.latents, own)
             payloads.append(self.coder.encode(source, gop_start=chunk.gop_start))
         return payloads
 

@@ -140,5 +140,4 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     """A note where the bitrate that was asked for was not reached, in bits per second."""
     if wanted is None or abs(reached / wanted - 1) <= _BITRATE_TOLERANCE:
         return ()
-    way = "more could not be used" if reached < wanted else "less was not possible"
-    return (f"the video has {reached / 1000:.1f} kbit/s instead of {wanted / 1000:.1f}: {way}",)
+    return (f"the video has {reached / 1000:.1f} kbit/s: nothing closer to {wanted / 1000:.1f} was found",)

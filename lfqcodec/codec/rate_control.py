@@ -35,23 +35,29 @@ class BitrateControl:
     def __post_init__(self) -> None:
         self.crf = self.table.default_crf
 
-    def code(self, allowed: float, attempt: Callable[[tuple[float, ...]], tuple[float, Coded]]) -> Coded:
-        """Code a segment in at most `allowed` bits, as far as that can be done.
+    def code(
+        self,
+        allowed: float,
+        chunks: int,
+        attempt: Callable[[list[tuple[float, ...]]], tuple[float, Coded]],
+    ) -> Coded:
+        """Code a segment of so many chunks in at most `allowed` bits, as far as that can be done.
 
-        `attempt` codes it with the given lambdas and tells the bits and the result; it is called several
-        times, and the result of one call is returned.
+        `attempt` codes it with the given lambdas for each chunk and tells the bits and the result; it is
+        called several times, and the result of one call is returned.
         """
         allowed = max(allowed, 1.0)
         low, high = 0.0, MAX_CRF  # too many bits at `low`, too few at `high`, once tried
         sizes: dict[float, float] = {}
-        best: tuple[float, float, Coded] | None = None
+        best: tuple[float, Coded] | None = None
         crf = self.crf
         for _ in range(_TRIES):
-            bits, coded = attempt(self.table.lambdas(crf, self.stages))
+            bits, coded = attempt([self.table.lambdas(crf, self.stages)] * chunks)
             sizes[crf] = bits
             miss = abs(math.log(max(bits, 1.0) / allowed))
             if best is None or miss < best[0]:
-                best = miss, crf, coded
+                best = miss, coded
+                self.crf = crf
             if miss <= _TOLERANCE or (crf == 0 and bits < allowed) or (crf == MAX_CRF and bits > allowed):
                 break
             if bits > allowed:
@@ -62,8 +68,25 @@ class BitrateControl:
             if crf in sizes:
                 break
         assert best is not None
-        self.crf = best[1]
-        return best[2]
+        if best[0] > _TOLERANCE and low in sizes and high in sizes:
+            # A step in the sizes, where a stage goes: the first chunks stay on this side of it, and how far
+            # the others go beyond it is found as before.
+            share = (allowed - sizes[high]) / (sizes[low] - sizes[high])
+            many = min(chunks, math.ceil(share * chunks))
+            before, beyond, crf = self.table.lambdas(low, self.stages), high, high
+            sizes, high = {}, MAX_CRF
+            for _ in range(_TRIES):
+                after = self.table.lambdas(crf, self.stages)
+                bits, coded = attempt([before] * many + [after] * (chunks - many))
+                sizes[crf] = bits
+                miss = abs(math.log(max(bits, 1.0) / allowed))
+                if miss < best[0]:
+                    best = miss, coded
+                if miss <= _TOLERANCE or (crf == beyond and bits < allowed):
+                    break
+                beyond, high = (crf, high) if bits > allowed else (beyond, crf)
+                crf = self._next(beyond, high, sizes, allowed)
+        return best[1]
 
     @staticmethod
     def _next(low: float, high: float, sizes: dict[float, float], allowed: float) -> float:
