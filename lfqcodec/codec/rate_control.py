@@ -17,6 +17,7 @@ _TOLERANCE = 0.01
 _TRIES = 8
 _CRF_PER_DOUBLING = 9.0
 """First guess of the crf that halves the size."""
+_LEAST_STEP = 1.5
 
 
 @dataclass
@@ -102,5 +103,6 @@ class BitrateControl:
         assert known is not None
         start = low if above is not None else high
         step = _CRF_PER_DOUBLING * (math.log(max(known, 1.0)) - goal) / math.log(2)
-        # A little further than the guess, so that the size is soon known on both sides.
-        return min(high, max(low, start + 1.15 * step))
+        # Further than the guess, so that the size is soon known on both sides.
+        step = math.copysign(max(_LEAST_STEP, 1.15 * abs(step)), step)
+        return min(high, max(low, start + step))
