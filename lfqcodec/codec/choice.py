@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKEN_BITS
-from lfqcodec.entropy import SYMBOLS, Batch, Chooser
+from lfqcodec.entropy import SYMBOLS, Batch, Chooser, tokens_to_subtokens
 from lfqcodec.tokenizer.quantizer import ResidualLFQ
 
 FlipCosts = Sequence[float]
@@ -45,12 +45,11 @@ class WorthyTokens:
     def chooser(self, stage: int) -> Chooser:
         """What picks the subtokens of a stage."""
         weight = self._lambdas[stage]
-        scores = self._quantizer.scores(self._residual, stage).movedim(1, -1)  # [T, h, w, 18]
+        scores = self._quantizer.scores(self._residual, stage)  # [T, 18, h, w]
         if weight > 0:
-            return _Worth(scores.reshape(-1, SUBTOKEN_BITS) * (self._costs[stage] / weight))
-        subtokens = (scores.reshape(-1, SUBTOKEN_BITS) > 0).to(torch.int32)
-        subtokens <<= torch.arange(SUBTOKEN_BITS, dtype=torch.int32, device=scores.device)
-        plain = subtokens.sum(-1).cpu().numpy()
+            pull = scores.movedim(1, -1).reshape(-1, SUBTOKEN_BITS)
+            return _Worth(pull * (self._costs[stage] / weight))
+        plain = tokens_to_subtokens(self._quantizer.signs_to_tokens(scores > 0).cpu().numpy())
         return lambda batch: plain[batch.positions]
 
     @torch.inference_mode()
@@ -58,9 +57,7 @@ class WorthyTokens:
         """Take the decoded stage off what is left."""
         if stage + 1 < self.stages:
             picked = torch.from_numpy(tokens.astype(np.int64)).to(self._residual.device)
-            directions, constant = self._quantizer.directions(stage)
-            part = self._quantizer.tokens_to_signs(picked).movedim(1, -1) @ directions.T + constant
-            self._residual = self._residual - part.movedim(-1, 1)
+            self._residual = self._residual - self._quantizer.part(picked, stage)
 
 
 class _Worth:
@@ -79,5 +76,7 @@ class _Worth:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> NDArray[np.int64]:
         positions = torch.from_numpy(np.asarray(batch.positions, np.int64)).to(self._pull.device)
-        bits = PRECISION_BITS - torch.from_numpy(batch.rows.astype(np.float32)).log2().to(self._pull.device)
+        # Frequencies are at most 2^24: exact in float32.
+        frequencies = torch.from_numpy(batch.weights.astype(np.float32)).add_(1)
+        bits = PRECISION_BITS - frequencies.log2_().to(self._pull.device)
         return torch.addmm(bits, self._pull[positions], self._values).argmin(-1).cpu().numpy()

@@ -48,33 +48,29 @@ class ResidualLFQ(nn.Module):
         bits = (tokens.unsqueeze(1) & self.powers.view(-1, 1, 1)) != 0
         return bits.to(torch.float32) * 2 - 1
 
+    def part(self, tokens: Tensor, stage: int) -> Tensor:
+        """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w]."""
+        return self.expand[stage](_channels_last(self.tokens_to_signs(tokens)))  # type: ignore[no-any-return]
+
     def quantize(self, latents: Tensor, stages: int) -> Tensor:
         """float [N, D, h, w] -> int64 [stages, N, h, w]."""
         residual, tokens = latents, []
         for stage in range(stages):
-            positive = self.project[stage](residual) > 0
-            tokens.append(self.signs_to_tokens(positive))
+            tokens.append(self.signs_to_tokens(self.scores(residual, stage) > 0))
             if stage + 1 < stages:
-                residual = residual - self.expand[stage](positive.to(latents.dtype) * 2 - 1)
+                residual = residual - self.part(tokens[-1], stage)
         return torch.stack(tokens)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
         """int64 [stages, N, h, w] -> float [N, D, h, w]."""
-        total = self.expand[0](_channels_last(self.tokens_to_signs(tokens[0])))
+        total = self.part(tokens[0], 0)
         for stage in range(1, len(tokens)):
-            total = total + self.expand[stage](_channels_last(self.tokens_to_signs(tokens[stage])))
-        return total  # type: ignore[no-any-return]
+            total = total + self.part(tokens[stage], stage)
+        return total
 
     def scores(self, residual: Tensor, stage: int) -> Tensor:
         """What the signs of a stage are taken of: float [N, D, h, w] -> [N, bits, h, w]."""
         return self.project[stage](residual)  # type: ignore[no-any-return]
-
-    def directions(self, stage: int) -> tuple[Tensor, Tensor]:
-        """Linear map of a stage from signs to latents: float [D, bits] and the constant part [D]."""
-        expand = self.expand[stage]
-        assert isinstance(expand, nn.Conv2d)
-        assert expand.bias is not None
-        return expand.weight.flatten(1), expand.bias
 
     def forward(self, latents: Tensor, kept: Tensor) -> Quantized:
         """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps.

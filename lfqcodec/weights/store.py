@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
@@ -25,6 +27,7 @@ MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_MODEL = "base-1"
 _SUFFIX = ".safetensors"
 _MAX_HEADER = 1 << 24
+_Weights = TypeVar("_Weights")
 
 
 @dataclass(frozen=True)
@@ -120,24 +123,23 @@ def _weights_in(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_SUFFIX}"))
 
 
+def _readable(folders: list[Path], read: Callable[[Path], _Weights]) -> list[_Weights]:
+    """What `read` makes of the files in folders; a broken file must not stop the others."""
+    found = []
+    for path in (path for folder in folders for path in _weights_in(folder)):
+        with suppress(WeightsError):
+            found.append(read(path))
+    return found
+
+
 def available_models() -> list[Model]:
     """All readable models of the package and of LFQCODEC_MODELS."""
-    models = []
-    for path in (path for folder in _folders() for path in _weights_in(folder)):
-        # A broken file in a search folder must not stop the others.
-        with suppress(WeightsError):
-            models.append(read_model(path))
-    return models
+    return _readable(_folders(), read_model)
 
 
 def available_priors(near: Path | None = None) -> list[Prior]:
     """All readable priors of the folder `near`, of the package and of LFQCODEC_MODELS."""
-    priors = []
-    folders = _folders() if near is None else [near, *_folders()]
-    for path in (path for folder in folders for path in _weights_in(folder)):
-        with suppress(WeightsError):
-            priors.append(read_prior(path))
-    return priors
+    return _readable(_folders() if near is None else [near, *_folders()], read_prior)
 
 
 def prior_for(model: Model) -> Prior | None:
