@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
-from benchmarks.bits import bits
-from benchmarks.determinism import determinism
-from benchmarks.memory import memory
-from benchmarks.quality import quality
-from benchmarks.speed import speed
 from lfqcodec.errors import LfqError
 
+# Name -> where the command is. Each is loaded when it is asked for: they need different packages.
+COMMANDS = {
+    "sweep": "benchmarks.sweep",
+    "report": "benchmarks.report.command",
+    "speed": "benchmarks.speed",
+    "study": "benchmarks.rating.command",
+    "rate": "benchmarks.rating.command",
+    "elo": "benchmarks.rating.command",
+    "fetch": "benchmarks.fetch",
+    "quality": "benchmarks.quality",
+    "bits": "benchmarks.bits",
+    "memory": "benchmarks.memory",
+    "determinism": "benchmarks.determinism",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(COMMANDS[cmd_name])
+        except ModuleNotFoundError as error:
+            raise LfqError(f"{cmd_name} needs {error.name}: pip install 'lfqcodec[bench]'") from error
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Measure the codec. Every figure comes from a complete file that was written and read back."""
 
-
-cli.add_command(quality)
-cli.add_command(memory)
-cli.add_command(determinism)
-cli.add_command(bits)
-cli.add_command(speed)
 
 if __name__ == "__main__":
     try:

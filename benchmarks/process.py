@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
-import click
+from benchmarks.results import Cost
+from lfqcodec.errors import LfqError
 
 # A child starts with the peak memory of its parent. So a small Python starts the command, not this one,
 # which has torch in memory.
 _LAUNCHER = """
-import os, subprocess, sys, time
+import json, os, subprocess, sys, time
 began = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+errors = process.stderr.read()
 _, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - began, usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
+seconds = time.perf_counter() - began
+print(json.dumps([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+sys.stderr.buffer.write(errors)
+sys.exit(os.waitstatus_to_exitcode(status) % 256)
 """
 
 
-def run_command(arguments: list[str]) -> tuple[float, float]:
-    """Run `lfqcodec` with these arguments: seconds, and peak resident memory in MiB."""
-    line = [sys.executable, "-IS", "-c", _LAUNCHER, sys.executable, "-m", "lfqcodec", *arguments]
-    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+class ProcessFailed(LfqError):
+    """A command ended with an error; the text has its last line."""
+
+
+def run_process(command: Sequence[str]) -> tuple[Cost, str]:
+    """Run a command to its end: what it cost, and what it wrote to standard error.
+
+    Its standard output is thrown away. Raises `ProcessFailed`.
+    """
+    line = [sys.executable, "-IS", "-c", _LAUNCHER, *command]
+    done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise click.ClickException(f"lfqcodec {' '.join(arguments)} failed ({done.returncode})")
-    seconds, peak = map(float, done.stdout.split())
-    return seconds, peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+        said = done.stderr.strip().splitlines()
+        raise ProcessFailed(said[-1] if said else f"{command[0]}: ended with status {done.returncode}")
+    seconds, cpu_seconds, peak = json.loads(done.stdout)
+    mib = peak / 1024 if sys.platform != "darwin" else peak / 1024**2
+    return Cost(round(seconds, 4), round(cpu_seconds, 4), round(mib, 1)), done.stderr
+
+
+def run_lfqcodec(*arguments: str) -> Cost:
+    """Run `lfqcodec` with these arguments. Raises `ProcessFailed`."""
+    return run_process([sys.executable, "-m", "lfqcodec", *arguments])[0]

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import click
 
 import lfqcodec
-from benchmarks.process import run_command
+from benchmarks.process import run_lfqcodec
 from lfqcodec.bitstream import ChunkHead
 from lfqcodec.errors import WeightsMissing
 from lfqcodec.weights import resolve_model
@@ -160,9 +160,9 @@ def inside_all(clip: str, folder: str, options: dict[str, Any], runs: int) -> di
 
 def command(arguments: list[str], runs: int) -> dict[str, float]:
     """Median seconds of a whole `lfqcodec` command, and the largest of its peak resident memories in MiB."""
-    done = [run_command(arguments) for _ in range(runs)]
-    seconds = statistics.median(seconds for seconds, _ in done)
-    return {"seconds": round(seconds, 3), "peak_mib": round(max(peak for _, peak in done), 1)}
+    done = [run_lfqcodec(*arguments) for _ in range(runs)]
+    seconds = statistics.median(cost.seconds for cost in done)
+    return {"seconds": round(seconds, 3), "peak_mib": round(max(cost.peak_mib for cost in done), 1)}
 
 
 def measure(clip: Path, folder: Path, profile: str, options: dict[str, Any], runs: int) -> dict[str, Any]:
