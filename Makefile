@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIPS ?= clips
+RESULTS ?= build/results
 DEMO := build/demo
 DEVICE ?= cpu
 TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo test test-all lint format conformance bench memory determinism clean
+.PHONY: help setup demo test test-browser lint format conformance bench speed memory determinism clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -43,8 +44,16 @@ format: $(STAMP) ## Put the code into the project's style
 conformance: $(STAMP) ## Run the format's own tests, with the independent decoder
 	$(BIN)/python -m pytest -q tests/conformance tests/test_bitstream_*.py tests/test_entropy_*.py tests/test_spec_*.py
 
-bench: $(STAMP) ## Quality by number of stages on a folder of clips: make bench CLIPS=folder
-	$(BIN)/python -m benchmarks quality $(CLIPS)
+test-browser: $(STAMP) ## Run the tests of web pages; needs a Chromium on the PATH
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[browser]'
+	$(BIN)/python -m pytest -q -m browser
+
+bench: $(STAMP) ## Rate-distortion curves against x265 on a folder of clips: make bench CLIPS=folder
+	$(BIN)/python -m benchmarks sweep --codecs lfq,x265 --dataset $(CLIPS) --out $(RESULTS)
+	$(BIN)/python -m benchmarks report $(RESULTS)
+
+speed: $(STAMP) ## Speed and memory beside x265; about an hour on two cores
+	$(BIN)/python -m benchmarks speed
 
 memory: $(STAMP) ## Peak memory of encode and decode on a short and a long video
 	$(BIN)/python -m benchmarks memory

@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "benchmarks.sweep",
     "report": "benchmarks.report.command",
     "speed": "benchmarks.speed",
+    "stages": "benchmarks.stages",
     "study": "benchmarks.rating.command",
     "rate": "benchmarks.rating.command",
     "elo": "benchmarks.rating.command",

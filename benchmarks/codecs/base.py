@@ -16,12 +16,14 @@ class Codec(ABC):
     """A codec under test. Both directions are commands of their own, timed as whole processes.
 
     A setting is one point of the rate-distortion curve, as text: "crf=32". `suffix` is that of the coded
-    file, `decoded_suffix` that of the decoded video, which holds the decoded samples without further loss.
+    file, `decoded_suffix` that of the decoded video, which holds the decoded samples without further loss;
+    `plain_suffix` makes the decoder write them uncompressed, to measure its speed.
     """
 
     name: str
     suffix: str
     decoded_suffix: str
+    plain_suffix: str
     settings: tuple[str, ...]
     """The settings of a sweep that does not name others, from high to low rate."""
 

@@ -20,6 +20,7 @@ class Lfq(Codec):
     suffix = ".lfq"
     # The decoder writes FFV1 in RGB: what it decodes is RGB, and nothing is lost.
     decoded_suffix = ".mkv"
+    plain_suffix = ".y4m"
 
     def __init__(self, name: str, option: str, settings: tuple[str, ...], model: str | None) -> None:
         self.name = name

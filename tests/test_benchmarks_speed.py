@@ -1,0 +1,73 @@
+"""`benchmarks speed` and `stages` on tiny videos: every figure is there and follows from the others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict]:
+    out = tmp_path_factory.mktemp("speed") / "speed.json"
+    done = benchmarks(
+        *("speed", "--codecs", "lfq,x265-medium", "--sizes", "64x48", "--seconds", "0.2,0.4,40"),
+        *("--limit", 15, "--out", out),
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr, json.loads(out.read_text())
+
+
+def test_rows(measured: tuple[str, str, dict]) -> None:
+    text, _, record = measured
+    ours = [row for row in record["rows"] if row["codec"] == "lfq"]
+    assert [(row["frames"], row["video_seconds"]) for row in ours[:2]] == [(5, 0.2), (10, 0.4)]
+    for row in record["rows"]:
+        assert row["bytes"] > 100
+        for direction in ("encode", "decode"):
+            assert row[direction]["seconds"] > 0
+            assert row[direction]["peak_mib"] > 10
+    first = ours[0]
+    line = next(line for line in text.splitlines() if " lfq " in line)
+    assert f"{5 / first['encode']['seconds']:.2f}" in line
+    reference = next(row for row in record["rows"] if row["codec"] == "x265-medium")
+    assert f"{first['encode']['seconds'] / reference['encode']['seconds']:.2f}x" in line
+
+
+def test_what_takes_too_long_is_named(measured: tuple[str, str, dict]) -> None:
+    _, errors, record = measured
+    assert any(text.startswith("lfq 64x48 40 s: would take about") for text in record["left_out"])
+    assert "left out: lfq 64x48 40 s" in errors
+
+
+def test_stages_share_the_time(measured: tuple[str, str, dict]) -> None:
+    actions = measured[2]["stages"]["64x48"]["actions"]
+    assert set(actions) == {"encode", "decode mp4", "decode y4m", "verify"}
+    for action in actions.values():
+        assert sum(action["parts"].values()) == pytest.approx(1, abs=0.01)
+    assert {"read", "tokenizer", "prior", "rANS", "write"} <= set(actions["encode"]["parts"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--sizes", "640"), "640x360"),
+        (("--seconds", "ten"), "2,10,60"),
+        (("--seconds", "0"), "above 0"),
+        (("--codecs", "h267"), "no codec"),
+    ],
+)
+def test_wrong_requests(arguments: tuple[str, str], expected: str) -> None:
+    done = benchmarks("speed", *arguments)
+    assert done.returncode == 1
+    assert expected in done.stderr.splitlines()[-1]
