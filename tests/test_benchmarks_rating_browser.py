@@ -15,7 +15,16 @@ from benchmarks.rating.store import Votes
 pytestmark = pytest.mark.browser
 QUIET = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
 QUIET += ["disable-component-update", "disable-sync"]
-READY = "!document.getElementById('choose-left').disabled"
+
+
+def ready(page: Any) -> None:
+    """Wait until a vote can be given. (The page's own rules forbid to wait for a script's result.)"""
+    page.wait_for_selector("#choose-left:enabled", timeout=20_000)
+
+
+def progress(page: Any, text: str) -> None:
+    """Wait until this is shown."""
+    page.wait_for_selector(f"#progress:text-is('{text}')")
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +66,14 @@ def test_desktop_keyboard_reload_and_double_click(browser: Any, study: Path, tmp
         begin(page, server)
         # Before the end of the first showing there is no vote, by key neither.
         page.keyboard.press("ArrowLeft")
-        page.wait_for_function(READY, timeout=20_000)
+        ready(page)
         assert winners(study) == []
         for key in ("Space", "k", "MediaPlayPause"):
             page.keyboard.press(key)
         page.wait_for_timeout(400)
         assert not page.evaluate("document.getElementById('left').paused")
-        apart = "Math.abs(document.querySelector('#left').currentTime - document.querySelector('#right').currentTime)"
+        left, right = (f"document.getElementById('{side}').currentTime" for side in ("left", "right"))
+        apart = f"Math.abs({left} - {right})"
         assert min(page.evaluate(apart) for _ in range(5)) < 0.05
         page.keyboard.down("r")
         assert page.is_visible("#reference-left")
@@ -72,13 +82,13 @@ def test_desktop_keyboard_reload_and_double_click(browser: Any, study: Path, tmp
         assert not page.is_visible("#reference-left")
         page.screenshot(path=tmp_path / "desktop.png")
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.getElementById('progress').textContent === '2 of 3'")
+        progress(page, "2 of 3")
         page.reload()
-        page.wait_for_function("document.getElementById('progress').textContent === '2 of 3'")
-        page.wait_for_function(READY, timeout=20_000)
+        progress(page, "2 of 3")
+        ready(page)
         page.dblclick("#choose-left")
-        page.wait_for_function("document.getElementById('progress').textContent === '3 of 3'")
-        page.wait_for_function(READY, timeout=20_000)
+        progress(page, "3 of 3")
+        ready(page)
         page.keyboard.press("2")
         page.wait_for_selector("#thanks:not([hidden])")
         assert winners(study) == ["right", "left", "right"]
@@ -91,7 +101,7 @@ def test_phone_touch(browser: Any, study: Path, tmp_path: Path) -> None:
         context = browser.new_context(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
         page = context.new_page()
         begin(page, server, "bob")
-        page.wait_for_function(READY, timeout=20_000)
+        ready(page)
         page.screenshot(path=tmp_path / "phone.png")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         boxes = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
@@ -101,7 +111,7 @@ def test_phone_touch(browser: Any, study: Path, tmp_path: Path) -> None:
         hold = page.locator("#show-reference")
         hold.dispatch_event("pointerdown", {"pointerId": 1, "pointerType": "touch"})
         page.locator("#choose-right").tap()
-        page.wait_for_function("document.getElementById('progress').textContent === '2 of 3'")
+        progress(page, "2 of 3")
         assert winners(study) == ["right"]
         context.close()
 
@@ -112,7 +122,7 @@ def test_two_raters_at_once(browser: Any, study: Path) -> None:
         for number, page in enumerate(pages):
             begin(page, server, f"rater{number}")
         for page in pages:
-            page.wait_for_function(READY, timeout=20_000)
+            ready(page)
             page.keyboard.press("1")
-            page.wait_for_function("document.getElementById('progress').textContent === '2 of 3'")
+            progress(page, "2 of 3")
         assert winners(study) == ["left", "left"]
