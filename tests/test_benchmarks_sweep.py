@@ -21,6 +21,8 @@ from benchmarks.codecs.anchors import without_notes
 from benchmarks.datasets import Preparation, find_origins, prepare
 from benchmarks.datasets.find import Expected, Origin
 from benchmarks.process import ProcessFailed, run_process
+from benchmarks.rating.study import load_study
+from benchmarks.sweep import Sweep
 from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video
@@ -333,3 +335,42 @@ def test_notes_of_x264_are_left_out(clips: Path, tmp_path: Path) -> None:
 def test_a_failing_command_tells_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match=r"nothing\.lfq"):
         run_process(codecs.get("lfq").decode_command(tmp_path / "nothing.lfq", tmp_path / "a.mkv"))
+
+
+def test_a_codec_that_is_not_here_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, clips: Path, tmp_path: Path
+) -> None:
+    """As with a PyAV that was built without libx264: the other codec goes on."""
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    with pytest.raises(codecs.CodecUnavailable, match="x264-medium: this PyAV was built without libx264"):
+        codecs.get("x264-medium").version()
+    work = Sweep(results.Results(tmp_path, "clips"), None, "cpu", 1)
+    work.prepare(str(clips), None, Preparation())
+    chosen = [codecs.get("x264-medium"), codecs.get("x265-medium")]
+    left = work.items(chosen, ["x265-medium=40"], frozenset())
+    assert [item.key for item in left] == [("x265-medium", "crf=40", name) for name in ("one", "two")]
+    assert len(work.problems) == 1
+    missing = codecs.get("lfq", model=str(tmp_path / "missing.safetensors"))
+    with pytest.raises(codecs.CodecUnavailable, match=r"missing\.safetensors"):
+        missing.version()
+
+
+def test_a_study_is_made_of_the_results(swept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    names = "x265-medium,x264-medium"
+    done = benchmarks("study", swept, folder, "--codecs", names, "--bpp", 0.2)
+    assert done.stdout.strip() == f"2 clips in {folder}"
+    study = load_study(folder)
+    assert [clip.name for clip in study.clips] == ["one", "two"]
+    with av.open(str(study.clips[0].videos["x264-medium"])) as media:
+        assert media.streams.video[0].codec_context.name == "h264"
+        copied = [frame.to_ndarray(format="rgb24") for frame in media.decode(video=0)]
+    with open_video(swept / "sources/one.mkv") as source:
+        originals = [event.rgb for event in source.events() if isinstance(event, Frame)]
+    assert len(copied) == len(originals) == 6
+    assert np.abs(copied[3].astype(int) - originals[3].astype(int)).mean() < 8
+    assert "exists already" in benchmarks("study", swept, folder, "--codecs", names, expected=1).stderr
+    # Far apart in rate: nothing to compare.
+    done = benchmarks("study", swept, tmp_path / "none", "--codecs", "lfq,x264-medium", expected=1)
+    assert "no sequence can be compared" in done.stderr
+    assert not (tmp_path / "none").exists()

@@ -103,7 +103,12 @@ def _frames(path: Path, media: Any, expected: Expected | None) -> Iterator[Any]:
 
 def _copy(origin: Origin, how: Preparation, dest: Path) -> tuple[int, int, int, Fraction]:
     assert origin.path is not None
-    with _open(origin.path, origin.expected) as media, av.open(str(dest), "w", format="matroska") as output:
+    # Without this, Matroska files have random identifiers: the same source would have another hash each time.
+    exact = {"fflags": "+bitexact"}
+    with (
+        _open(origin.path, origin.expected) as media,
+        av.open(str(dest), "w", format="matroska", options=exact) as output,
+    ):
         if not media.streams.video:
             raise InputVideoError(f"{origin.path}: is not a video")
         media.streams.video[0].thread_type = "AUTO"
