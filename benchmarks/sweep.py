@@ -302,7 +302,7 @@ def sweep(
     except filelock.Timeout:
         raise ResultsError(f"{out}: another sweep is writing there") from None
     click.echo(
-        f"{len(left)} measured or tried, {len(record.rows)} rows in {os.path.relpath(out / results.FILE)}"
+        f"{len(left)} files measured or tried, {len(record.rows)} rows in {os.path.relpath(out / results.FILE)}"
     )
     if work.problems:
         raise LfqError(f"{len(work.problems)} left out, see above")

@@ -81,7 +81,7 @@ def mean_curves(results: Results) -> Means:
 
 def _mean(results: Results, codec: str, setting: str, sequences: list[str]) -> Point:
     rows = [results.rows[codec, setting, sequence] for sequence in sequences]
-    values = {metric.name: _mean_value(rows, metric) for metric in METRICS}
+    values = {metric.field: _mean_value(rows, metric) for metric in METRICS}
     return Point(setting, float(np.mean([row.bpp for row in rows])), values)
 
 
@@ -93,7 +93,7 @@ def _mean_value(rows: list[Row], metric: Metric) -> float | None:
 
 def mean_points(curve: list[Point], metric: Metric) -> list[tuple[float, float]]:
     """The points of a mean curve that have the metric."""
-    pairs = [(point.bpp, point.values[metric.name]) for point in curve]
+    pairs = [(point.bpp, point.values[metric.field]) for point in curve]
     return [(bpp, value) for bpp, value in pairs if value is not None]
 
 
@@ -117,6 +117,6 @@ def table_at(means: Means, bpp: float = PAPER_BPP) -> list[AtRate]:
         between: dict[str, float | None] = {}
         for metric in METRICS:
             found = front(mean_points(curve, metric), metric).quality_at(bpp)
-            between[metric.name] = None if found is None else metric.unscaled(metric.sign * found)
+            between[metric.field] = None if found is None else metric.unscaled(metric.sign * found)
         table.append(AtRate(codec, nearest, between))
     return table
