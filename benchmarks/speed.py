@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def make_video(clip: Path, dest: Path, size: tuple[int, int], frames: int) -> No
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for number in range(frames):
             picture = there_and_back[number % len(there_and_back)]
-            picture.pts, picture.time_base, picture.pict_type = number, None, 0
+            picture.pts, picture.time_base, picture.pict_type = number, Fraction(1, _RATE), 0
             output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
 

@@ -301,8 +301,7 @@ def sweep(
                 record.save()
     except filelock.Timeout:
         raise ResultsError(f"{out}: another sweep is writing there") from None
-    click.echo(
-        f"{len(left)} files measured or tried, {len(record.rows)} rows in {os.path.relpath(out / results.FILE)}"
-    )
+    where = os.path.relpath(out / results.FILE)
+    click.echo(f"{len(left)} files measured or tried, {len(record.rows)} rows in {where}")
     if work.problems:
         raise LfqError(f"{len(work.problems)} left out, see above")

@@ -58,7 +58,7 @@ def test_mean_curves(tmp_path):
     low, high = means.curves["x"]
     assert (low.setting, high.setting) == ("low", "high")
     assert (low.bpp, high.bpp) == pytest.approx((0.03, 0.07))
-    assert low.values == pytest.approx({"psnr": 30.03, "ms_ssim_db": 0.9, "lpips": 0.2})
+    assert low.values == pytest.approx({"psnr": 30.03, "ms_ssim": 0.9, "lpips": 0.2})
 
 
 def test_means_are_of_the_same_sequences_everywhere(tmp_path):
@@ -87,7 +87,7 @@ def test_a_mean_needs_the_metric_everywhere(tmp_path):
     results = simple(tmp_path)
     results.rows["x", "low", "a"] = replace(results.rows["x", "low", "a"], lpips=None, psnr=float("inf"))
     values = mean_curves(results).curves["x"][0].values
-    assert values == {"psnr": None, "ms_ssim_db": pytest.approx(0.9), "lpips": None}
+    assert values == {"psnr": None, "ms_ssim": pytest.approx(0.9), "lpips": None}
 
 
 def test_table_of_one_rate(tmp_path):
@@ -102,7 +102,7 @@ def test_table_of_one_rate(tmp_path):
     # Straight in log rate: 1.25 steps up from the first point.
     assert near.interpolated["psnr"] == pytest.approx(33.75)
     assert near.interpolated["lpips"] == pytest.approx(0.275)
-    assert near.interpolated["ms_ssim_db"] == pytest.approx(1 - 10**-1.125)
+    assert near.interpolated["ms_ssim"] == pytest.approx(1 - 10**-1.125)
     assert (far.nearest.setting, set(far.interpolated.values())) == ("0", {None})
 
 
