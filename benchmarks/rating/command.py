@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import logging
 import math
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict
-from fractions import Fraction
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import av
 import click
 from tqdm import tqdm
 
@@ -24,11 +24,11 @@ from benchmarks.rating.store import Votes
 from benchmarks.rating.study import FILE, FORMAT, VERSION, StudyError, load_study
 from benchmarks.results import Results, Row
 from lfqcodec.errors import LfqError, OutputError
+from lfqcodec.media import Colour, Frame
 from lfqcodec.output import replacing
+from lfqcodec.video import open_video, open_writer
 
 _MOST_APART = 1.5
-# H.264 that looks like what it was made from: a study is about the codecs, not about this copy.
-_COPY = {"crf": "8", "preset": "medium"}
 
 
 @click.command("rate")
@@ -46,109 +46,183 @@ def rate(folder: Path, host: str, port: int, path: Path | None) -> None:
 
     study = load_study(folder)
     votes = Votes(path or folder / "votes.sqlite")
-    hosts = _names(host)
-    if hosts is None:
-        click.echo(f"warning: {host} can be reached from other machines; there is no password", err=True)
-    logging.getLogger("waitress").setLevel(logging.ERROR)
     try:
-        server = waitress.create_server(make_app(study, votes, hosts), host=host, port=port, threads=16)
-    except OSError as error:
-        raise LfqError(f"{host}:{port}: {error.strerror or error}") from error
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"http://{shown}:{server.effective_port}/")
-    sys.stdout.flush()
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        pass
+        app = make_app(study, votes, host)
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        try:
+            server = waitress.create_server(app, host=host, port=port, threads=16)
+        except (OSError, ValueError) as error:
+            raise LfqError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from error
+        if not _is_loopback(host):
+            click.echo(f"warning: {host} can be reached from other machines; there is no password", err=True)
+        # A name such as localhost may stand for several addresses, each with a socket.
+        ports = getattr(server, "effective_listen", None) or [(host, server.effective_port)]
+        click.echo(f"http://{f'[{host}]' if ':' in host else host}:{ports[0][1]}/")
+        sys.stdout.flush()
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.close()
     finally:
-        server.close()
         votes.close()
 
 
-def _names(host: str) -> frozenset[str] | None:
-    """The names that a page on loopback is asked for by; None for other addresses, which may have any."""
+def _is_loopback(host: str) -> bool:
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    return frozenset({"localhost", "127.0.0.1", "[::1]", host}) if loopback else None
+        return host == "localhost"
 
 
-def _nearest(record: Results, names: tuple[str, str], sequence: str, bpp: float) -> tuple[Row, Row]:
-    """The rows of two codecs that have the most similar rates, near `bpp`."""
-    first, second = (record.curve(name, sequence) for name in names)
+def _apart(rows: Sequence[Row]) -> float:
+    """The highest rate over the lowest."""
+    rates = [row.bpp for row in rows]
+    return max(rates) / min(rates)
 
-    def apart(pair: tuple[Row, Row]) -> float:
-        a, b = (math.log(row.bpp) for row in pair)
-        return abs(a - b) + abs((a + b) / 2 - math.log(bpp)) / 4
 
-    pairs = [(a, b) for a in first for b in second if max(a.bpp, b.bpp) <= _MOST_APART * min(a.bpp, b.bpp)]
-    if not pairs:
-        raise StudyError(f"{sequence}: {names[0]} and {names[1]} have no rates within {_MOST_APART}x")
-    return min(pairs, key=apart)
+def _nearest(record: Results, names: Sequence[str], sequence: str, bpp: float) -> tuple[Row, ...]:
+    """Of each codec the row so that their rates are most similar, near `bpp`."""
+
+    def cost(rows: tuple[Row, ...]) -> float:
+        middle = sum(math.log(row.bpp) for row in rows) / len(rows)
+        return math.log(_apart(rows)) + abs(middle - math.log(bpp)) / 4
+
+    curves = [record.curve(name, sequence) for name in names]
+    for name, curve in zip(names, curves, strict=True):
+        if not curve:
+            raise StudyError(f"{name} has no results")
+    close = [rows for rows in itertools.product(*curves) if _apart(rows) <= _MOST_APART]
+    if not close:
+        raise StudyError(f"{', '.join(names)} have no rates within {_MOST_APART}x")
+    return min(close, key=cost)
+
+
+Match = dict[str, dict[str, str]]
+"""Chosen by hand: sequence -> codec -> setting."""
+
+
+def _read_match(path: Path, record: Results) -> Match:
+    try:
+        match = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"{path}: is not JSON ({error})") from error
+    shaped = (
+        isinstance(match, dict)
+        and match
+        and all(
+            isinstance(settings, dict)
+            and len(settings) > 1
+            and all(isinstance(x, str) for x in settings.values())
+            for settings in match.values()
+        )
+    )
+    if not shaped:
+        raise StudyError(f'{path}: must be {{sequence: {{codec: "setting", codec: "setting"}}}}')
+    for sequence in match:
+        if sequence not in record.sequences:
+            raise StudyError(f"{path}: the results have no sequence {sequence}")
+    checked: Match = match
+    return checked
+
+
+def _matched(record: Results, settings: dict[str, str], sequence: str) -> tuple[Row, ...]:
+    for name, setting in settings.items():
+        if (name, setting, sequence) not in record.rows:
+            raise StudyError(f"{name} has no results at {setting}")
+    rows = tuple(record.rows[name, setting, sequence] for name, setting in settings.items())
+    if _apart(rows) > _MOST_APART:
+        rates = ", ".join(f"{row.codec} {row.bpp:.4f}" for row in rows)
+        raise StudyError(f"rates are more than {_MOST_APART}x apart ({rates} bpp)")
+    return rows
 
 
 def _playable(source: Path, dest: Path) -> None:
-    """Copy the pictures of a video into H.264 that browsers play."""
-    with av.open(str(source)) as media, av.open(str(dest), "w", options={"movflags": "faststart"}) as output:
-        video = media.streams.video[0]
-        rate = Fraction(video.average_rate or 25).limit_denominator(1001)
-        stream = None
-        for number, frame in enumerate(media.decode(video)):
-            picture = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            if stream is None:
-                stream = output.add_stream("libx264", rate=rate, options=_COPY)
-                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-                # All copies say the same of their colour, so that a browser shows them alike.
-                stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1
-                stream.codec_context.color_primaries, stream.codec_context.color_trc = 1, 1
-            picture.pts, picture.time_base, picture.pict_type = number, 1 / rate, 0
-            output.mux(stream.encode(picture))
-        if stream is None:
-            raise StudyError(f"{source}: has no pictures")
-        output.mux(stream.encode(None))
+    """Copy the pictures of a video into H.264 that browsers play, visually lossless.
+
+    Everything is read as lfqcodec reads its input, and tagged alike: a player that took one copy for another
+    kind of colour would tell the codecs apart.
+    """
+    with (
+        open_video(source, copy_streams=False) as media,
+        open_writer(dest, replace(media.info, colour=Colour())) as writer,
+    ):
+        for event in media.events():
+            if isinstance(event, Frame):
+                writer.write(event)
 
 
-def _clips(record: Results, names: tuple[str, str], bpp: float, folder: Path) -> Iterator[dict[str, object]]:
-    for number, sequence in enumerate(tqdm(sorted(record.sequences), unit="clip")):
-        try:
-            rows = _nearest(record, names, sequence, bpp)
-            own = folder / f"{number:03}"
-            own.mkdir()
-            _playable(record.folder / record.sequences[sequence].file, own / "reference.mp4")
-            videos = {}
-            with tempfile.TemporaryDirectory() as scratch:
-                for name, row in zip(names, rows, strict=True):
-                    codec = codecs.get(name)
-                    decoded = Path(scratch) / f"{name}{codec.decoded_suffix}"
-                    run_process(codec.decode_command(record.folder / row.file, decoded))
-                    _playable(decoded, own / f"{name}.mp4")
-                    videos[name] = f"{own.name}/{name}.mp4"
-        except (LfqError, OSError, av.error.FFmpegError) as error:
-            tqdm.write(f"left out: {sequence}: {error}", file=sys.stderr)
-            continue
-        rates = {row.codec: {"setting": row.setting, "bpp": row.bpp} for row in rows}
-        yield {"name": sequence, "reference": f"{own.name}/reference.mp4", "videos": videos, "rates": rates}
+def _add_clip(record: Results, rows: Sequence[Row], model: str | None, folder: Path) -> dict[str, object]:
+    """Write the videos of one sequence into the new folder `folder`; the clip for `study.json`."""
+    sequence = record.sequences[rows[0].sequence]
+    folder.mkdir()
+    _playable(record.folder / sequence.file, folder / "reference.mp4")
+    videos = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in rows:
+            codec = codecs.get(row.codec, model=model)
+            decoded = Path(scratch) / f"{row.codec}{codec.decoded_suffix}"
+            run_process(codec.decode_command(record.folder / row.file, decoded))
+            _playable(decoded, folder / f"{row.codec}.mp4")
+            decoded.unlink()
+            videos[row.codec] = f"{folder.name}/{row.codec}.mp4"
+    rates = {row.codec: {"setting": row.setting, "bpp": row.bpp} for row in rows}
+    reference = f"{folder.name}/reference.mp4"
+    return {"name": sequence.name, "reference": reference, "videos": videos, "rates": rates}
 
 
 @click.command("study")
 @click.argument("folder", metavar="RESULTS", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("dest", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--codecs", "names", default="lfq,x265-medium", show_default=True, help="Two codecs.")
-@click.option("--bpp", default=0.05, show_default=True, help="Compare near this rate.")
-@click.option("--question", default="Which video looks better?", show_default=True)
+@click.option("--codecs", "names", help="Two codecs or more [default: lfq,x265-medium].")
+@click.option("--bpp", type=float, help="Compare near this rate [default: 0.05].")
+@click.option(
+    "--match",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Instead: JSON {sequence: {codec: "setting"}}.',
+)
+@click.option("--model", help="Model of lfq, as given to the sweep.")
+@click.option("--question", default="Which video is closer to the original?", show_default=True)
 @click.option("--seed", default=1, show_default=True, help="Of orders and sides.")
-def study(folder: Path, dest: Path, names: str, bpp: float, question: str, seed: int) -> None:
+def study(
+    folder: Path,
+    dest: Path,
+    names: str | None,
+    bpp: float | None,
+    match: Path | None,
+    model: str | None,
+    question: str,
+    seed: int,
+) -> None:
     """Make a study in the new folder DIR of what a sweep left in RESULTS, at matched rates."""
-    pair = tuple(name.strip() for name in names.split(","))
-    if len(pair) != 2 or not set(pair) <= set(codecs.NAMES) or bpp <= 0:
-        raise LfqError("--codecs takes two names such as lfq,x265-medium, and --bpp a rate above 0")
+    if match and (names is not None or bpp is not None):
+        raise click.UsageError("--match says what --codecs and --bpp would choose")
+    wanted = [name.strip() for name in (names or "lfq,x265-medium").split(",")]
+    rate = 0.05 if bpp is None else bpp
+    if len(set(wanted)) != len(wanted) or len(wanted) < 2 or not set(wanted) <= set(codecs.NAMES):
+        raise LfqError(f"--codecs takes two or more of {', '.join(codecs.NAMES)}")
+    if not (0 < rate < math.inf):
+        raise LfqError("--bpp must be above 0")
     record = results.load(folder)
+    chosen = _read_match(match, record) if match else {}
     if dest.exists():
         raise OutputError(f"{dest}: exists already")
     with replacing(dest, directory=True) as temporary:
-        clips = list(_clips(record, (pair[0], pair[1]), bpp, temporary))
+        clips = []
+        for number, sequence in enumerate(tqdm(sorted(chosen or record.sequences), unit="clip")):
+            own = temporary / f"{number:03}"
+            try:
+                if match:
+                    rows = _matched(record, chosen[sequence], sequence)
+                else:
+                    rows = _nearest(record, wanted, sequence, rate)
+                clips.append(_add_clip(record, rows, model, own))
+            except (LfqError, OSError) as error:
+                tqdm.write(f"left out: {sequence}: {error}", file=sys.stderr)
+                shutil.rmtree(own, ignore_errors=True)
         if not clips:
             raise StudyError(f"{folder}: no sequence can be compared")
         content = {"format": FORMAT, "version": VERSION, "title": record.dataset, "question": question}
@@ -162,11 +236,22 @@ def _table(ratings: Ratings) -> str:
         f"{ratings.votes} votes of {ratings.raters} raters; 95% intervals by resampling {ratings.resampled}"
     ]
     width = max(len(row.codec) for row in ratings.rows)
-    lines.append(f"{'codec':{width}} {'wins':>6} {'losses':>6}   {'Elo':^22}   {'Bradley-Terry':^22}")
+    lines.append(
+        f"{'codec':{width}} {'wins':>6} {'losses':>6}   {'Elo':^22}   {'Bradley-Terry':^22}".rstrip()
+    )
     for row in ratings.rows:
         elo = f"{row.elo:6.0f} ({row.elo_low:.0f} to {row.elo_high:.0f})"
         model = f"{row.bradley_terry:6.0f} ({row.bradley_terry_low:.0f} to {row.bradley_terry_high:.0f})"
         lines.append(f"{row.codec:{width}} {row.wins:6} {row.losses:6}   {elo:22}   {model:22}".rstrip())
+    if len(ratings.codecs) > 2:
+        place = [ratings.codecs.index(row.codec) for row in ratings.rows]
+        lines += ["", "wins of the row against the column"]
+        lines.append(" ".join([" " * width, *(f"{ratings.codecs[i]:>6}" for i in place)]))
+        for i in place:
+            cells = [
+                f"{'-' if i == j else ratings.wins[i][j]:>{max(6, len(ratings.codecs[j]))}}" for j in place
+            ]
+            lines.append(" ".join([f"{ratings.codecs[i]:{width}}", *cells]))
     return "\n".join(lines)
 
 
@@ -177,9 +262,13 @@ def _table(ratings: Ratings) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def elo(path: Path, bootstrap: int, seed: int, as_json: bool) -> None:
     """Ratings of the codecs from a file of votes."""
-    votes = Votes(path, must_exist=True)
+    votes = Votes(path, read_only=True)
     try:
         ratings = rate_votes(votes.all(), bootstrap=bootstrap, seed=seed)
     finally:
         votes.close()
+    if ratings.studies > 1:
+        click.echo(f"warning: {path} has votes of {ratings.studies} studies, taken together", err=True)
+    if ratings.left_out:
+        click.echo(f"warning: {ratings.left_out} resamples had no common scale and are left out", err=True)
     click.echo(json.dumps(asdict(ratings), indent=1) if as_json else _table(ratings))

@@ -4,42 +4,67 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
-import secrets
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import av
+import av.error
 from flask import Flask, Response, abort, jsonify, request, send_file
 from werkzeug.exceptions import HTTPException
 
 from benchmarks.rating.store import Vote, Votes
-from benchmarks.rating.study import Study, Trial
+from benchmarks.rating.study import Study, StudyError, Trial
 
 _PAGE = Path(__file__).parent
 _RATER = re.compile(r"[\w.@ -]{1,64}")
 _ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
 
 
+# Of a showing, what must have passed before a vote is taken: containers tell their length inexactly.
+_SHOWING = 0.9
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
 class Desk:
-    """What the server knows: the study, the votes, and when each rater was given a trial."""
+    """What the server knows: the study, the votes, and when each rater was given a trial.
+
+    Raises `StudyError` for a video that cannot be played.
+    """
 
     def __init__(self, study: Study, votes: Votes) -> None:
         self.study = study
         self.votes = votes
-        # Names of videos hold for one run of the server: a new one has other names for the same files.
-        self._key = secrets.token_bytes(16)
+        # Raters do not have `study.json`: its hash is a key, and a server that starts again keeps the names.
+        self._key = bytes.fromhex(study.digest)
         self._files: dict[str, Path] = {}
         self._lock = threading.Lock()
         self._given: dict[tuple[str, str], float] = {}
+        self._lengths: dict[Path, float] = {}
         for clip in study.clips:
             for path in (clip.reference, *clip.videos.values()):
                 self._files[self.name_of(path)] = path
+                self._lengths[path] = _length(path)
 
     def name_of(self, path: Path) -> str:
         """A name for a video that does not tell what it is."""
-        return hmac.new(self._key, str(path).encode(), hashlib.sha256).hexdigest()[:24]
+        return self._hidden(path.relative_to(self.study.folder.resolve()).as_posix())
+
+    def token_of(self, trial: Trial) -> str:
+        """A name for a trial, whose identity tells the codecs."""
+        return self._hidden(trial.identity)
+
+    def _hidden(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:24]
 
     def file(self, name: str) -> Path | None:
         """The video of that name."""
@@ -62,26 +87,53 @@ class Desk:
             began = self._given.get((rater, trial.identity))
         return 0.0 if began is None else time.monotonic() - began
 
+    def too_early(self, rater: str, trial: Trial) -> bool:
+        """Whether the videos cannot have been shown to their end; after a new start nobody knows."""
+        seconds = self.seconds(rater, trial)
+        return 0 < seconds < _SHOWING * self._lengths[trial.clip.videos[trial.left]]
 
-def make_app(study: Study, votes: Votes, hosts: frozenset[str] | None) -> Flask:
-    """The application. `hosts`: names it answers to, against pages elsewhere that point their name here."""
+
+def _length(path: Path) -> float:
+    """Seconds of a video."""
+    try:
+        with av.open(str(path)) as media:
+            if not media.streams.video:
+                raise StudyError(f"{path}: is not a video")
+            return float((media.duration or 0) / av.time_base)
+    except (av.error.FFmpegError, OSError) as error:
+        raise StudyError(f"{path}: is not a video ({error.strerror})") from error
+
+
+def _answers_to(name: str, host: str) -> bool:
+    """Whether a request for `name` is for a server bound to `host`.
+
+    A page elsewhere that points its own name here (DNS rebinding) asks for that name: answered are loopback,
+    the bound address, and any address where all are bound.
+    """
+    name, host = name.lower().strip("[]"), host.lower()
+    if name in ("localhost", "127.0.0.1", "::1", host):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_unspecified and bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+def make_app(study: Study, votes: Votes, host: str) -> Flask:
+    """The application, for a server bound to `host`. Raises `StudyError`."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 4096
     desk = Desk(study, votes)
 
     @app.before_request
     def _right_host() -> None:
-        name = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-        if hosts is not None and name not in hosts:
+        name = request.host if request.host.endswith("]") else request.host.rsplit(":", 1)[0]
+        if not _answers_to(name, host):
             abort(403, "this server does not answer to that name")
 
     @app.after_request
     def _headers(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = (
-            "default-src 'self'; img-src data:; frame-ancestors 'none'"
-        )
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.update(_HEADERS)
         if not request.path.startswith("/media/"):
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -107,10 +159,6 @@ def make_app(study: Study, votes: Votes, hosts: frozenset[str] | None) -> Flask:
             abort(404)
         return send_file(path, mimetype="video/mp4", conditional=True, download_name="video.mp4")
 
-    def token(trial: Trial) -> str:
-        # The identity names the codecs, which the page must not know.
-        return hashlib.sha256(f"{study.seed}\0{trial.identity}".encode()).hexdigest()[:24]
-
     def state(rater: str) -> Response:
         left, count = desk.left_for(rater)
         answer: dict[str, Any] = {"title": study.title, "question": study.question, "count": count}
@@ -119,7 +167,7 @@ def make_app(study: Study, votes: Votes, hosts: frozenset[str] | None) -> Flask:
             trial = left[0]
             desk.begin(rater, trial)
             videos = trial.clip.videos
-            answer["trial"] = token(trial)
+            answer["trial"] = desk.token_of(trial)
             paths = {
                 "left": videos[trial.left],
                 "right": videos[trial.right],
@@ -148,9 +196,11 @@ def make_app(study: Study, votes: Votes, hosts: frozenset[str] | None) -> Flask:
         wanted, side = given.get("trial"), given.get("side")
         if side not in ("left", "right"):
             abort(400, "side must be left or right")
-        trial = next((trial for trial in study.trials(rater) if token(trial) == wanted), None)
+        trial = next((trial for trial in study.trials(rater) if desk.token_of(trial) == wanted), None)
         if trial is None:
             abort(400, "there is no such trial")
+        if desk.too_early(rater, trial):
+            abort(409, "the videos have not been shown to their end")
         winner = trial.left if side == "left" else trial.right
         seconds = round(desk.seconds(rater, trial), 3)
         names = (study.digest, rater, trial.identity, trial.clip.name)

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lfqcodec.errors import LfqError
 
@@ -24,6 +25,11 @@ CREATE TABLE IF NOT EXISTS votes (
   at TEXT NOT NULL,
   UNIQUE (study, rater, trial)
 );
+-- An INSERT OR REPLACE would take the old row away without asking the trigger for DELETE.
+CREATE TRIGGER IF NOT EXISTS votes_first BEFORE INSERT ON votes
+  WHEN EXISTS (SELECT 1 FROM votes WHERE id = NEW.id
+    OR (study = NEW.study AND rater = NEW.rater AND trial = NEW.trial))
+  BEGIN SELECT RAISE(IGNORE); END;
 CREATE TRIGGER IF NOT EXISTS votes_stay BEFORE UPDATE ON votes
   BEGIN SELECT RAISE(ABORT, 'votes are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS votes_remain BEFORE DELETE ON votes
@@ -55,10 +61,13 @@ class Vote:
 
 
 class Votes:
-    """The votes of a file, for use from several threads. Every vote is on disk when `add` returns."""
+    """The votes of a file, for use from several threads. Every vote is on disk when `add` returns.
 
-    def __init__(self, path: Path, *, must_exist: bool = False) -> None:
-        if must_exist and not path.is_file():
+    With `read_only` the file must be there, and nothing is changed in it.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        if read_only and not path.is_file():
             raise VotesError(f"{path}: no such file")
         self._path = path
         self._lock = threading.Lock()
@@ -66,44 +75,48 @@ class Votes:
             self._connection = sqlite3.connect(
                 path, check_same_thread=False, isolation_level=None, timeout=30
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_SCHEMA)
+            if read_only:
+                # Not SQLite's own read-only mode, which cannot take up what a killed server left in its log.
+                self._connection.execute("PRAGMA query_only=ON")
+            else:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise VotesError(f"{path}: {error}") from error
 
     def add(self, vote: Vote) -> Vote:
-        """File a vote; returns the one that counts, which is an earlier one of this rater on this trial."""
+        """File a vote; returns the one that counts, which is an earlier one of this rater on this trial.
+
+        Raises `VotesError`, as all methods do.
+        """
         own = (vote.study, vote.rater, vote.trial)
         values = (*own, vote.clip, vote.left, vote.right, vote.winner, vote.seconds, _now())
-        try:
-            with self._lock:
-                self._connection.execute(
-                    "INSERT OR IGNORE INTO votes (study, rater, trial, clip, left_codec, right_codec, winner,"
-                    " seconds, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-                return self._read("WHERE study = ? AND rater = ? AND trial = ?", own)[0]
-        except sqlite3.Error as error:
-            raise VotesError(f"{self._path}: {error}") from error
+        self._run(
+            "INSERT INTO votes (study, rater, trial, clip, left_codec, right_codec, winner, seconds, at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+        return self._read("WHERE study = ? AND rater = ? AND trial = ?", own)[0]
 
     def of(self, study: str, rater: str) -> list[Vote]:
         """The votes of one rater in one study, in their order."""
-        with self._lock:
-            return self._read("WHERE study = ? AND rater = ?", (study, rater))
+        return self._read("WHERE study = ? AND rater = ?", (study, rater))
 
     def all(self) -> list[Vote]:
         """All votes in their order."""
-        try:
-            with self._lock:
-                return self._read("", ())
-        except sqlite3.Error as error:
-            raise VotesError(f"{self._path}: {error}") from error
+        return self._read("", ())
 
     def _read(self, where: str, values: tuple[str, ...]) -> list[Vote]:
         columns = "study, rater, trial, clip, left_codec, right_codec, winner, seconds"
-        query = f"SELECT {columns} FROM votes {where} ORDER BY id"
-        return [Vote(*row) for row in self._connection.execute(query, values)]
+        return [Vote(*row) for row in self._run(f"SELECT {columns} FROM votes {where} ORDER BY id", values)]
+
+    def _run(self, statement: str, values: tuple[str | float, ...]) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise VotesError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
