@@ -80,13 +80,13 @@ def stages_of_pipeline() -> Iterator[tuple[str, type, str, bool]]:
     from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.rows import GopCoder
-    from lfqcodec.tokenizer.base import BaseTokenizer
+    from lfqcodec.tokenizer.interface import Tokenizer
     from lfqcodec.video import VideoReader, VideoWriter
 
     yield "read", VideoReader, "events", True
     yield "read", BitstreamReader, "__iter__", True
     yield "tokenizer", ChunkEncoder, "latents", False
-    yield "tokenizer", BaseTokenizer, "quantize", False
+    yield "tokenizer", Tokenizer, "quantize", False
     yield "tokenizer", ChunkDecoder, "decode", False
     yield "prior", GopCoder, "rows", True
     yield "rANS", RansEncoder, "put", False

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.config import padded_frames
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import State
 
 
@@ -49,7 +49,7 @@ def tensor_to_frames(video: Tensor, height: int, width: int) -> NDArray[np.uint8
 class ChunkEncoder:
     """Turns the frames of successive chunks into latents or tokens."""
 
-    def __init__(self, tokenizer: BaseTokenizer, stages: int, device: torch.device) -> None:
+    def __init__(self, tokenizer: Tokenizer, stages: int, device: torch.device) -> None:
         self._tokenizer, self._stages, self._device = tokenizer, stages, device
         self._state: State | None = None
 
@@ -84,7 +84,7 @@ class ChunkEncoder:
 class ChunkDecoder:
     """Turns the tokens of successive chunks into frames."""
 
-    def __init__(self, tokenizer: BaseTokenizer, height: int, width: int, device: torch.device) -> None:
+    def __init__(self, tokenizer: Tokenizer, height: int, width: int, device: torch.device) -> None:
         self._tokenizer, self._device = tokenizer, device
         self._height, self._width = height, width
         self._state: State | None = None

@@ -26,7 +26,7 @@ from lfqcodec.codec.rate_control import LOOKAHEAD, BitrateControl
 from lfqcodec.errors import BitstreamError, InputVideoError
 from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import open_output, refuse_same_file
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.video import VideoReader, open_video
 from lfqcodec.weights.loading import load_network, load_tokenizer
 from lfqcodec.weights.store import resolve_model
@@ -87,7 +87,7 @@ class _Session:
 
     def __init__(
         self,
-        tokenizer: BaseTokenizer,
+        tokenizer: Tokenizer,
         reader: VideoReader,
         writer: BitstreamWriter,
         options: EncodeOptions,

@@ -30,6 +30,7 @@ from lfqcodec.bitstream import (
 )
 from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.payload import TokenCoder
+from lfqcodec.codec.plan import require_container_grid
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
@@ -235,7 +236,9 @@ class LfqFile:
         header = self.header
         _check_stages(stages)
         device = pick_device(self._device)
-        tokenizer = load_tokenizer(self.model(), device)
+        model = self.model()
+        require_container_grid(model)
+        tokenizer = load_tokenizer(model, device)
         if header.max_stages > tokenizer.config.stages:
             raise InvalidField(
                 f"{self.name}: has up to {header.max_stages} stages, its model {tokenizer.config.stages}"

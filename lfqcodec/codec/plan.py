@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lfqcodec.bitstream import FileHeader, Profile
+from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR, FileHeader, Profile
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.codec.cut import check_range
 from lfqcodec.codec.rate_control import BitrateControl
-from lfqcodec.errors import LfqError, WeightsMissing
+from lfqcodec.errors import LfqError, WeightsError, WeightsMissing
 from lfqcodec.media import VideoInfo
 from lfqcodec.weights.rates import MAX_CRF, RateTable, load_rates
 from lfqcodec.weights.store import Model, Prior, prior_for
@@ -85,8 +85,24 @@ class Plan:
     notes: tuple[str, ...]
 
 
+def require_container_grid(model: Model) -> None:
+    """Raise `WeightsError` for a model whose tokens are not those of the container: 8x8 pixels, 4 frames."""
+    spatial, temporal = model.config.spatial_factor, model.config.temporal_factor
+    if (spatial, temporal) != (SPATIAL_FACTOR, TEMPORAL_FACTOR):
+        kind = "is for images only: " if temporal == 1 else "cannot be used for .lfq files: "
+        raise WeightsError(
+            f"model {model.name} {kind}a token covers {spatial}x{spatial} pixels of {temporal} frames, in "
+            f".lfq files {SPATIAL_FACTOR}x{SPATIAL_FACTOR} of {TEMPORAL_FACTOR}"
+        )
+
+
 def make_plan(model: Model, options: EncodeOptions) -> Plan:
-    """Raises `LfqError` for options that the model cannot serve, `WeightsMissing` without what they need."""
+    """What `options` come to.
+
+    Raises `LfqError` for options that the model cannot serve, `WeightsMissing` without what they need,
+    `WeightsError` for a model that cannot code .lfq files at all.
+    """
+    require_container_grid(model)
     stages = model.config.stages if options.stages is None else options.stages
     if stages > model.config.stages:
         raise LfqError(f"stages must be 1 to {model.config.stages} with model {model.name}, not {stages}")

@@ -13,7 +13,16 @@ from torch.nn import functional as F
 
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR
 from lfqcodec.config import TokenizerConfig
-from lfqcodec.tokenizer.layers import Block, State, TemporalDown, TemporalUp, TimeContext, conv1x1
+from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.layers import (
+    Block,
+    State,
+    TemporalDown,
+    TemporalUp,
+    TimeContext,
+    channels_last,
+    conv1x1,
+)
 from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
 
 _PATCH = 3 * SPATIAL_FACTOR**2
@@ -55,7 +64,7 @@ class Encoder(nn.Module):
 
     def forward(self, frames: Tensor, time: TimeContext) -> Tensor:
         """[B*T, 3, H, W] -> [B*T', D, H/8, W/8]."""
-        x = self.at_full(self.stem(_channels_last(to_patches(frames))), time)
+        x = self.at_full(self.stem(channels_last(to_patches(frames))), time)
         x = self.at_half(self.down1(x, time), time)
         x = self.at_quarter(self.down2(x, time), time)
         return self.head(x)  # type: ignore[no-any-return]
@@ -88,14 +97,16 @@ class Decoder(nn.Module):
         x = self.at_quarter(self.stem(latents), time)
         x = self.at_half(self.up1(x, time), time)
         x = self.at_full(self.up2(x, time), time)
-        coarse = _channels_last(F.pixel_shuffle(self.head(x), 2))
-        features = _channels_last(F.pixel_shuffle(self.features(x), 2))
+        coarse = channels_last(F.pixel_shuffle(self.head(x), 2))
+        features = channels_last(F.pixel_shuffle(self.features(x), 2))
         fine = self.refine(F.leaky_relu(features + self.deblock(coarse), 0.1))
         return F.pixel_shuffle(coarse + fine, 4)
 
 
-class BaseTokenizer(nn.Module):
-    """Causal tokenizer with residual LFQ. The public methods take whole clips, chunk by chunk."""
+class BaseTokenizer(Tokenizer):
+    """The tokenizer of this file; its methods are those of the interface."""
+
+    config: TokenizerConfig
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -118,20 +129,8 @@ class BaseTokenizer(nn.Module):
     def decode(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Latents to video: float32 [B, D, T', h, w] -> [B, 3, T, 8h, 8w] near [-1, 1], and next state."""
         time = TimeContext(latents.shape[0], state)
-        frames = self.decoder(_channels_last(latents.transpose(1, 2).flatten(0, 1)), time)
+        frames = self.decoder(channels_last(latents.transpose(1, 2).flatten(0, 1)), time)
         return time.split(frames).transpose(1, 2), time.after
-
-    def quantize(self, latents: Tensor, stages: int) -> Tensor:
-        """float32 [B, D, T', h, w] -> tokens int64 [B, stages, T', h, w] in [0, 2^18)."""
-        flat = _channels_last(latents.transpose(1, 2).flatten(0, 1))
-        tokens = self.quantizer.quantize(flat, stages)
-        return tokens.reshape(stages, latents.shape[0], -1, *tokens.shape[2:]).transpose(0, 1)
-
-    def dequantize(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1."""
-        flat = tokens.transpose(0, 1).flatten(1, 2)
-        latents = self.quantizer.dequantize(flat)
-        return latents.reshape(tokens.shape[0], -1, *latents.shape[1:]).transpose(1, 2)
 
     def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
         """One training pass over clips that start a GOP: video [B, 3, T, H, W] -> (reconstruction, losses).
@@ -194,7 +193,3 @@ def _assign(layer: nn.Module, weight: Tensor, bias: Tensor) -> None:
     assert layer.bias is not None
     layer.weight.copy_(weight[:, :, None, None])
     layer.bias.copy_(bias)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)

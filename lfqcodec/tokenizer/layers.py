@@ -18,11 +18,15 @@ State = dict[str, Tensor]
 
 
 class TimeContext:
-    """What the layers of one pass share: the batch size, the state they read and the one they leave."""
+    """What the layers of one pass share: the batch size, the state they read and the one they leave.
 
-    def __init__(self, batch: int, before: State | None) -> None:
+    Without `keep` no chunk follows, and layers may spare themselves the state they would leave.
+    """
+
+    def __init__(self, batch: int, before: State | None, *, keep: bool = True) -> None:
         self.batch = batch
         self.before = before
+        self.keep = keep
         self.after: State = {}
 
     @property
@@ -159,9 +163,14 @@ class TemporalUp(nn.Module):
         return _frames(torch.stack([first, second], 2).flatten(1, 2))
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """The same values, channels_last in memory: [N, C, h, w]."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def _frames(x: Tensor) -> Tensor:
     """[B, T, C, h, w] -> [B*T, C, h, w], channels_last in memory."""
-    return x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return channels_last(x.flatten(0, 1))
 
 
 def initialise_identity(layer: nn.Conv2d) -> None:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.codec.chunks import ChunkEncoder
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.train.data import Entry, Pack
 
 KINDS = ("video", "image", "static")
@@ -50,7 +50,7 @@ class Gop:
 
 def build_store(
     pack: Pack,
-    tokenizer: BaseTokenizer,
+    tokenizer: Tokenizer,
     identity: str,
     out: Path,
     *,

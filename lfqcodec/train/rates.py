@@ -20,7 +20,7 @@ from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
 from lfqcodec.codec.payload import TokenCoder
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.exact import ExactNetwork
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.train.data import Entry, Pack, SampleConfig, Sampler
 from lfqcodec.weights.rates import RateTable
 from lfqcodec.weights.store import Model, Prior
@@ -35,7 +35,7 @@ _LEVEL = 127.5
 """8-bit units in a unit of the network's range."""
 
 
-def flip_costs(tokenizer: BaseTokenizer, sampler: Sampler, batches: int, stages: int) -> tuple[float, ...]:
+def flip_costs(tokenizer: Tokenizer, sampler: Sampler, batches: int, stages: int) -> tuple[float, ...]:
     """What a flipped sign costs over the magnitude of its number, by stage, when the stage is the last.
 
     Signs far enough apart not to touch are flipped in a later latent frame of the GOP, and the squared error
@@ -56,7 +56,7 @@ def flip_costs(tokenizer: BaseTokenizer, sampler: Sampler, batches: int, stages:
 
 @torch.inference_mode()
 def _flip(
-    tokenizer: BaseTokenizer, video: Tensor, latents: Tensor, tokens: Tensor, random: torch.Generator
+    tokenizer: Tokenizer, video: Tensor, latents: Tensor, tokens: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Flip signs of the last stage: the magnitudes of their numbers, and what each cost."""
     batch, stages, frames, h, w = tokens.shape
@@ -75,7 +75,7 @@ def _flip(
     return size[:, rows, columns], around[:, rows, columns]
 
 
-def _blocks(tokenizer: BaseTokenizer, tokens: Tensor, video: Tensor) -> Tensor:
+def _blocks(tokenizer: Tokenizer, tokens: Tensor, video: Tensor) -> Tensor:
     """Squared error of each 8x8 block over all frames, in 8-bit units, float32 [B, h, w]."""
     decoded = tokenizer.decode(tokenizer.dequantize(tokens))[0]
     error = (decoded - video).square().sum((1, 2)) * _LEVEL**2
@@ -95,7 +95,7 @@ class Point:
 class RateMeter:
     """Codes clips at any number of stages and lambda, and counts bits and errors."""
 
-    def __init__(self, tokenizer: BaseTokenizer, network: ExactNetwork, costs: FlipCosts) -> None:
+    def __init__(self, tokenizer: Tokenizer, network: ExactNetwork, costs: FlipCosts) -> None:
         self.tokenizer, self.network, self.costs = tokenizer, network, costs
 
     def measure(self, frames: NDArray[np.uint8], wanted: Sequence[tuple[int, float]]) -> list[Point]:
@@ -153,7 +153,7 @@ def _price(less: Point, more: Point) -> float:
 
 
 def make_rates(
-    tokenizer: BaseTokenizer,
+    tokenizer: Tokenizer,
     network: ExactNetwork,
     model: Model,
     prior: Prior,

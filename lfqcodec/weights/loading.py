@@ -10,16 +10,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from lfqcodec.config import TokenizerConfig
+from lfqcodec.config import AnyTokenizerConfig
 from lfqcodec.errors import WeightsError
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.weights import load_prior
 from lfqcodec.reproducible import sort_safetensors_header
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.build import Tokenizer, build_tokenizer
 from lfqcodec.weights.store import Model, Prior
 
 
-def load_tokenizer(model: Model, device: torch.device) -> BaseTokenizer:
+def load_tokenizer(model: Model, device: torch.device) -> Tokenizer:
     """The tokenizer of a model in float32, for inference only: later calls give the same object.
 
     Raises `WeightsError`.
@@ -29,13 +29,13 @@ def load_tokenizer(model: Model, device: torch.device) -> BaseTokenizer:
 
 # Reading takes longer than coding a picture. The SHA-256 is in the key because files can be replaced.
 @lru_cache(maxsize=2)
-def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.device) -> BaseTokenizer:
+def _load(path: Path, sha256: bytes, config: AnyTokenizerConfig, device: torch.device) -> Tokenizer:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from error
     with torch.device("meta"):
-        tokenizer = BaseTokenizer(config)
+        tokenizer = build_tokenizer(config)
     expected = tokenizer.state_dict()
     wrong = expected.keys() ^ tensors.keys() or {
         name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
@@ -44,7 +44,7 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
         raise WeightsError(f"{path}: does not fit its configuration ({min(wrong)})")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError(f"{path}: holds values that are not finite")
-    tokenizer = BaseTokenizer(config)
+    tokenizer = build_tokenizer(config)
     tokenizer.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return tokenizer.to(device).eval().requires_grad_(False)
 
@@ -60,7 +60,7 @@ def _load_network(path: Path, sha256: bytes, device: torch.device) -> ExactNetwo
 
 
 def save_tokenizer(
-    path: Path, config: TokenizerConfig, tensors: dict[str, Tensor], metadata: dict[str, str]
+    path: Path, config: AnyTokenizerConfig, tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> None:
     """Write a model file. The same tensors and metadata give the same bytes, and so the same SHA-256."""
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}

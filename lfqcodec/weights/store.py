@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from lfqcodec.config import TokenizerConfig
+from lfqcodec.config import AnyTokenizerConfig, parse_tokenizer_config
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
 from lfqcodec.prior.config import PriorConfig
 
@@ -37,7 +37,7 @@ class Model:
     name: str
     path: Path
     sha256: bytes
-    config: TokenizerConfig
+    config: AnyTokenizerConfig
     metadata: dict[str, str]
 
 
@@ -104,7 +104,7 @@ def read_model(path: Path) -> Model:
         name=metadata.get("name", path.stem),
         path=path,
         sha256=_identity(path),
-        config=TokenizerConfig.from_json(metadata["tokenizer"]),
+        config=parse_tokenizer_config(metadata["tokenizer"]),
         metadata=metadata,
     )
 
