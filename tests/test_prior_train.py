@@ -249,3 +249,24 @@ def test_from_a_pack_to_a_prior_on_the_command_line(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["bytes"] == dest.stat().st_size
     assert load_prior(dest).config.width == 32
     assert load_checkpoint(out / "checkpoint.safetensors").progress["step"] == 3
+
+
+def test_an_exported_prior_is_a_start_without_loss() -> None:
+    net = trained_looking(SMALL)
+    exported = net.export()
+    again = PriorNet(SMALL)
+    again.load_integers(exported)
+    for name, array in again.export().arrays.items():
+        np.testing.assert_array_equal(array, exported.arrays[name], err_msg=name)
+    with pytest.raises(WeightsError, match="another configuration"):
+        PriorNet(TINY).load_integers(exported)
+
+
+def test_a_run_starts_from_a_prior(store: TokenStore, tmp_path: Path) -> None:
+    config = PriorTrainConfig(20, batch=2, frames=2, size=8, model=TINY)
+    first = PriorTrainer(config, store, tmp_path / "first")
+    first.run(evaluate_every=20)
+    weights, _ = export_prior(tmp_path / "first" / "checkpoint.safetensors")
+    second = PriorTrainer(config, store, tmp_path / "second", init=weights)
+    new = PriorTrainer(config, store, tmp_path / "new")
+    assert second.train_step()[0] < new.train_step()[0]

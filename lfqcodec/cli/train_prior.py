@@ -16,6 +16,7 @@ from lfqcodec.errors import LfqError
 @click.option("--pack", type=click.Path(path_type=Path), help="Pack of a tokenizer's run, instead.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @model_option
+@click.option("--init", type=click.Path(path_type=Path), help="Prior (.safetensors) to start from.")
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops.")
 @click.option("--frames", type=click.IntRange(min=1), default=4, show_default=True, help="Latent frames.")
@@ -44,6 +45,7 @@ def prior(
     pack: Path | None,
     out: Path,
     model: str | None,
+    init: Path | None,
     steps: int,
     batch: int,
     frames: int,
@@ -74,6 +76,7 @@ def prior(
     """
     from lfqcodec.codec.chunks import pick_device
     from lfqcodec.prior.config import PriorConfig
+    from lfqcodec.prior.weights import load_prior
     from lfqcodec.train import data
     from lfqcodec.train.prior import PriorTrainConfig, PriorTrainer
     from lfqcodec.train.prior_data import TokenStore, build_store
@@ -124,7 +127,8 @@ def prior(
         static_share=static_share,
         model=shape,
     )
-    trainer = PriorTrainer(config, store, out, device=where.type)
+    start = None if init is None else load_prior(init)
+    trainer = PriorTrainer(config, store, out, device=where.type, init=start)
     trainer.run(
         evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes
     )

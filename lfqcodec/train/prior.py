@@ -79,10 +79,20 @@ class PriorTrainConfig:
 
 
 class PriorTrainer:
-    """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped."""
+    """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
+
+    A new run starts from `init`, an exported prior, where there is one: that of a tokenizer that this one
+    was trained from saves most of the time.
+    """
 
     def __init__(
-        self, config: PriorTrainConfig, store: TokenStore, out: Path, *, device: str = "cpu"
+        self,
+        config: PriorTrainConfig,
+        store: TokenStore,
+        out: Path,
+        *,
+        device: str = "cpu",
+        init: PriorWeights | None = None,
     ) -> None:
         if any(gop.stages < config.model.stages for gop in store.gops):
             raise LfqError(f"the tokens have fewer than {config.model.stages} stages")
@@ -91,6 +101,8 @@ class PriorTrainer:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         self.model = PriorNet(config.model).to(self.device)
+        if init is not None:
+            self.model.load_integers(init)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = MuonAdam(self.model, config.optimizer)
         self.sampler = CropSampler(store, config.crops(), seed=config.seed)

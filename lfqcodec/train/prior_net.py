@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
 from lfqcodec.entropy.subtokens import SYMBOLS
+from lfqcodec.errors import WeightsError
 from lfqcodec.prior import arithmetic as exact
 from lfqcodec.prior.config import (
     ACTIVATION_BITS,
@@ -102,6 +103,23 @@ class PriorNet(nn.Module):
                 arrays[f"{name}.{part}"] = units.detach().cpu().long().numpy()
         arrays["table.score"], arrays["table.logit"] = score_table(), logit_table()
         return PriorWeights(self.config, arrays)
+
+    @torch.no_grad()
+    def load_integers(self, weights: PriorWeights) -> None:
+        """Start from an exported prior. Raises `WeightsError` where it has another shape."""
+        if weights.config != self.config:
+            raise WeightsError("the prior to start from has another configuration")
+        for name in linear_specs(self.config):
+            module = self.linears[name.replace(".", "_")]
+            assert isinstance(module, QuantLinear)
+            prefix = f"{name}."
+            module.load_integers(
+                {k.removeprefix(prefix): v for k, v in weights.arrays.items() if k.startswith(prefix)}
+            )
+        for name in block_names(self.config):
+            for part, store in (("place", self.place), ("none", self.none)):
+                units = torch.from_numpy(weights.arrays[f"{name}.{part}"]).float()
+                store[name.replace(".", "_")].copy_(units / NAT)
 
     @staticmethod
     def score_units(nats: Tensor, rounded: bool = True) -> Tensor:
