@@ -21,7 +21,9 @@ COMMANDS = {
     "fetch": "benchmarks.fetch",
     "quality": "benchmarks.quality",
     "bits": "benchmarks.bits",
+    "curves": "benchmarks.curves",
     "memory": "benchmarks.memory",
+    "seek": "benchmarks.seek",
     "determinism": "benchmarks.determinism",
 }
 

@@ -28,6 +28,7 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.base import BaseTokenizer
 from lfqcodec.tokenizer.build import Tokenizer, build_tokenizer
 from lfqcodec.tokenizer.magvit2 import Magvit2Tokenizer
+from lfqcodec.train.losses import commitment
 from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
 from lfqcodec.weights.store import read_model, resolve_model
 
@@ -261,7 +262,7 @@ def test_images_train_what_inflation_keeps() -> None:
     """The gradient of images is zero exactly where `inflate` would throw weights away."""
     model = lively(TINY).train().requires_grad_(True)
     output, losses = model(clip(1, batch=2), torch.tensor([1, 1]))
-    (output.square().mean() + losses.commitment).backward()
+    (output.square().mean() + commitment(losses.scores, losses.signs)).backward()
     kernels = [(name, p) for name, p in model.named_parameters() if p.ndim == 5 and p.shape[2] == 3]
     assert len(kernels) > 20
     for name, weight in kernels:
@@ -291,13 +292,13 @@ def test_training_pass_agrees_with_coding(model: Magvit2Tokenizer) -> None:
         back, _ = model.decode(model.dequantize(tokens))
         torch.testing.assert_close(output[item : item + 1], back, atol=1e-4, rtol=1e-4)
     assert losses.latents.shape == (4, 24, 3, 4)
-    assert losses.commitment > 0
+    assert torch.equal(losses.signs, torch.where(losses.scores > 0, 1.0, -1.0))
 
 
 def test_gradients_reach_every_parameter_of_a_video() -> None:
     model = lively(RESIDUAL).train().requires_grad_(True)
     output, losses = model(clip(9, batch=2), torch.tensor([2, 2]))
-    (output.square().mean() + losses.commitment + losses.entropy).backward()
+    (output.square().mean() + commitment(losses.scores, losses.signs)).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert idle == []
 

@@ -11,19 +11,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 @dataclass
 class Quantized:
-    """Result of quantizing with straight-through gradients.
+    """Result of quantizing with straight-through gradients; N = B * T'.
 
-    `latents` [B*T, D, h, w] float; `commitment` and `entropy` are scalar losses (0-dimensional).
+    `latents` float [N, D, h, w] has the stages that each clip keeps. Of all stages there are `scores`, which
+    the signs are taken of, and `signs`, -1 and +1, float [stages, N, bits, h, w]; and `parts`, what the signs
+    stand for, float [stages, N, D, h, w].
     """
 
     latents: Tensor
-    commitment: Tensor
-    entropy: Tensor
+    scores: Tensor
+    signs: Tensor
+    parts: Tensor
 
 
 class ResidualLFQ(nn.Module):
@@ -73,34 +75,24 @@ class ResidualLFQ(nn.Module):
         return self.project[stage](residual)  # type: ignore[no-any-return]
 
     def forward(self, latents: Tensor, kept: Tensor) -> Quantized:
-        """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps.
-
-        The entropy term is bit-wise and analytic: the mean entropy of a bit minus the entropy of its
-        mean, both in nats, so low is confident and evenly used.
-        """
+        """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps."""
         total = torch.zeros_like(latents)
         residual = latents
-        commitment = latents.new_zeros(())
-        entropy = latents.new_zeros(())
+        scores, all_signs, parts = [], [], []
         for stage in range(self.stages):
-            z = self.project[stage](residual)
+            z = self.scores(residual, stage)
             signs = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
             # The gradient of tanh stands in for that of the sign: it fades where a sign is settled.
             soft = torch.tanh(z)
-            part = self.expand[stage](soft + (signs - soft).detach())
+            through = soft + (signs - soft).detach()
+            part = self.expand[stage](through)
             residual = residual - part
             alive = (kept > stage).to(z.dtype).view(-1, 1, 1, 1)
             total = total + part * alive
-            commitment = commitment + F.mse_loss(z.float(), signs.float()) / self.stages
-            probability = torch.sigmoid(2.0 * z.float())
-            mean = probability.mean((0, 2, 3))
-            entropy = entropy + (_bit_entropy(probability).mean() - _bit_entropy(mean).mean()) / self.stages
-        return Quantized(total, commitment, entropy)
-
-
-def _bit_entropy(p: Tensor) -> Tensor:
-    p = p.clamp(1e-6, 1 - 1e-6)
-    return -(p * p.log() + (1 - p) * (1 - p).log())
+            scores.append(z)
+            all_signs.append(through)
+            parts.append(part)
+        return Quantized(total, torch.stack(scores), torch.stack(all_signs), torch.stack(parts))
 
 
 def _channels_last(x: Tensor) -> Tensor:

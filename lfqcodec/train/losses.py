@@ -1,6 +1,11 @@
-"""Reconstruction losses, for float32 frames [N, 3, H, W] in [-1, 1]; each gives a 0-dimensional tensor."""
+"""Losses of pictures, float32 [N, 3, H, W] in [-1, 1], and of what the quantizer takes signs of.
+
+Each gives a 0-dimensional float32 tensor unless it says otherwise.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,3 +31,37 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of each item over all but the first dimension: [N, ...] -> [N]."""
     mse = (a.clamp(-1, 1) - b).square().flatten(1).mean(1)
     return torch.log10(4.0 / mse.clamp_min(1e-10)).mul(10)
+
+
+def commitment(scores: Tensor, signs: Tensor) -> Tensor:
+    """Mean squared distance of the scores to their signs, -1 and +1, which get no gradient."""
+    return F.mse_loss(scores.float(), signs.detach().float())
+
+
+def lfq_entropy(
+    scores: Tensor, *, temperature: float = 1.0, mean: Callable[[Tensor], Tensor] = lambda x: x
+) -> tuple[Tensor, Tensor]:
+    """Entropy of a token and of the batch's tokens in nats (MAGVIT-v2 section 3.2, eq. 5), bit by bit.
+
+    `scores` float [N, bits, h, w]. A code c of signs has the probability softmax(-|z - c|^2 / temperature);
+    as |z - c|^2 is a sum over bits, so are the logarithms: bits are independent, each +1 with the
+    probability sigmoid(4 z / temperature), and the entropy of a token is the exact sum of theirs. The
+    entropy of the batch's mean is taken of the mean of each bit, which bounds that of the mean over all
+    2^bits codes from above. `mean` makes the bits' means over this process those over all. In float32,
+    whatever autocast says.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        p = torch.sigmoid(scores.float() * (4 / temperature))
+        each = _bit_entropy(p).sum(1).mean()
+        return each, _bit_entropy(mean(p.mean((0, 2, 3)))).sum()
+
+
+def _bit_entropy(p: Tensor) -> Tensor:
+    p = p.clamp(1e-6, 1 - 1e-6)
+    return -(p * p.log() + (1 - p) * (1 - p).log())
+
+
+def entropy_weight_at(step: int, weight: float, anneal_steps: int, anneal_factor: float) -> float:
+    """The annealed weight of the entropy (appendix A.2): from `anneal_factor` times as much, in a line."""
+    left = max(0.0, 1 - step / anneal_steps) if anneal_steps else 0.0
+    return weight * (1 + (anneal_factor - 1) * left)

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +14,25 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lfqcodec.config import TokenizerConfig, padded_frames
+from lfqcodec.config import AnyTokenizerConfig, parse_tokenizer_config
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.build import build_tokenizer
+from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
-from lfqcodec.train.data import Pack, SampleConfig, Sampler
-from lfqcodec.train.losses import psnr, ssim
+from lfqcodec.train.config import Phase, TrainConfig
+from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
+from lfqcodec.train.distributed import World
+from lfqcodec.train.losses import psnr
+from lfqcodec.train.lpips import LPIPS
+from lfqcodec.train.objective import Objective, draw
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
+from lfqcodec.train.rate_model import BitModel, draw_known
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Phase:
-    """`steps` batches of `batch` crops of `frames` x `size` x `size`. frames = 1 trains on images."""
-
-    steps: int
-    batch: int
-    frames: int
-    size: int
-
-    @classmethod
-    def parse(cls, text: str) -> Phase:
-        """Read `STEPS:BATCHxFRAMESxSIZE`, for example 3000:16x1x128."""
-        try:
-            steps, shape = text.split(":")
-            batch, frames, size = (int(part) for part in shape.split("x"))
-            phase = cls(int(steps), batch, frames, size)
-        except ValueError as error:
-            raise LfqError(f"{text!r} is not a phase (STEPS:BATCHxFRAMESxSIZE)") from error
-        if min(phase.steps, batch, frames, size) < 1 or size % 8:
-            raise LfqError(f"{text!r}: all parts must be positive and SIZE a multiple of 8")
-        if frames != padded_frames(frames, gop_start=True):
-            raise LfqError(f"{text!r}: FRAMES must be 1 + 4k")
-        return phase
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """All that a run depends on, besides the data. Loss weights are for frames in [-1, 1].
-
-    The first frame of a clip counts `first_frame_weight` times in L1 and MSE: the others lean on it.
-    """
-
-    phases: tuple[Phase, ...]
-    seed: int = 0
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    decay: int = 1000
-    ema: float = 0.999
-    l1_weight: float = 1.0
-    mse_weight: float = 10.0
-    ssim_weight: float = 0.1
-    commitment_weight: float = 0.02
-    entropy_weight: float = 0.005
-    first_frame_weight: float = 4.0
-    max_shrink: float = 2.0
-    model: TokenizerConfig = field(default_factory=TokenizerConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-
-    @property
-    def steps(self) -> int:
-        """Steps of all phases together."""
-        return sum(phase.steps for phase in self.phases)
-
-    def phase_at(self, step: int) -> tuple[int, Phase]:
-        """Number and description of the phase that step `step` (from 0) belongs to."""
-        for number, phase in enumerate(self.phases):
-            if step < phase.steps:
-                return number, phase
-            step -= phase.steps
-        return len(self.phases) - 1, self.phases[-1]
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate: linear warm-up, constant, linear decay to zero over the last `decay` steps."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup))
-        cool = min(1.0, (self.steps - step) / max(1, self.decay))
-        return self.learning_rate * warm * cool
+_BIT_MODEL_RATE = 1e-3
+_LPIPS_EVERY = 5
+"""Frames from one that the held-out LPIPS looks at to the next."""
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -114,175 +55,288 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 
 class TokenizerTrainer:
-    """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped."""
+    """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
+
+    A new run starts from the tensors `init` where there are any, else from what the architecture makes of
+    the data. Of several processes (`world`) each trains on its share of the batch; the first one writes.
+    """
 
     def __init__(
-        self, config: TrainConfig, pack: Pack, out: Path, *, device: str = "cpu", precision: str = "auto"
+        self,
+        config: TrainConfig,
+        pack: Pack,
+        out: Path,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        lpips: LPIPS | None = None,
+        init: dict[str, Tensor] | None = None,
+        world: World | None = None,
     ) -> None:
         self.config, self.pack, self.out = config, pack, out
+        self.world = world or World()
         self.device = torch.device(device)
         self.dtype = choose_precision(precision, self.device)
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
-        self.model = BaseTokenizer(config.model).to(self.device)
+        self.model = build_tokenizer(config.model).to(self.device)
+        self.lpips = None if lpips is None else lpips.to(self.device)
+        self.bit_model = self._bit_model() if config.losses.rate else None
+        self.adversary = self._adversary() if config.losses.gan else None
+        self.objective = Objective(
+            config, self.world, lpips=self.lpips, bit_model=self.bit_model, adversary=self.adversary
+        )
         self.step = 0
         self.seconds = 0.0
         self.checkpoint_path = out / "checkpoint.safetensors"
         resumed = self.checkpoint_path.exists()
-        if not resumed:
+        if init is not None and not resumed:
+            copy_into(self.model.state_dict(), init, "the model to start from")
+        elif not resumed:
             sampler = Sampler(pack, SampleConfig(256, 1, config.phases[0].size), seed=config.seed)
             self.model.initialise_from(sampler.batch(2**31)[:, :, 0].to(self.device))
         self.optimizer = MuonAdam(self.model, config.optimizer)
+        self.bit_optimizer = None
+        if self.bit_model is not None:
+            self.bit_optimizer = MuonAdam(self.bit_model, OptimizerConfig(muon=False))
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         if resumed:
             self._resume()
 
-    def _resume(self) -> None:
-        checkpoint = load_checkpoint(self.checkpoint_path)
-        stored = TokenizerConfig.from_json(checkpoint.progress["model"])
-        if stored != self.config.model:
-            raise LfqError(f"{self.checkpoint_path}: belongs to another model configuration")
-        copy_into(self.model.state_dict(), checkpoint.groups["model"], "the checkpoint")
-        copy_into(self.ema.state_dict(), checkpoint.groups["ema"], "the checkpoint")
-        copy_into(self.optimizer.state, checkpoint.groups["optimizer"], "the optimizer state")
-        self.step = checkpoint.progress["step"]
-        self.seconds = checkpoint.progress["seconds"]
-        self.optimizer.updates = self.step
-        log.info("resumed at step %d", self.step)
+    def _bit_model(self) -> BitModel:
+        model = self.config.model
+        return BitModel(model.latent_channels, model.bits, model.stages).to(self.device)
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        progress = {"step": self.step, "seconds": self.seconds, "model": self.config.model.to_json()}
+    def _adversary(self) -> Adversary:
+        c = self.config
+        return Adversary(c.discriminator, c.losses, device=self.device, world=self.world, seed=c.seed)
+
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        """All tensors of the run's state, by what they belong to."""
         groups = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state,
         }
-        save_checkpoint(self.checkpoint_path, Checkpoint(groups, progress))
+        if self.bit_model is not None and self.bit_optimizer is not None:
+            groups["rate"] = self.bit_model.state_dict()
+            groups["rate_optimizer"] = self.bit_optimizer.state
+        if self.adversary is not None:
+            groups["adversary"] = self.adversary.state()
+        return groups
 
-    def loss(self, video: Tensor, kept: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Weighted loss of one batch and its parts."""
-        c = self.config
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            output, quantized = self.model(video, kept)
-        flat, target = (x.float().transpose(1, 2).flatten(0, 1) for x in (output, video))
-        frames = video.shape[2]
-        weight = flat.new_ones(frames)
-        weight[0] = c.first_frame_weight
-        weight = (weight / weight.mean()).repeat(len(video)).view(-1, 1, 1, 1)
-        error = flat - target
-        parts = {
-            "l1": (error.abs() * weight).mean(),
-            "mse": (error.square() * weight).mean(),
-            "ssim": 1 - ssim(flat, target),
-            "commitment": quantized.commitment,
-            "entropy": quantized.entropy,
+    def _resume(self) -> None:
+        checkpoint = load_checkpoint(self.checkpoint_path)
+        stored = parse_tokenizer_config(checkpoint.progress["model"])
+        if stored != self.config.model:
+            raise LfqError(f"{self.checkpoint_path}: belongs to another model configuration")
+        groups = self._groups()
+        if missing := sorted(groups.keys() - checkpoint.groups.keys()):
+            raise LfqError(f"{self.checkpoint_path}: the run had other losses (there is no {missing[0]})")
+        for name, tensors in groups.items():
+            copy_into(tensors, checkpoint.groups[name], f"the checkpoint ({name})")
+        self.step = checkpoint.progress["step"]
+        self.seconds = checkpoint.progress["seconds"]
+        self.optimizer.updates = self.step
+        if self.bit_optimizer is not None:
+            self.bit_optimizer.updates = checkpoint.progress["rate_updates"]
+        if self.adversary is not None:
+            self.adversary.optimizer.updates = checkpoint.progress["adversary_updates"]
+        log.info("resumed at step %d", self.step)
+
+    def save(self) -> None:
+        """Write the checkpoint, if this is the process that does."""
+        if not self.world.leads:
+            return
+        progress = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.config.model.to_json(),
+            "rate_updates": 0 if self.bit_optimizer is None else self.bit_optimizer.updates,
+            "adversary_updates": 0 if self.adversary is None else self.adversary.optimizer.updates,
         }
-        total = sum(
-            (getattr(c, f"{name}_weight") * value for name, value in parts.items()), flat.new_zeros(())
-        )
-        return total, {name: float(value) for name, value in parts.items()}
+        save_checkpoint(self.checkpoint_path, Checkpoint(self._groups(), progress))
 
-    def train_step(self, sampler: Sampler) -> dict[str, float]:
-        """One update. The stages that each clip keeps are drawn uniformly (stage dropout)."""
-        video = sampler.batch(self.step).to(self.device)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        kept = torch.randint(1, self.config.model.stages + 1, (len(video),), generator=generator)
-        total, parts = self.loss(video, kept.to(self.device))
-        if not torch.isfinite(total):
-            raise LfqError(f"the loss is not finite at step {self.step}: lower --learning-rate")
+    def train_step(self, video: Tensor) -> dict[str, float]:
+        """One update with this process's clips, float32 [B, 3, T, S, S]. Returns the parts of the loss."""
+        shape = (len(video) * self.world.size, video.shape[2], video.shape[3])
+        draws = draw(self.config, self.step, shape, self.world)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output, quantized = self.model(video, draws.kept.to(self.device))
+            total, parts = self.objective(video, output, quantized, draws, self.step)
         total.backward()  # type: ignore[no-untyped-call]
-        parts["norm"] = self.optimizer.step(self.config.rate_at(self.step))
+        self.world.average_gradients(self.model.parameters())
+        parts["total"] = total.detach()
+        norm = self.optimizer.step(self.config.rate_at(self.step))
+        if self.bit_optimizer is not None and "rate" in parts:
+            assert self.bit_model is not None
+            self.world.average_gradients(self.bit_model.parameters())
+            self.bit_optimizer.step(_BIT_MODEL_RATE)
+        if self.adversary is not None and "gan" in parts:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                parts |= self.adversary.step(video, output.detach(), self.config.rate_at(self.step))
+        names = sorted(parts)
+        means = self.world.mean(torch.stack([parts[name].float() for name in names])).tolist()
+        values = dict(zip(names, means, strict=True)) | {"norm": norm}
+        if not all(map(_finite, values.values())):
+            raise LfqError(f"the loss is not finite at step {self.step}: lower the learning rate")
         self.step += 1
         update_average(self.ema, self.model, self.config.ema, self.step)
-        return parts
+        return values
 
     @torch.no_grad()
-    def evaluate(self, phase: Phase, batches: int = 4) -> list[float]:
-        """Held-out PSNR of the averaged weights in dB, by number of stages from 1."""
+    def evaluate(self, phase: Phase, batches: int = 4) -> dict[str, list[float]]:
+        """Held-out figures of the averaged weights, by number of stages from 1; empty if nothing is held out.
+
+        `psnr` in dB; `lpips`, where the run has LPIPS, of clamped frames; `bits`, where it has a rate model,
+        what it estimates that a token of the stage costs.
+        """
         shape = SampleConfig(
-            max(1, min(phase.batch, 8)), phase.frames, phase.size, self.config.max_shrink, 0.0
+            min(phase.batch, 8), phase.frames, phase.size, self.config.data.max_shrink, skip_chance=0.0
         )
         try:
             sampler = Sampler(self.pack, shape, seed=self.config.seed + 1, held_out=True)
         except LfqError:
-            return []
-        rows: list[Tensor] = []
+            return {}
+        rows: dict[str, list[Tensor]] = {}
         for number in range(batches):
             video = sampler.batch(number).to(self.device)
             latents, _ = self.ema.encode(video)
             tokens = self.ema.quantize(latents, self.config.model.stages)
-            by_stage = [
-                psnr(self.ema.decode(self.ema.dequantize(tokens[:, : k + 1]))[0], video)
+            decoded = [
+                self.ema.decode(self.ema.dequantize(tokens[:, : k + 1]))[0].clamp(-1, 1)
                 for k in range(self.config.model.stages)
             ]
-            rows.append(torch.stack(by_stage, 1))
-        return [round(float(v), 3) for v in torch.cat(rows).mean(0)]
+            rows.setdefault("psnr", []).append(torch.stack([psnr(x, video) for x in decoded], 1))
+            if self.lpips is not None:
+                rows.setdefault("lpips", []).append(torch.stack([self._lpips(x, video) for x in decoded], 1))
+            if self.bit_model is not None:
+                rows.setdefault("bits", []).append(self._bits(video, number))
+        return {name: [round(float(v), 4) for v in torch.cat(r).mean(0)] for name, r in rows.items()}
+
+    def _lpips(self, decoded: Tensor, video: Tensor) -> Tensor:
+        assert self.lpips is not None
+        pair = (x[:, :, ::_LPIPS_EVERY].transpose(1, 2).flatten(0, 1) for x in (decoded, video))
+        distance: Tensor = self.lpips(*pair)
+        return distance.view(len(video), -1).mean(1)
+
+    def _bits(self, video: Tensor, number: int) -> Tensor:
+        assert self.bit_model is not None
+        model = self.config.model
+        _, quantized = self.ema(video, torch.full((len(video),), model.stages, device=self.device))
+        side = video.shape[3] // model.spatial_factor
+        frames = quantized.latents.shape[0] // len(video)
+        known = draw_known(
+            (model.stages, len(video), frames, side, side), torch.Generator().manual_seed(number)
+        )
+        bits: Tensor = self.bit_model(quantized, known.to(self.device))
+        return bits.mean(2).T
 
     def run(
         self, *, evaluate_every: int = 250, save_minutes: float = 3.0, stop_after: int | None = None
     ) -> None:
         """Train to the end of the schedule (or for `stop_after` steps), logging to `log.jsonl`."""
-        record = dataclasses.asdict(self.config) | {"precision": str(self.dtype), "device": str(self.device)}
+        record = dataclasses.asdict(self.config) | {
+            "precision": str(self.dtype),
+            "device": device_name(self.device),
+            "processes": self.world.size,
+        }
         self._write(record | {"event": "start", "step": self.step, "parameters": self.parameter_count()})
         last = self.config.steps if stop_after is None else min(self.config.steps, self.step + stop_after)
-        progress = tqdm(total=self.config.steps, initial=self.step, unit="step", mininterval=5)
+        progress = tqdm(
+            total=self.config.steps,
+            initial=self.step,
+            unit="step",
+            mininterval=5,
+            disable=not self.world.leads,
+        )
         try:
-            self._loop(last, evaluate_every, save_minutes, progress)
+            while self.step < last:
+                number, _ = self.config.phase_at(self.step)
+                end = min(last, self.config.first_step(number + 1))
+                self._run_phase(number, end, last, evaluate_every, save_minutes, progress)
         finally:
             progress.close()
             self.save()
+            self.world.wait()
 
-    def _loop(self, last: int, evaluate_every: int, save_minutes: float, progress: tqdm[None]) -> None:
-        saved = began = time.monotonic()
-        number, sampler = -1, None
+    def _run_phase(
+        self,
+        number: int,
+        end: int,
+        last: int,
+        evaluate_every: int,
+        save_minutes: float,
+        progress: tqdm[None],
+    ) -> None:
+        phase = self.config.phases[number]
+        if self.config.begins_video(self.step):
+            self._enter_video()
+        sampler = Sampler(self.pack, self.config.data.crops(phase), seed=self.config.seed)
         averages: dict[str, float] = {}
-        while self.step < last:
-            current, phase = self.config.phase_at(self.step)
-            if sampler is None or current != number:
-                if current and phase.frames > 1 and self._first_step(current) == self.step:
-                    self._enter_video(current)
-                number = current
-                shape = SampleConfig(phase.batch, phase.frames, phase.size, self.config.max_shrink)
-                sampler = Sampler(self.pack, shape, seed=self.config.seed)
-            for name, value in self.train_step(sampler).items():
-                averages[name] = 0.98 * averages.get(name, value) + 0.02 * value
-            progress.update()
-            now = time.monotonic()
-            self.seconds, began = self.seconds + now - began, now
-            if self.step % evaluate_every == 0 or self.step == last:
-                scores = self.evaluate(phase)
-                progress.write(f"step {self.step}: held-out PSNR by stages {scores} dB")
-                row = {name: round(value, 5) for name, value in averages.items()}
-                self._write({"event": "evaluation", "step": self.step, "psnr": scores} | row)
-                began = time.monotonic()
-            if now - saved > 60 * save_minutes:
-                self.save()
-                saved = time.monotonic()
+        saved = began = time.monotonic()
+        clips, clip_seconds = 0, 0.0
+        with Prefetcher(
+            sampler, device=self.device, rank=self.world.rank, world=self.world.size, stop=end
+        ) as batches:
+            while self.step < end:
+                for name, value in self.train_step(batches.batch(self.step)).items():
+                    averages[name] = 0.98 * averages.get(name, value) + 0.02 * value
+                progress.update()
+                now = time.monotonic()
+                clips, clip_seconds = clips + phase.batch, clip_seconds + now - began
+                self.seconds, began = self.seconds + now - began, now
+                if self.step % evaluate_every == 0 or self.step == last:
+                    row = {name: round(value, 5) for name, value in averages.items()}
+                    row["clips_per_second"] = round(clips / clip_seconds, 3)
+                    self._report(phase, row, progress)
+                    clips, clip_seconds, began = 0, 0.0, time.monotonic()
+                if now - saved > 60 * save_minutes:
+                    self.save()
+                    saved = began = time.monotonic()
 
-    def _first_step(self, phase: int) -> int:
-        return sum(p.steps for p in self.config.phases[:phase])
+    def _report(self, phase: Phase, row: dict[str, float], progress: tqdm[None]) -> None:
+        if not self.world.leads:
+            return
+        scores = self.evaluate(phase)
+        progress.write(f"step {self.step}: held-out, by stages: {scores}")
+        shape = f"{phase.batch}x{phase.frames}x{phase.size}"
+        self._write({"event": "evaluation", "step": self.step, "phase": shape, "psnr": []} | scores | row)
 
-    def _enter_video(self, number: int) -> None:
-        if self.config.phases[number - 1].frames == 1:
-            self.model.inflate()
-            self.ema.inflate()
-            log.info("step %d: image weights inflated to video", self.step)
+    def _enter_video(self) -> None:
+        self.model.inflate()
+        self.ema.inflate()
+        if self.adversary is not None:
+            self.adversary.restart()
+        log.info("step %d: image weights inflated to video", self.step)
 
     def parameter_count(self) -> int:
         """Number of trained values."""
         return sum(p.numel() for p in self.model.parameters())
 
     def _write(self, row: dict[str, Any]) -> None:
+        if not self.world.leads:
+            return
         row = row | {"seconds": round(self.seconds, 1)}
         with (self.out / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
 
-def export_tokenizer(checkpoint: Path) -> tuple[TokenizerConfig, dict[str, Tensor]]:
+def _finite(value: float) -> bool:
+    return abs(value) < float("inf")
+
+
+def device_name(device: torch.device) -> str:
+    """What trains: the GPU's name, or the CPU and how many of its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def export_tokenizer(checkpoint: Path) -> tuple[AnyTokenizerConfig, dict[str, Tensor]]:
     """Averaged weights of a checkpoint as half-precision tensors, and their configuration."""
     loaded = load_checkpoint(checkpoint)
-    config = TokenizerConfig.from_json(loaded.progress["model"])
+    config = parse_tokenizer_config(loaded.progress["model"])
     return config, {name: tensor.half().contiguous() for name, tensor in loaded.groups["ema"].items()}
 
 

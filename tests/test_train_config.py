@@ -1,0 +1,102 @@
+"""Presets: the paper's values, files of one's own, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lfqcodec.config import IMAGE_16X, IMAGE_32X, Magvit2Config, TokenizerConfig
+from lfqcodec.errors import LfqError
+from lfqcodec.tokenizer.build import build_tokenizer
+from lfqcodec.train.config import Phase, TrainConfig, load_preset, preset_names
+
+
+def test_presets_are_those_of_the_documents() -> None:
+    assert preset_names() == ["base", "paper-image-16x", "paper-image-32x", "paper-video"]
+
+
+def test_paper_video_is_the_appendix_and_the_default() -> None:
+    config = load_preset("paper-video")
+    assert config == TrainConfig()
+    losses = config.losses
+    assert (losses.mse, losses.perceptual, losses.commitment) == (5.0, 0.1, 0.25)
+    assert (losses.entropy, losses.entropy_anneal_steps, losses.entropy_anneal_factor) == (0.1, 2000, 3.0)
+    assert (losses.gan, losses.r1, losses.lecam) == (0.1, 10.0, 0.001)
+    assert config.discriminator.multipliers == (2, 4, 4, 4, 4)
+    assert config.optimizer.betas == (0.0, 0.99)
+    assert not config.optimizer.muon
+    assert (config.learning_rate, config.schedule, config.ema) == (1e-4, "cosine", 0.999)
+    assert config.model == Magvit2Config()
+    assert config.phases[-1] == Phase(270_000, 256, 17, 128)
+
+
+@pytest.mark.parametrize(("name", "model"), [("16x", IMAGE_16X), ("32x", IMAGE_32X)])
+def test_image_presets(name: str, model: Magvit2Config) -> None:
+    config = load_preset(f"paper-image-{name}")
+    assert config.model == model
+    size = config.phases[0].size
+    with torch.device("meta"):
+        latents, _ = build_tokenizer(config.model).encode(torch.empty(1, 3, 1, size, size))
+    assert latents.shape[3:] == (16, 16)
+
+
+def test_base_is_the_architecture_that_ships() -> None:
+    config = load_preset("base")
+    assert config.model == TokenizerConfig()
+    assert config.losses.gan == 0
+    assert config.losses.rate > 0
+
+
+def test_changes_and_files(tmp_path: Path) -> None:
+    changes = ["losses.gan=0.5", "model.stages=2", "seed=3", "phases=['7:1x5x16']", "data.rate_jitter=[2, 3]"]
+    config = load_preset("paper-video", changes)
+    assert (config.losses.gan, config.model.stages, config.seed) == (0.5, 2, 3)
+    assert config.phases == (Phase(7, 1, 5, 16),)
+    assert config.data.rate_jitter == (2, 3)
+    assert config.losses.lecam == 0.001  # the others stay
+    path = tmp_path / "mine.toml"
+    path.write_text('phases = ["5:2x1x16"]\nlearning_rate = 1\n[model]\narchitecture = "base"\nstages = 3\n')
+    mine = load_preset(str(path))
+    assert mine.model == TokenizerConfig(stages=3)
+    assert mine.learning_rate == 1.0
+    assert mine.losses == TrainConfig().losses
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("losses.gna=1", "no such field: gna"),
+        ("nothing=1", "no such field: nothing"),
+        ("losses.gan", "not KEY=VALUE"),
+        ("losses.gan=high", "not KEY=VALUE"),
+        ("losses.gan='high'", "gan must be like"),
+        ("losses.gan=-1", "must not be negative"),
+        ("losses=1", "losses must be a section"),
+        ("learning_rate.x=1", "learning_rate is not a section"),
+        ("seed=true", "seed must be like"),
+        ("schedule='steps'", "cosine or linear"),
+        ("phases=[]", "phases must be like"),
+        ("phases=3", "must be a list"),
+        ("phases=[3]", "is not a phase"),
+        ("phases=['5:1x1x63']", "multiple of 8"),
+        ("phases=['5:1x4x64']", "must be 1 \\+ 4k"),
+        ("model.widths=[1]", "three positive numbers"),
+        ("model.widths=['a', 'b', 'c']", "widths must be like"),
+        ("model=1", "model must be a section"),
+        ("discriminator.multipliers=[0]", "must be positive"),
+    ],
+)
+def test_bad_changes_are_named(change: str, message: str) -> None:
+    with pytest.raises(LfqError, match=message):
+        load_preset("base", [change])
+
+
+def test_unknown_presets_and_broken_files(tmp_path: Path) -> None:
+    with pytest.raises(LfqError, match="no such preset"):
+        load_preset("bsae")
+    path = tmp_path / "x.toml"
+    path.write_text("phases = [")
+    with pytest.raises(LfqError, match="not a TOML file"):
+        load_preset(str(path))

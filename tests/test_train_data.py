@@ -1,0 +1,651 @@
+"""Training data: archives, packs, crops, and batches prepared in the background, on real small files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from video_support import moving_picture, png, write_video
+
+from lfqcodec.cli.train_pack import pack as pack_command
+from lfqcodec.errors import InputVideoError, LfqError, OutputError
+from lfqcodec.train import pack as pack_module
+from lfqcodec.train.archive import Archive, Member
+from lfqcodec.train.archive_writer import PackReport, PackSettings, in_turn, write_archive
+from lfqcodec.train.data import (
+    Entry,
+    Pack,
+    Prefetcher,
+    SampleConfig,
+    Sampler,
+    build_pack,
+    decode_frames,
+    ensure_pack,
+)
+from lfqcodec.train.sampling import Crop, Glide
+from lfqcodec.train.sources import Item, gather_media
+from lfqcodec.video import open_video, open_writer
+
+RECORDED = [
+    ("clip0.mp4", 17, 2, 31, 10, 43, False),
+    ("clip1.mp4", 4, 1, 28, 13, 2, False),
+    ("clip1.mp4", 4, 1, 44, 1, 2, False),
+]
+PLAIN = {"film_01.mp4", "film_02.mp4", "photo.jpg"}
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two plain H.264 clips of one film, one with sound, one of odd size in FFV1; a PNG and a JPEG."""
+    root = tmp_path_factory.mktemp("media")
+    videos, images = root / "videos", root / "images"
+    videos.mkdir()
+    images.mkdir()
+    write_video(videos / "film_01.mp4", frames=9, size=(96, 64))
+    write_video(videos / "film_02.mp4", frames=7, size=(96, 64))
+    write_video(videos / "sound.mp4", frames=6, size=(64, 80), audio="aac", seconds=0.2)
+    write_video(videos / "odd.mkv", frames=8, size=(101, 57), codec="ffv1")
+    (images / "drawing.png").write_bytes(png(moving_picture(75, 51, 3)))
+    with (
+        open_video(images / "drawing.png") as reader,
+        open_writer(images / "photo.jpg", reader.info) as writer,
+    ):
+        writer.write(next(iter(reader.events())))
+    return videos, images
+
+
+def write(media: tuple[Path, Path], out: Path, **options: Any) -> PackReport:
+    return write_archive(gather_media(media[:1], media[1:]), out, PackSettings(**options))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, media: tuple[Path, Path]) -> Path:
+    path = tmp_path_factory.mktemp("archive") / "all.lfqpack"
+    write(media, path)
+    return path
+
+
+def frames_of(pack: Pack) -> dict[str, np.ndarray]:
+    return {e.name: pack.frames(e, 0, e.frames) for e in pack.entries}
+
+
+# Archives
+
+
+def test_archive_is_a_plain_zip_with_a_manifest_first(archive: Path, media: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(archive) as plain:
+        assert plain.testzip() is None
+        names = plain.namelist()
+        manifest = json.loads(plain.read("manifest.json"))
+    assert names[0] == "manifest.json"
+    assert (manifest["format"], manifest["version"]) == ("lfqpack", 1)
+    assert names[1:] == [row["file"] for row in manifest["members"]]
+    data = archive.read_bytes()
+    for row in manifest["members"]:
+        part = data[row["offset"] : row["offset"] + row["size"]]
+        assert hashlib.sha256(part).hexdigest() == row["sha256"]
+    sizes = {row["name"]: (row["frames"], row["height"], row["width"]) for row in manifest["members"]}
+    assert sizes == {
+        "film_01.mp4": (9, 64, 96),
+        "film_02.mp4": (7, 64, 96),
+        "sound.mp4": (6, 80, 64),
+        "odd.mkv": (8, 56, 100),
+        "drawing.png": (1, 51, 75),
+        "photo.jpg": (1, 51, 75),
+    }
+    assert {row["name"] for row in manifest["members"] if row["copied"]} == PLAIN
+    assert {row["source"] for row in manifest["members"]} == {"film", "sound", "odd", "drawing", "photo"}
+    with Archive(archive) as opened:
+        for member in opened.members:
+            if member.name in PLAIN:
+                folder = media[member.kind == "image"]
+                assert opened.read(member) == (folder / member.name).read_bytes()
+            else:
+                assert member.suffix == (".jpg" if member.kind == "image" else ".mp4")
+
+
+def test_archive_is_reproducible(tmp_path: Path, archive: Path, media: tuple[Path, Path]) -> None:
+    paths = gather_media(media[:1], media[1:])
+    report = write_archive(reversed(paths), tmp_path / "again.lfqpack", PackSettings())
+    assert (tmp_path / "again.lfqpack").read_bytes() == archive.read_bytes()
+    assert report.sha256 == hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert report.size == archive.stat().st_size
+
+
+def test_pack_of_an_archive_is_that_of_its_folders(
+    tmp_path: Path, archive: Path, media: tuple[Path, Path]
+) -> None:
+    ensure_pack(tmp_path / "folders", media[:1], media[1:], max_frames=600)
+    ensure_pack(tmp_path / "archive", [archive], [archive], max_frames=600)  # named twice, taken once
+    plain, packed = (Pack(tmp_path / name) for name in ("folders", "archive"))
+    assert {(e.name, e.source, e.frames) for e in plain.entries} == {
+        (e.name, e.source, e.frames) for e in packed.entries
+    }
+    assert len(packed.entries) == 6
+    ours, theirs = frames_of(packed), frames_of(plain)
+    for name, frames in ours.items():
+        height, width = frames.shape[1:3]
+        expected = theirs[name][:, :height, :width]
+        if name in PLAIN:
+            np.testing.assert_array_equal(frames, expected)
+        else:
+            error = np.square(frames.astype(float) - expected).mean()
+            assert 10 * np.log10(255**2 / error) > 32, name
+    ensure_pack(tmp_path / "archive", [tmp_path / "nothing"], [], max_frames=1)  # it is there already
+    with pytest.raises(LfqError, match="nothing to train on"):
+        ensure_pack(tmp_path / "none", [], [], max_frames=1)
+
+
+def test_members_are_bounded_and_encoded_at_the_crf(tmp_path: Path, media: tuple[Path, Path]) -> None:
+    shapes = {}
+    totals = {}
+    for crf in (10.0, 40.0):
+        report = write(media, tmp_path / f"{crf}.lfqpack", longest=70, max_frames=5, crf=crf)
+        shapes = {m.name: (m.frames, m.height, m.width) for m in report.members}
+        totals[crf] = sum(m.size for m in report.members if m.kind == "video")
+        assert not any(m.copied for m in report.members)
+    assert totals[40.0] < 0.8 * totals[10.0]
+    assert shapes["film_01.mp4"] == (5, 46, 70)
+    assert shapes["odd.mkv"] == (5, 40, 70)
+    assert shapes["sound.mp4"] == (5, 70, 56)
+    assert shapes["photo.jpg"] == (1, 48, 70)
+    build_pack([tmp_path / "40.0.lfqpack"], tmp_path / "pack")
+    assert {e.name: (e.frames, e.height, e.width) for e in Pack(tmp_path / "pack").entries} == shapes
+    report = write(media, tmp_path / "again.lfqpack", reencode=True)
+    assert not any(m.copied for m in report.members)
+
+
+def test_archive_of_an_archive_copies_its_members(tmp_path: Path, archive: Path) -> None:
+    write_archive([archive], tmp_path / "copy.lfqpack", PackSettings())
+    with Archive(archive) as one, Archive(tmp_path / "copy.lfqpack") as two:
+        assert all(m.copied for m in two.members)
+        assert [(m.name, m.source, m.kind, m.sha256) for m in one.members] == [
+            (m.name, m.source, m.kind, m.sha256) for m in two.members
+        ]
+
+
+def test_max_bytes_is_kept_and_says_what_is_left_out(
+    tmp_path: Path, archive: Path, media: tuple[Path, Path]
+) -> None:
+    with Archive(archive) as whole:
+        names = [m.name for m in whole.members]
+    full = archive.stat().st_size
+    counts = []
+    for limit in (*range(full // 6, full, full // 6), full - 1, full, 2 * full):
+        report = write_archive(
+            [archive], tmp_path / "part.lfqpack", PackSettings(max_bytes=limit), overwrite=True
+        )
+        assert report.size == (tmp_path / "part.lfqpack").stat().st_size <= limit
+        assert [m.name for m in report.members] + list(report.left_out) == names
+        counts.append(len(report.members))
+    assert counts == sorted(counts)
+    assert counts[-1] == 6
+    assert counts[0] < 6
+    with pytest.raises(LfqError, match="are too few for"):
+        write(media, tmp_path / "tiny.lfqpack", max_bytes=900)
+    assert [p.name for p in tmp_path.iterdir()] == ["part.lfqpack"]
+
+
+def test_members_come_from_all_sources_in_turn() -> None:
+    items = [Item(f"a_{n}.mp4", "a", False, Path()) for n in (3, 1, 2)]
+    items += [Item(f"{s}_{n}.mp4", s, False, Path()) for s in "bc" for n in (1, 2)]
+    items += [Item("b_9.jpg", "b", True, Path())]
+    order = [item.name for item in in_turn(items)]
+    assert order == [item.name for item in in_turn(reversed(items))]
+    assert {name[:3] for name in order[:4]} == {"a_1", "b_1", "c_1", "b_9"}
+    assert {name[:3] for name in order[4:7]} == {"a_2", "b_2", "c_2"}
+    assert order[7:] == ["a_3.mp4"]
+    assert list(in_turn([])) == []
+
+
+def test_unreadable_files_are_left_out(
+    tmp_path: Path, media: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a video")
+    clip = media[0] / "film_01.mp4"
+    report = write_archive([broken, clip], tmp_path / "some.lfqpack", PackSettings())
+    assert report.unreadable == ("broken.mp4",)
+    assert [m.name for m in report.members] == ["film_01.mp4"]
+    assert "broken.mp4" in caplog.text
+    with pytest.raises(InputVideoError):
+        write_archive([broken], tmp_path / "none.lfqpack", PackSettings())
+    with pytest.raises(OutputError):
+        write_archive([clip], tmp_path / "some.lfqpack", PackSettings())
+    assert {p.name for p in tmp_path.iterdir()} == {"broken.mp4", "some.lfqpack"}
+
+
+@pytest.mark.parametrize("wrong", [{"crf": 60.0}, {"longest": 1}, {"max_frames": 0}])
+def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LfqError):
+        PackSettings(**wrong)
+
+
+def test_command(tmp_path: Path, media: tuple[Path, Path]) -> None:
+    out = tmp_path / "a.lfqpack"
+    inputs = ["--videos", str(media[0]), "--images", str(media[1])]
+    done = CliRunner().invoke(pack_command, [*inputs, str(out), "--json", "--max-bytes", "1M"])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert facts["bytes"] == out.stat().st_size
+    assert facts["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert (facts["videos"], facts["images"], facts["frames"], facts["copied"]) == (4, 2, 30, 3)
+    assert facts["left_out"] == facts["unreadable"] == []
+    small = ["--max-bytes", f"{out.stat().st_size / 2000:.3f}k", "-f"]
+    done = CliRunner().invoke(pack_command, [*inputs, str(out), *small])
+    assert done.exit_code == 0, done.output
+    assert "left out, as the file would be too large: " in done.stdout
+    for arguments in (
+        [*inputs, str(out)],
+        [str(tmp_path / "b.lfqpack")],
+        [*inputs, str(tmp_path / "b.zip")],
+        ["--videos", str(tmp_path / "none"), str(tmp_path / "b.lfqpack")],
+        [*inputs, str(tmp_path / "no" / "b.lfqpack")],
+    ):
+        assert isinstance(CliRunner().invoke(pack_command, arguments).exception, LfqError)
+    wrong = CliRunner().invoke(pack_command, [*inputs, str(tmp_path / "b.lfqpack"), "--max-bytes", "60X"])
+    assert wrong.exit_code == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lfqpack"]
+
+
+# Damaged and hostile archives
+
+
+def test_damaged_member_is_named(tmp_path: Path, archive: Path) -> None:
+    with Archive(archive) as whole:
+        members = whole.members
+    data = bytearray(archive.read_bytes())
+    for member in members[:2]:
+        copy = tmp_path / "damaged.lfqpack"
+        place = member.offset + member.size // 2
+        data[place] ^= 1
+        copy.write_bytes(data)
+        data[place] ^= 1
+        with pytest.raises(InputVideoError, match=rf"member {member.file} \({member.name}\): is damaged"):
+            build_pack([copy], tmp_path / "pack")
+        assert list((tmp_path / "pack").iterdir()) == []
+        with pytest.raises(InputVideoError, match=member.file):
+            write_archive([copy], tmp_path / "new.lfqpack", PackSettings())
+        assert not (tmp_path / "new.lfqpack").exists()
+
+
+def test_any_damage_is_noticed_or_harmless(tmp_path: Path, archive: Path) -> None:
+    """Bytes anywhere in the file: what can still be read is what was written."""
+    data = archive.read_bytes()
+    with Archive(archive) as whole:
+        good = {m.file: whole.read(m) for m in whole.members}
+    random = np.random.default_rng(0)
+    copy = tmp_path / "damaged.lfqpack"
+    places = [*random.integers(len(data), size=40), *random.integers(len(data) - 800, len(data), size=80)]
+    for number, place in enumerate(places):
+        changed = bytearray(data)
+        changed[place] ^= int(random.integers(1, 256))
+        copy.write_bytes(data[:place] if number % 7 == 0 else changed)
+        try:
+            with Archive(copy) as opened:
+                for member in opened.members:
+                    assert opened.read(member) == good[member.file]
+        except InputVideoError:
+            continue
+
+
+def hostile(
+    path: Path, changes: dict[str, Any], *, head: dict[str, Any] | None = None, **zipped: Any
+) -> Path:
+    """An archive of one member of 9 bytes, with some of its row changed."""
+    data = b"nine byte"
+    row: dict[str, Any] = asdict(
+        Member("000000.mp4", "a.mp4", "a", "video", 1, 8, 8, 9, 0, hashlib.sha256(data).hexdigest(), False)
+    )
+    row |= changes
+    rows = [{k: v for k, v in row.items() if v is not ...}]
+    content = {"format": "lfqpack", "version": 1, "members": rows} | (head or {})
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("manifest.json", json.dumps(content))
+        out.writestr(zipped.get("file", "000000.mp4"), data, zipped.get("how", zipfile.ZIP_STORED))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"file": name} for name in ("../../evil.mp4", "/tmp/evil.mp4", "000000.sh", "000000.mp4\n", 7)),
+        *({"size": size} for size in (0, -9, 8, 10, 2**40, "9", True)),
+        *({"sha256": text} for text in ("", "00" * 32, ..., None)),
+        *({"frames": 0}, {"kind": "sound"}, {"name": None}, {"offset": -1}, {"copied": 0}),
+    ],
+)
+def test_hostile_members_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = hostile(tmp_path / "bad.lfqpack", changes)
+    with pytest.raises(InputVideoError, match=r"bad\.lfqpack: "), Archive(path) as archive:
+        archive.read(archive.members[0])
+
+
+def test_hostile_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.lfqpack"
+    row = json.loads(zipfile.ZipFile(hostile(path, {})).read("manifest.json"))["members"][0]
+    for head in (
+        {"version": 2},
+        {"version": None},
+        {"format": "other"},
+        {"members": []},
+        {"members": None},
+        {"members": [3]},
+        {"members": [row, row]},
+    ):
+        with pytest.raises(InputVideoError, match=r"bad\.lfqpack: "):
+            Archive(hostile(path, {}, head=head))
+    for zipped in ({"file": "../000000.mp4"}, {"how": zipfile.ZIP_DEFLATED}):
+        with Archive(hostile(path, {}, **zipped)) as archive, pytest.raises(InputVideoError, match="000000"):
+            archive.read(archive.members[0])
+    for data in (b"", b"PK", b"no zip at all"):
+        path.write_bytes(data)
+        with pytest.raises(InputVideoError, match="not a training archive"):
+            Archive(path)
+    with pytest.raises(InputVideoError, match="not a training archive"):
+        Archive(tmp_path / "missing.lfqpack")
+
+
+# Machines without PyAV
+
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys({blocked!r}))
+from pathlib import Path
+from lfqcodec.errors import LfqError
+from lfqcodec.train import data
+try:
+    data.ensure_pack(Path({out!r}), [Path({archive!r})], [], max_frames=600)
+except LfqError as error:
+    sys.exit(str(error))
+"""
+
+
+def build_bare(archive: Path, out: Path, *blocked: str) -> subprocess.CompletedProcess[str]:
+    code = BARE.format(blocked=blocked, out=str(out), archive=str(archive))
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_archive_is_read_without_pyav(tmp_path: Path, archive: Path) -> None:
+    pytest.importorskip("cv2", reason="OpenCV is not installed here")
+    done = build_bare(archive, tmp_path / "bare", "av", "constriction")
+    assert done.returncode == 0, done.stderr
+    build_pack([archive], tmp_path / "pack")
+    bare, ours = (Pack(tmp_path / name) for name in ("bare", "pack"))
+    assert bare.entries == ours.entries
+    for name, frames in frames_of(bare).items():
+        # The two treat chroma between its samples in their own ways.
+        error = np.abs(frames.astype(float) - frames_of(ours)[name])
+        assert error.mean() < 2.5, name
+
+
+def test_without_any_decoder(tmp_path: Path, archive: Path) -> None:
+    done = build_bare(archive, tmp_path / "bare", "av", "constriction", "cv2")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        "videos and pictures cannot be read: neither PyAV nor OpenCV is installed",
+    )
+    assert not (tmp_path / "bare").exists()
+
+
+# Packs
+
+
+def test_interrupted_pack_leaves_nothing(
+    tmp_path: Path, media: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> Iterator[np.ndarray]:
+        yield from decode_frames(path)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "pack"
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_module, "decode_frames", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build_pack([media[0] / "film_01.mp4"], out)
+    assert list(out.iterdir()) == []
+    build_pack([media[0] / "film_01.mp4"], out, max_frames=4, longest=48)
+    assert {p.name for p in out.iterdir()} == {"pack.json", "pack.u8"}
+    entry = Pack(out).entries[0]
+    assert (entry.frames, entry.height, entry.width) == (4, 32, 48)
+    (out / "pack.u8").write_bytes((out / "pack.u8").read_bytes()[:-1])
+    with pytest.raises(InputVideoError, match="not a pack"):
+        Pack(out)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError):
+        build_pack([media[0] / "film_01.mp4"], tmp_path / "file")
+
+
+# Sampling, on packs whose pixels say where and when they were
+
+
+def write_pack(folder: Path, shapes: list[tuple[int, int, int]]) -> Pack:
+    """Clips of (frames, height, width): red is the column, green the row, blue the number of the frame."""
+    folder.mkdir()
+    entries, blocks, offset = [], [], 0
+    for number, (frames, height, width) in enumerate(shapes):
+        t, y, x = np.mgrid[:frames, :height, :width].astype(np.uint8)
+        block = np.stack([x, y, t], -1)
+        entries.append(Entry(f"clip{number}.mp4", f"clip{number}", frames, height, width, offset))
+        blocks.append(block.ravel())
+        offset += block.size
+    np.concatenate(blocks).tofile(folder / "pack.u8")
+    (folder / "pack.json").write_text(json.dumps([asdict(e) for e in entries]))
+    return Pack(folder, holdout=0.0)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    shapes = [(40, 60, 90), (12, 48, 48), (70, 40, 64), (1, 90, 120), (1, 64, 64), (1, 20, 20)]
+    return write_pack(tmp_path_factory.mktemp("grid") / "pack", shapes)
+
+
+def levels(batch: torch.Tensor) -> torch.Tensor:
+    return (batch + 1) * 127.5
+
+
+def test_default_crops_are_those_of_the_first_trainer(grid: Pack) -> None:
+    """Recorded with version 0.1: a run that was begun with it goes on with the crops it would have seen."""
+    plan = Sampler(grid, SampleConfig(3, 5, 24, skip_chance=0.5), seed=7).plan(11)
+    assert [(c.entry.name, *list(asdict(c).values())[1:]) for c in plan] == RECORDED
+
+
+def test_a_crop_is_what_its_plan_says(grid: Pack) -> None:
+    sampler = Sampler(grid, SampleConfig(16, 5, 24, max_shrink=1.0, skip_chance=0.5), seed=1)
+    batch = levels(sampler.batch(3))
+    assert batch.shape == (16, 3, 5, 24, 24)
+    assert batch.dtype == torch.float32
+    for crop, x in zip(sampler.plan(3), batch, strict=True):
+        assert isinstance(crop, Crop)
+        columns = torch.arange(crop.left, crop.left + 24.0)
+        expected = torch.broadcast_to(columns.flip(0) if crop.flip else columns, (5, 24, 24))
+        torch.testing.assert_close(x[0], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(x[1, 0, :, 0], torch.arange(crop.top, crop.top + 24.0), atol=1e-4, rtol=0)
+        times = crop.first + crop.step * torch.arange(5.0)
+        torch.testing.assert_close(x[2, :, 0, 0], times, atol=1e-4, rtol=0)
+    assert {crop.flip for crop in sampler.plan(3)} == {False, True}
+
+
+def test_rate_jitter(grid: Pack) -> None:
+    config = SampleConfig(200, 5, 24, skip_chance=0.8, rate_jitter=(2, 3, 4, 40))
+    crops = Sampler(grid, config, seed=0).plan(0)
+    steps = {name: {c.step for c in crops if c.entry.name == name} for name in ("clip0.mp4", "clip1.mp4")}
+    assert steps == {"clip0.mp4": {1, 2, 3, 4}, "clip1.mp4": {1, 2}}
+    assert all(c.first + 4 * c.step < c.entry.frames for c in crops if isinstance(c, Crop))
+    assert 20 < sum(c.step == 1 for c in crops) < 60
+    never = Sampler(grid, SampleConfig(50, 5, 24, skip_chance=0.0), seed=0)
+    assert {c.step for c in never.plan(0)} == {1}
+
+
+def test_pictures_stand_still_or_glide_along_a_line(grid: Pack) -> None:
+    config = SampleConfig(60, 9, 32, image_share=0.5, max_pan=2.5)
+    sampler = Sampler(grid, config, seed=5)
+    plan, batch = sampler.plan(0), levels(sampler.batch(0))
+    glides = [
+        (g, x.flip(-1) if g.flip else x) for g, x in zip(plan, batch, strict=True) if isinstance(g, Glide)
+    ]
+    assert 20 < len(glides) < 40
+    assert {g.entry.name for g, _ in glides} == {"clip3.mp4", "clip4.mp4"}
+    still = 0
+    time = torch.linspace(0, 1, 9)
+    for glide, x in glides:
+        for channel, start, way, shrink in (
+            (1, glide.top, glide.down, glide.entry.height / glide.height),
+            (0, glide.left, glide.right, glide.entry.width / glide.width),
+        ):
+            # Filters shift ramps by up to a tenth of a pixel.
+            place = (x[channel, :, 4:-4, 4:-4].mean((1, 2)) + 0.5) / shrink - 16
+            assert float((place - (start + way * time)).abs().max()) < 0.12
+        assert np.hypot(glide.down, glide.right) < 2.5 * 8 + 1e-6
+        assert glide.top + min(0.0, glide.down) >= 0
+        assert glide.left + min(0.0, glide.right) >= 0
+        assert glide.top + max(0.0, glide.down) <= glide.height - 32 + 1e-6
+        assert glide.left + max(0.0, glide.right) <= glide.width - 32 + 1e-6
+        if not (glide.down or glide.right):
+            still += 1
+            assert bool((x == x[:, :1]).all())
+    assert 2 < still < 20
+
+
+def test_a_glide_keeps_the_picture_sharp(tmp_path: Path) -> None:
+    """Half a pixel aside, stripes of 4 pixels keep most of their contrast."""
+    pack = write_pack(tmp_path / "pack", [(1, 64, 128)])
+    stripes = np.zeros((64, 128, 3), np.uint8)
+    stripes[:, 0::4] = stripes[:, 1::4] = 200
+    stripes.tofile(tmp_path / "pack" / "pack.u8")
+    sampler = Sampler(pack, SampleConfig(1, 3, 32, image_share=1.0), seed=0)
+    glide = Glide(pack.entries[0], 64, 128, 16.0, 40.0, 0.0, 1.0, False)
+    x = levels(sampler.read(glide))[0, :, 16]
+    contrast = x.amax(1) - x.amin(1)
+    assert float(contrast[0]) == pytest.approx(200, abs=0.1)
+    assert float(contrast[1]) > 120
+    torch.testing.assert_close(x[2, :-1], x[0, 1:], atol=0.05, rtol=0)
+
+
+def test_pictures_alone_make_video_batches(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack", [(1, 40, 40), (1, 32, 32)])
+    batch = Sampler(pack, SampleConfig(6, 5, 32, image_share=1.0), seed=0).batch(0)
+    assert batch.shape == (6, 3, 5, 32, 32)
+    with pytest.raises(InputVideoError, match="no clip has 5 frames"):
+        Sampler(pack, SampleConfig(6, 5, 32, image_share=0.5), seed=0)
+    clips = write_pack(tmp_path / "clips", [(9, 40, 40)])
+    with pytest.raises(InputVideoError, match="no picture has 32x32"):
+        Sampler(clips, SampleConfig(6, 5, 32, image_share=0.5), seed=0)
+    # Batches of pictures are not concerned.
+    Sampler(clips, SampleConfig(6, 1, 32, image_share=0.5), seed=0).batch(0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_shares_of_all_processes_are_the_batch(grid: Pack, share: float) -> None:
+    sampler = Sampler(grid, SampleConfig(6, 5, 24, image_share=share), seed=2)
+    whole = sampler.batch(4)
+    for world in (1, 2, 3, 6):
+        parts = [sampler.batch(4, rank, world) for rank in range(world)]
+        assert torch.equal(torch.cat(parts), whole)
+    # A later process of another run, that never saw the batches before.
+    assert torch.equal(Sampler(grid, sampler.config, seed=2).batch(4, 1, 2), whole[3:])
+    for rank, world in ((0, 4), (2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(LfqError):
+            sampler.batch(0, rank, world)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch": 0},
+        {"max_shrink": 0.5},
+        {"max_shrink": float("nan")},
+        {"skip_chance": 1.5},
+        {"image_share": -0.1},
+        {"rate_jitter": ()},
+        {"rate_jitter": (0, 2)},
+        {"max_pan": -1.0},
+    ],
+)
+def test_sampling_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LfqError):
+        SampleConfig(**({"batch": 1, "frames": 1, "size": 8} | wrong))
+
+
+# Batches in the background
+
+
+def workers_alive() -> int:
+    return sum(thread.name.startswith("lfqcodec-batches") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(("depth", "workers"), [(1, 1), (2, 1), (3, 3)])
+def test_prefetched_batches_are_the_same(grid: Pack, depth: int, workers: int) -> None:
+    sampler = Sampler(grid, SampleConfig(4, 5, 24, image_share=0.4), seed=3)
+    with Prefetcher(sampler, depth=depth, workers=workers) as batches:
+        for step in (*range(5, 12), 3, 4, 90, 5, 5):  # in order, then back and forth
+            assert torch.equal(batches.batch(step), sampler.batch(step))
+        assert workers_alive() > 0
+    assert workers_alive() == 0
+    with pytest.raises(LfqError, match="closed"):
+        batches.batch(0)
+    batches.close()
+
+
+def test_prefetched_share(grid: Pack) -> None:
+    sampler = Sampler(grid, SampleConfig(4, 5, 24), seed=3)
+    with Prefetcher(sampler, rank=1, world=2) as batches:
+        assert torch.equal(batches.batch(0), sampler.batch(0)[2:])
+    for wrong in ({"rank": 0, "world": 3}, {"depth": 0}, {"workers": 0}):
+        with pytest.raises(LfqError):
+            Prefetcher(sampler, **wrong)
+    assert workers_alive() == 0
+
+
+class Recorder(Sampler):
+    """Notes which batches were made, and fails at number 6."""
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> torch.Tensor:
+        self.made = [*getattr(self, "made", []), step]
+        if step == 6:
+            raise InputVideoError("number 6 is broken")
+        return torch.full((1,), float(step))
+
+
+def test_no_more_than_depth_batches_wait(grid: Pack) -> None:
+    sampler = Recorder(grid, SampleConfig(1, 1, 8), seed=0)
+    with Prefetcher(sampler, depth=2, stop=5) as batches:
+        batches.batch(0)
+        time.sleep(0.2)
+        assert sampler.made == [0, 1, 2]
+        assert [float(batches.batch(step)) for step in range(1, 5)] == [1, 2, 3, 4]
+        time.sleep(0.1)
+        assert sampler.made == [0, 1, 2, 3, 4]
+
+
+def test_failure_of_a_worker_reaches_the_caller(grid: Pack) -> None:
+    sampler = Recorder(grid, SampleConfig(1, 1, 8), seed=0)
+    with Prefetcher(sampler, depth=3, workers=2) as batches:
+        assert float(batches.batch(5)) == 5
+        with pytest.raises(InputVideoError, match="number 6"):
+            batches.batch(6)
+        assert float(batches.batch(7)) == 7  # it can be used on
+    assert workers_alive() == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_prefetched_batches_on_cuda(grid: Pack) -> None:
+    sampler = Sampler(grid, SampleConfig(4, 5, 24), seed=3)
+    with Prefetcher(sampler, device="cuda") as batches:
+        for step in range(20):
+            batch = batches.batch(step)
+            assert batch.device.type == "cuda"
+            assert torch.equal(batch.cpu(), sampler.batch(step))
