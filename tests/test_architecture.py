@@ -43,7 +43,7 @@ ALLOWED = {
     "__init__": {"codec", "errors"},
     "__main__": {"cli"},
 }
-TRAINING_COMMANDS = {ROOT / "cli" / f"train{part}.py" for part in ("", "_prior", "_rates")}
+TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_prior", "_rates", "_pack")]
 # Outside packages: the only parts of lfqcodec that may import each.
 OUTSIDE = {
     "av": {"video"},
