@@ -248,6 +248,8 @@ class _ClipWriter(MuxedWriter):
         stream = super()._add_video()
         context = stream.codec_context
         context.options = {**context.options, "crf": f"{self._crf:g}"}
+        # One thread: what x264 makes with several depends on how many, and now and then on their timing.
+        context.thread_count = 1
         return stream
 
 

@@ -114,6 +114,9 @@ class TrainConfig:
 
     `stage_dropout` lets each clip keep 1 to all residual stages, uniformly; the paper has one stage.
     The paper does not give the number of steps: `phases` and `warmup` are ours.
+
+    `trained` is `all`, or `decoder`: encoder and quantizer stay as they are, and so do the tokens of every
+    video. A prior that was trained on those tokens, and its table of rates, then fit the new model too.
     """
 
     phases: tuple[Phase, ...] = (Phase(100_000, 256, 1, 128), Phase(270_000, 256, 17, 128))
@@ -124,6 +127,7 @@ class TrainConfig:
     decay: int = 0
     ema: float = 0.999
     stage_dropout: bool = True
+    trained: str = "all"
     model: AnyTokenizerConfig = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -135,6 +139,10 @@ class TrainConfig:
             raise LfqError("a run needs a phase")
         if self.schedule not in ("cosine", "linear"):
             raise LfqError(f"schedule must be cosine or linear, not {self.schedule!r}")
+        if self.trained not in ("all", "decoder"):
+            raise LfqError(f"trained must be all or decoder, not {self.trained!r}")
+        if self.trained == "decoder" and self.losses.rate:
+            raise LfqError("losses.rate must be 0 where only the decoder is trained: tokens do not change")
         for phase in self.phases:
             if phase.size % self.model.spatial_factor:
                 raise LfqError(f"phase {phase}: SIZE must be a multiple of {self.model.spatial_factor}")

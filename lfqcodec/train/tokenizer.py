@@ -95,6 +95,9 @@ class TokenizerTrainer:
         elif not resumed:
             sampler = Sampler(pack, SampleConfig(256, 1, config.phases[0].size), seed=config.seed)
             self.model.initialise_from(sampler.batch(2**31)[:, :, 0].to(self.device))
+        if config.trained == "decoder":
+            self.model.requires_grad_(False)
+            self.model.decoder.requires_grad_(True)
         self.optimizer = MuonAdam(self.model, config.optimizer)
         self.bit_optimizer = None
         if self.bit_model is not None:
@@ -312,7 +315,7 @@ class TokenizerTrainer:
 
     def parameter_count(self) -> int:
         """Number of trained values."""
-        return sum(p.numel() for p in self.model.parameters())
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
     def _write(self, row: dict[str, Any]) -> None:
         if not self.world.leads:
