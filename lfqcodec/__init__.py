@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lfqcodec.errors import (
     BitstreamError,
+    DamageConcealed,
     InputVideoError,
     LfqError,
     NumericsMismatch,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BitstreamError",
+    "DamageConcealed",
     "InputVideoError",
     "LfqError",
     "NumericsMismatch",
@@ -58,7 +60,7 @@ def encode(
     `source` and `dest` are paths, "-" for standard input and output, or binary file objects. The options
     are the fields of `lfqcodec.codec.plan.EncodeOptions`: model, crf, bitrate (bits per second), stages,
     profile, gop (chunks), start and duration (seconds), frames, scale (width, height), audio, device ("auto",
-    "cpu", "cuda"), overwrite, measure.
+    "cpu", "cuda"), overwrite, measure, resume (go on after an interruption), workers.
     Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`; nothing partial is left then.
     """
     from lfqcodec.codec import encoder
@@ -78,8 +80,9 @@ def decode(
     """Decode a .lfq file to a video file, a folder of PNG pictures or a y4m stream.
 
     The options are the fields of `lfqcodec.codec.decoder.DecodeOptions`: model, stages, start and duration
-    (seconds), device, overwrite. Raises `InputVideoError`, `BitstreamError`, `WeightsError`,
-    `NumericsMismatch` or `OutputError`; nothing partial is left then.
+    (seconds), device, overwrite, best_effort. Raises `InputVideoError`, `BitstreamError`, `WeightsError`,
+    `NumericsMismatch` or `OutputError`; nothing partial is left then. Of a damaged file an output is made
+    as far as it can be read; without best_effort `DamageConcealed`, a `BitstreamError`, then says so.
     """
     from lfqcodec.codec import decoder
     from lfqcodec.codec.progress import ignore

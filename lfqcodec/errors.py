@@ -7,6 +7,8 @@ Exit code 2 belongs to click (wrong usage). 130 is an interrupt (Ctrl-C).
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LfqError(Exception):
     """Base of all errors raised on purpose; `str()` is one clear line for a person."""
@@ -71,6 +73,17 @@ class ChecksumMismatch(BitstreamError):
 
 class CorruptPayload(BitstreamError):
     """An entropy-coded payload cannot be what an encoder wrote."""
+
+
+class DamageConcealed(BitstreamError):
+    """A damaged file was decoded as far as it goes: the output is there, with pictures held for lost ones.
+
+    `report` is the `DecodeReport`, which says what was lost.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class WeightsError(LfqError):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from lfqcodec.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 TEMPORARY_SUFFIX = ".lfqcodec-partial"
 
@@ -52,6 +58,106 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+def lock(handle: int, *, wait: bool = False) -> bool | None:
+    """Take the lock of an open file or folder, which goes when `handle` is closed or the process dies.
+
+    False where another process has it, None where the system has no such locks.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """True while `path` is a name of the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
+def remove_if_dead(path: Path) -> None:
+    """Remove a temporary file or folder whose process is gone. One that is still locked is left alone."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return
+    try:
+        if lock(handle) and is_at(handle, path):
+            _remove(path)
+    finally:
+        os.close(handle)
+
+
+def _create(parent: Path, prefix: str, suffix: str, *, directory: bool) -> tuple[Path, int]:
+    """A new temporary file or folder, and the handle that holds its lock."""
+    while True:
+        if directory:
+            path = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=parent))
+            path.chmod(0o777 & ~_umask())
+            handle = os.open(path, os.O_RDONLY)
+        else:
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=parent)
+            path = Path(name)
+        try:
+            if not directory:
+                os.fchmod(handle, 0o666 & ~_umask())
+            lock(handle, wait=True)
+            # Between making and locking it another run may have taken it for a dead one.
+            if is_at(handle, path):
+                return path, handle
+        except BaseException:
+            os.close(handle)
+            _remove(path)
+            raise
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = False) -> Iterator[Path]:
+    """Yield a new file, or folder, in `parent`; what is still there at the end is removed.
+
+    Its name is `prefix`, random letters, `suffix`. Others of such a name are removed first where no process
+    holds them any more: what a killed run left behind.
+    """
+    pattern = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))
+    with os.scandir(parent) as entries:
+        stale = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for path in stale:
+        remove_if_dead(path)
+    path, handle = _create(parent, prefix, suffix, directory=directory)
+    try:
+        yield path
+    finally:
+        if is_at(handle, path):
+            _remove(path)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    usual = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 @contextlib.contextmanager
 def replacing(target: Path, *, overwrite: bool = False, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` on success, remove it on any error.
@@ -62,28 +168,14 @@ def replacing(target: Path, *, overwrite: bool = False, directory: bool = False)
     check_target(target, overwrite=overwrite, directory=directory)
     # Cut short, so that a name as long as the file system allows leaves room for the suffix.
     prefix = f".{target.stem[:40]}{TEMPORARY_SUFFIX}-"
+    suffix = "" if directory else target.suffix
     try:
-        if directory:
-            temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-            temporary.chmod(0o777 & ~_umask())
-        else:
-            handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
-            os.fchmod(handle, 0o666 & ~_umask())
-            os.close(handle)
-            temporary = Path(name)
+        with scratch(target.parent, prefix, suffix, directory=directory) as path:
+            yield path
+            # A folder takes the place of an empty one, a file that of a file: at once, or not at all.
+            os.replace(path, target)
     except OSError as error:
-        raise OutputError(f"{target}: {error.strerror}") from error
-    try:
-        yield temporary
-        if directory and target.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-    except OSError as error:
-        _remove(temporary)
         raise OutputError(f"{target}: {error.strerror or error}") from error
-    except BaseException:
-        _remove(temporary)
-        raise
 
 
 class _Forward:

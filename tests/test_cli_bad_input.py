@@ -171,11 +171,19 @@ def test_truncated(folder, data):
         assert run("info", path).returncode == 4
 
     def decode(path):
-        assert f"{path}: " in fail(4, "decode", path, folder / "old.mkv", "-f")
+        """Without a whole chunk there is nothing to show."""
+        assert f"{path}: " in fail(4, "decode", path, folder / "old.mkv", "-f", "--best-effort")
+
+    def play(path, frames):
+        done = run("decode", path, f"{path}.y4m")
+        assert done.returncode == 4
+        assert Path(f"{path}.y4m").read_bytes().count(b"FRAME\n") == frames
+        Path(f"{path}.y4m").unlink()
 
     with unchanged(folder):
         at_once(check, [(path,) for path in paths])
-        at_once(decode, [(path,) for path in (paths[2], paths[5], paths[7], paths[9])])
+        at_once(decode, [(path,) for path in (paths[2], paths[5])])
+        at_once(play, [(paths[6], 17), (paths[7], 20), (paths[9], 20)])
         assert "byte" in fail(4, "strip", folder / "cut5.lfq", folder / "old.lfq", "--stages", 1, "-f")
         assert "byte" in fail(4, "tokens", folder / "cut5.lfq", folder / "new.npy")
 
@@ -188,18 +196,24 @@ def test_info_tells_what_is_left_of_a_damaged_file(folder, data):
 
 
 def test_flipped_byte(folder, data):
-    """In the payload of the second chunk: frames were written by then, and have to go."""
+    """In the payload of the second chunk, whose frames are concealed. All else is in test_codec_damage.py."""
     broken = bytearray(data)
     offsets = unit_offsets(data)
     broken[(offsets[1] + offsets[2]) // 2] ^= 1
     (folder / "bad.lfq").write_bytes(broken)
 
     def check(output):
-        line = fail(4, "decode", folder / "bad.lfq", f"{folder}/{output}", "-f")
-        assert "damaged (chunk 1, byte " in line
+        done = run("decode", folder / "bad.lfq", f"{folder}/{output}", "-f")
+        assert done.returncode == 4
+        damage, last = done.stderr.decode().splitlines()[-2:]
+        assert damage.startswith("damage: 0:00.680 to 0:00.800: frames 17 to 19 are lost: ")
+        assert "damaged (chunk 1, byte " in damage
+        assert "3 frames lost and concealed" in last
+        assert done.stdout.startswith(b"20 frames ")
 
-    with unchanged(folder):
-        at_once(check, [("old.mkv",), ("new.mp4",), ("frames/",)])
+    at_once(check, [("old.mkv",), ("new.mp4",), ("frames/",)])
+    assert len(list((folder / "frames").iterdir())) == 20
+    no_leftovers(folder)
 
 
 # Models -------------------------------------------------------------------------------------------

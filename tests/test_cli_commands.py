@@ -284,7 +284,7 @@ def test_weights():
 
 def test_help():
     text = succeed("--help")
-    names = ("encode", "decode", "strip", "info", "verify", "tokens", "weights", "train")
+    names = ("encode", "decode", "repair", "strip", "info", "verify", "tokens", "weights", "train")
     assert all(f"  {name} " in text for name in names)
 
     def check(name):

@@ -225,12 +225,12 @@ def test_damage_is_found(data, tmp_path):
     """By the checksum of the bytes, before anything is decoded."""
     bad = tmp_path / "bad.lfq"
     bad.write_bytes(flipped(data, 1))
-    before = contents(tmp_path)
-    assert "damaged (chunk 1" in fail(4, "decode", bad, tmp_path / "a.mp4")
+    done = run("decode", bad, tmp_path / "a.mp4")
+    assert done.returncode == 4
+    assert b"frames 17 to 19 are lost: unit body is damaged (chunk 1" in done.stderr
     with pytest.raises(SystemExit) as ended:
         tool("verify", bad)
     assert ended.value.code == 4
-    assert contents(tmp_path) == before
 
 
 def test_gops_survive_each_other(data):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from lfqcodec.bitstream.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
@@ -42,12 +42,16 @@ class BitstreamReader:
         self.skipped_chunks = 0
         self.complete = False
         """True once index and trailer have been read and match what came before."""
+        self.lost_heads: list[ChunkHead] = []
+        """Heads of the chunks that the last call passed over: good heads, but nothing can be decoded."""
         self._frames = FrameReader(self._source, limits)
         self._timeline = Timeline()
         self._index: Index | None = None
         self._whole = True  # read from the first byte on, without damage
         self._done = False
         self._uncertain = False  # a unit was lost, and nothing says yet whether it was a chunk
+        self._useless = False  # a chunk of the open GOP cannot be decoded, though all heads are there
+        self._unread: UnitFrame | None = None  # the source stands at the body of this one
         self._target: IndexEntry | None = None
 
     # In order ---------------------------------------------------------------------------------------
@@ -67,6 +71,15 @@ class BitstreamReader:
         assert not isinstance(unit, Chunk | Packets)
         return unit
 
+    def next_wanted(self, want: Callable[[ChunkHead], bool]) -> Chunk | ChunkHead | Packets | None:
+        """As `next_unit`, but of a chunk that `want` does not ask for the head alone.
+
+        The body of such a chunk is not read before the next call, which jumps over it, unchecked.
+        """
+        unit = self._next(bodies=True, want=want)
+        assert not isinstance(unit, PacketsHead)
+        return unit
+
     def __iter__(self) -> Iterator[Chunk | Packets]:
         while (unit := self.next_unit()) is not None:
             yield unit
@@ -81,7 +94,8 @@ class BitstreamReader:
 
         `next_unit` goes on with packets and with the next chunk that starts a GOP.
         """
-        self._lose_gop(self._timeline.number)
+        self._useless = True
+        self._whole = False
 
     def resync(self) -> int | None:
         """Look for the next intact unit and give its offset, None where there is none.
@@ -90,6 +104,7 @@ class BitstreamReader:
         """
         self._uncertain = True
         self._whole = False
+        self._unread = None
         found = self._frames.resync()
         self._done = found is None
         return found
@@ -144,7 +159,8 @@ class BitstreamReader:
         self._timeline = Timeline()
         self._timeline.lose()
         self._timeline.frames = entry.first_frame
-        self._whole = self._done = self._uncertain = False
+        self._whole = self._done = self._uncertain = self._useless = False
+        self._unread = None
         self._target = entry
 
     def _need_seeking(self) -> None:
@@ -157,16 +173,24 @@ class BitstreamReader:
             raise Truncated("file ends without an index", offset=self._source.size())
         self._source.seek(start)
         self._source.seek(parse_trailer(self._source.read(TRAILER_BYTES), start))
-        frame = self._frames.read(None)
+        # Not `self._frames`: what it remembers of damage belongs to where reading goes on.
+        frames = FrameReader(self._source, self._limits)
+        frame = frames.read(None)
         require(frame.kind == INDEX_UNIT, "the trailer does not lead to an index", offset=frame.offset)
         require(
             frame.offset + frame.size == start, "the index does not end at the trailer", offset=frame.offset
         )
-        return parse_index(frame, self._frames.body(frame), self._limits)
+        return parse_index(frame, frames.body(frame), self._limits)
 
     # Units ------------------------------------------------------------------------------------------
 
-    def _next(self, *, bodies: bool) -> Chunk | Packets | ChunkHead | PacketsHead | None:
+    def _next(
+        self, *, bodies: bool, want: Callable[[ChunkHead], bool] | None = None
+    ) -> Chunk | Packets | ChunkHead | PacketsHead | None:
+        self.lost_heads.clear()
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            self._frames.pass_over(unread, self._timeline.number - 1)
         while not self._done:
             if not self._frames.recover():
                 self._done = True
@@ -177,7 +201,7 @@ class BitstreamReader:
                 self._finish(frame)
                 return None
             if frame.kind == CHUNK_UNIT:
-                unit = self._chunk(frame, bodies=bodies)
+                unit = self._chunk(frame, bodies=bodies, want=want)
                 if unit is not None:
                     return unit
             else:
@@ -190,6 +214,7 @@ class BitstreamReader:
         except BitstreamError:
             self._uncertain = True
             self._whole = False
+            self._target = None
             raise
 
     def _packets(self, frame: UnitFrame, *, bodies: bool) -> Packets | PacketsHead:
@@ -209,7 +234,9 @@ class BitstreamReader:
             self._whole = False
             raise
 
-    def _chunk(self, frame: UnitFrame, *, bodies: bool) -> Chunk | ChunkHead | None:
+    def _chunk(
+        self, frame: UnitFrame, *, bodies: bool, want: Callable[[ChunkHead], bool] | None
+    ) -> Chunk | ChunkHead | None:
         """The chunk in `frame`, None where it has to be left out because its GOP is lost."""
         line = self._timeline
         try:
@@ -223,10 +250,8 @@ class BitstreamReader:
                 self._lose_gop(line.number)
                 raise InvalidField(message, offset=frame.offset, chunk=number)
             self._uncertain = False
-            if line.lost and not gop_start and self._target is None:
-                line.number = max(line.number, number + 1)
-                self.skipped_chunks += 1
-                self._frames.skip(frame)
+            if (line.lost or self._useless) and not gop_start and self._target is None:
+                self._leave_out(frame, number)
                 return None
         except BitstreamError:
             self._whole = False
@@ -241,22 +266,49 @@ class BitstreamReader:
             self._whole = False
             self._frames.skip(frame)
             raise
+        chunk = None
         try:
-            if bodies:
+            if want is not None and not want(head):
+                self._unread = frame
+            elif bodies:
                 chunk = parse_body(head, self._frames.body(frame, number))
             else:
                 self._frames.pass_over(frame, number)
-        except BitstreamError:
+        except Truncated:
             self._lose_gop(number + 1)
             raise
+        except BitstreamError:
+            # Its head is good: numbers and times go on behind it, decoding does not.
+            line.advance(head)
+            self._whole = False
+            self._useless = True
+            self.lost_heads.append(head)
+            raise
+        self._useless = False
         line.advance(head)
-        return chunk if bodies else head
+        return head if chunk is None else chunk
+
+    def _leave_out(self, frame: UnitFrame, number: int) -> None:
+        """Pass over a chunk that cannot be decoded, and take from its head what there is to know."""
+        line = self._timeline
+        self.skipped_chunks += 1
+        if not line.lost:
+            try:
+                head = parse_chunk_head(frame, self.header, line)
+                line.check(head, self.header, self._limits)
+                line.advance(head)
+                self.lost_heads.append(head)
+            except BitstreamError:
+                line.lose()
+        line.number = max(line.number, number + 1)
+        self._frames.skip(frame)
 
     def _lose_gop(self, number: int) -> None:
         """Note that nothing can be decoded until a chunk of at least this `number` starts a GOP."""
         self._timeline.lose()
         self._timeline.number = number
         self._whole = False
+        self._useless = False
 
     def _check_target(self, head: ChunkHead) -> None:
         entry, self._target = self._target, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -32,9 +33,20 @@ class BitstreamWriter:
     not close `fileobj`. As a context manager it closes only where no exception passes, so that a broken run
     leaves a file that no reader takes for complete. Everything a reader would refuse raises `InvalidField`
     or `LimitExceeded` here.
+
+    `after` goes on with a file that was begun before: the heads of its chunks. `fileobj`, which must be
+    seekable, then holds `written` good bytes from where it stands, header and all; what is behind them goes.
     """
 
-    def __init__(self, fileobj: BinaryIO, header: FileHeader, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        fileobj: BinaryIO,
+        header: FileHeader,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        after: Iterable[ChunkHead] | None = None,
+        written: int = 0,
+    ) -> None:
         check_limits(header, limits)
         self._file = fileobj
         self._header = header
@@ -46,7 +58,22 @@ class BitstreamWriter:
         self._rules = replace(header, frame_count=None) if mendable else header
         self._written = 0
         self._closed = False
+        if after is not None:
+            self._pass(after)
         self._put(pack_header(header))
+        if after is not None and self._base is not None:
+            self._file.seek(self._base + written)
+            self._file.truncate()
+            self._written = written
+
+    def _pass(self, heads: Iterable[ChunkHead]) -> None:
+        """Take the chunks of a file begun before as written; they may be read from that very file."""
+        if self._base is None:
+            raise io.UnsupportedOperation("only a seekable file can be gone on with")
+        for head in heads:
+            self._timeline.check(head, self._rules, self._limits)
+            self._timeline.advance(head)
+        self._file.seek(self._base)
 
     @property
     def header(self) -> FileHeader:
@@ -98,6 +125,19 @@ class BitstreamWriter:
         self._put(unit)
         self._timeline.advance(head)
         return replace(head, size=len(unit))
+
+    def copy_unit(self, unit: bytes, head: ChunkHead | None = None) -> None:
+        """Write a unit of another file as it is, byte for byte: a chunk with this `head`, else packets.
+
+        A chunk must have the number, the first frame and, where its times lean on the chunk before, the
+        place that it has here; `copy_chunk` mends these.
+        """
+        require(not self._closed, "the file is closed")
+        if head is not None:
+            head = replace(head, offset=self._written)
+            self._timeline.check(head, self._rules, self._limits)
+            self._timeline.advance(head)
+        self._put(unit)
 
     def copy_chunk(self, chunk: Chunk) -> ChunkHead:
         """Write a chunk as it was read, or as `drop_stages` left it, renumbered to follow here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 from tqdm import tqdm
 
+from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.progress import Progress, ProgressCallback
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -97,6 +98,12 @@ def print_notes(notes: tuple[str, ...]) -> None:
     """What could not be kept, on stderr."""
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+def print_damage(losses: Iterable[Loss]) -> None:
+    """What could not be read of a damaged file, on stderr."""
+    for loss in losses:
+        click.echo(f"damage: {loss}", err=True)
 
 
 def human_bytes(count: int) -> str:

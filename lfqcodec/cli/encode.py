@@ -40,6 +40,8 @@ from lfqcodec.cli.common import (
     show_default=True,
     help="Copy sound and subtitles, or leave them out.",
 )
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that code a GOP each.")
+@click.option("--resume", is_flag=True, help="Keep OUT.part when interrupted, and go on from it.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @click.option("--psnr", is_flag=True, help="Decode what was written and report PSNR and MS-SSIM.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -59,6 +61,8 @@ def command(
     frames: int | None,
     scale: tuple[int, int] | None,
     audio: str,
+    workers: int,
+    resume: bool,
     force: bool,
     psnr: bool,
     quiet: bool,
@@ -70,6 +74,11 @@ def command(
 
     IN is any video or picture file, or - for a stream (y4m, mkv, ...) on standard input. OUT may be - for
     standard output.
+
+    OUT appears when it is complete; a run that is interrupted leaves nothing, unless it has --resume: then
+    what is written stays in OUT.part, with its journal OUT.part.jsonl, and the same command goes on from the
+    last complete GOP. The frames before it are read again, not coded again, and the file comes out the same
+    to the byte. Another input, model or setting is refused; remove OUT.part to start over.
     """
     from lfqcodec.codec.encoder import encode
     from lfqcodec.codec.plan import EncodeOptions
@@ -89,9 +98,13 @@ def command(
         device=device,
         overwrite=force,
         measure=psnr,
+        resume=resume,
+        workers=workers,
     )
     if as_json and dest == "-":
         raise click.UsageError("--json and OUT - both want standard output")
+    if resume and dest == "-":
+        raise click.UsageError("--resume needs an OUT with a name")
     with progress_bar("encoding", quiet=quiet) as progress:
         report = encode(source, dest, options, progress=progress)
     print_notes(report.notes)

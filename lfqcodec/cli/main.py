@@ -20,6 +20,7 @@ from lfqcodec.errors import LfqError
 COMMANDS = {
     "encode": "Encode a video or picture into a .lfq file.",
     "decode": "Decode a .lfq file to a video, pictures or a pipe.",
+    "repair": "Make a whole file of what a damaged or cut-off .lfq file holds.",
     "strip": "Make a .lfq file smaller by leaving out its later stages.",
     "info": "Tell what a .lfq file holds.",
     "verify": "Check every checksum and token of .lfq files.",

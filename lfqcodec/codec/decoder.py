@@ -9,8 +9,10 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.file import open_file
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
+from lfqcodec.errors import DamageConcealed
 from lfqcodec.media import Frame
 from lfqcodec.output import refuse_same_file
 from lfqcodec.video import open_writer
@@ -18,7 +20,10 @@ from lfqcodec.video import open_writer
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded."""
+    """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded.
+
+    With `best_effort` damage is no error, only a part of the report.
+    """
 
     model: str | os.PathLike[str] | None = None
     stages: int | None = None
@@ -26,11 +31,16 @@ class DecodeOptions:
     duration: float | Fraction | None = None
     device: str = "auto"
     overwrite: bool = False
+    best_effort: bool = False
 
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work."""
+    """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work.
+
+    `damage` lists the parts of the file that could not be read; `lost_frames` of them are frames, which were
+    concealed.
+    """
 
     frames: int
     width: int
@@ -38,6 +48,8 @@ class DecodeReport:
     seconds: float
     elapsed: float
     notes: tuple[str, ...]
+    lost_frames: int = 0
+    damage: tuple[Loss, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -56,6 +68,10 @@ def decode(
     `source`: path, "-" (standard input) or binary file object. Raises `InputVideoError` (no file, or no frame
     in the time asked for), `BitstreamError`, `WeightsError`, `NumericsMismatch`, `OutputError`, or `LfqError`
     for options out of range; then no output is left behind.
+
+    A damaged file is decoded past its damage: every frame that can be decoded is right, lost ones are held
+    and faded, times and sound stay in place (docs/damage.md). The output is then complete, and the report
+    comes as a `DamageConcealed` error, with `best_effort` as usual.
     """
     options = options or DecodeOptions()
     began = time.perf_counter()
@@ -68,18 +84,27 @@ def decode(
         cut = Cut(file.header, options.start, options.duration)
         if options.start is not None or options.duration is not None:
             info = replace(info, frame_count=None)
+        damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite) as writer:
-            for event in file.events(cut, stages=options.stages):
+            for event in file.events(cut, stages=options.stages, damage=damage):
                 if not isinstance(event, Frame):
                     writer.write_packet(event)
                     continue
                 writer.write(event)
                 progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
-    return DecodeReport(
+        name = file.name
+    lost = sum(loss.frames for loss in damage)
+    report = DecodeReport(
         frames=writer.frames,
         width=info.width,
         height=info.height,
         seconds=float(cut.seconds),
         elapsed=time.perf_counter() - began,
         notes=tuple(writer.notes),
+        lost_frames=lost,
+        damage=tuple(damage),
     )
+    if damage and not options.best_effort:
+        what = f"{lost} frame{'s' if lost != 1 else ''} lost and concealed" if lost else "no frame lost"
+        raise DamageConcealed(f"{name}: is damaged, {what}; with --best-effort that is no error", report)
+    return report

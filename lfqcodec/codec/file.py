@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,20 +22,22 @@ from lfqcodec.bitstream import (
     ChunkHead,
     FileHeader,
     Index,
+    IndexEntry,
     Limits,
     Packets,
     PacketsHead,
     Profile,
 )
 from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.payload import TokenCoder
 from lfqcodec.codec.plan import require_container_grid
+from lfqcodec.codec.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
-    from lfqcodec.codec.chunks import ChunkDecoder
     from lfqcodec.prior.exact import ExactNetwork
 
 
@@ -140,6 +141,16 @@ class LfqFile:
         with _reading(self.name):
             return self._index()
 
+    def stored_index(self) -> Index:
+        """The index that the file holds. Raises `BitstreamError` where it is missing or damaged."""
+        with _reading(self.name):
+            return self._reader.index()
+
+    @property
+    def seekable(self) -> bool:
+        """False for a pipe."""
+        return self._reader.seekable
+
     def _index(self) -> Index:
         try:
             return self._reader.index()
@@ -171,27 +182,62 @@ class LfqFile:
         with _reading(self.name):
             yield from reader
 
-    def _units_of(self, cut: Cut) -> Iterator[Chunk | Packets]:
-        """Units from the first one on that can matter to `cut`; chunks that come too early are left out."""
+    def salvage(self) -> Salvage:
+        """Everything that can be read of the file, damaged or not, with what is lost."""
         reader = self._restart()
-        first = 0
+        index: Index | None = None
+        if reader.seekable:
+            with suppress(BitstreamError):
+                index = reader.index()
+        return Salvage(reader, index=index)
+
+    def unit_bytes(self, head: ChunkHead | PacketsHead) -> bytes:
+        """The bytes of the whole unit with this head, in a seekable file; reading goes on where it was."""
         with _reading(self.name):
-            if cut.start is not None and reader.seekable:
-                index = self._index()
+            here = self._file.tell()
+            self._file.seek(self._base + head.offset)
+            data = self._file.read(head.size)
+            self._file.seek(here)
+        return data
+
+    def _walk(self, cut: Cut, damage: list[Loss] | None) -> tuple[Salvage, int]:
+        """What to read for `cut`, and the first frame from which chunks can matter to it."""
+        reader = self._restart()
+        index: Index | None = None
+        begin: IndexEntry | None = None
+        first = 0
+        if reader.seekable and cut.start is not None:
+            index = self._index()
+            cut.begin(index.entries[0].first_pts)
+            gop = self._first_gop(reader, index, cut.first_tick())
+            first = index.entries[gop].first_frame
+            # Sound that is heard across the border lies in the GOP before.
+            begin = index.entries[max(0, gop - 1) if self.header.streams else gop]
+            reader.seek_gop(begin)
+        elif reader.seekable and damage is not None:
+            # It helps to tell what is lost, and may be lost itself.
+            with suppress(BitstreamError):
+                index = reader.index()
                 cut.begin(index.entries[0].first_pts)
-                gop = index.find_pts(cut.first_tick())
-                first = index.entries[gop].first_frame
-                # Sound that is heard across the border lies in the GOP before.
-                reader.seek_gop(index.entries[max(0, gop - 1) if self.header.streams else gop])
-            for unit in reader:
-                if not isinstance(unit, Chunk):
-                    yield unit
-                    continue
-                cut.begin(unit.head.pts[0])
-                if unit.head.gop_start and cut.is_over(unit.head.pts[0]):
-                    return
-                if unit.head.first_frame >= first and not cut.is_over(unit.head.pts[0]):
-                    yield unit
+        strict = damage is None
+        return Salvage(reader, losses=damage, index=index, begin=begin, strict=strict), first
+
+    def _first_gop(self, reader: BitstreamReader, index: Index, tick: int) -> int:
+        """The GOP of the first frame at or after `tick`; may move `reader`."""
+        gop = index.find_pts(tick)
+        if gop + 1 == len(index.entries):
+            return gop
+        near = index.entries[gop + 1].first_pts - tick
+        if near * self.header.time_base <= Cut.TOLERANCE:
+            # A cut that begins with a GOP: because of the tolerance the last frame before it could count too.
+            last = tick
+            with suppress(BitstreamError):
+                reader.seek_gop(index.entries[gop])
+                for head in reader.heads():
+                    if head.offset >= index.entries[gop + 1].offset:
+                        return gop + (last < tick)
+                    last = head.pts[-1] if isinstance(head, ChunkHead) else last
+        return gop
 
     def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
         """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no tokenizer."""
@@ -218,19 +264,24 @@ class LfqFile:
         start: float | Fraction | None = None,
         duration: float | Fraction | None = None,
         stages: int | None = None,
+        damage: list[Loss] | None = None,
     ) -> Iterator[Frame]:
         """Decoded frames, uint8 RGB [H, W, 3], with their times counted from the first frame handed out.
 
-        `start` and `duration` (seconds) cut exactly; `stages` decodes fewer stages than were coded. Raises
-        `InputVideoError` where there is no frame in the time asked for.
+        `start` and `duration` (seconds) cut exactly; `stages` decodes fewer stages than were coded. With a
+        list for `damage`, damaged parts are concealed and noted there, else they raise `BitstreamError`.
+        Raises `InputVideoError` where there is no frame in the time asked for.
         """
-        for event in self.events(Cut(self.header, start, duration), stages=stages):
+        for event in self.events(Cut(self.header, start, duration), stages=stages, damage=damage):
             if isinstance(event, Frame):
                 yield event
 
-    def events(self, cut: Cut, *, stages: int | None = None) -> Iterator[Frame | StreamPacket]:
+    def events(
+        self, cut: Cut, *, stages: int | None = None, damage: list[Loss] | None = None
+    ) -> Iterator[Frame | StreamPacket]:
         """Decoded frames and copied packets of a part of the file, otherwise as `frames`."""
         from lfqcodec.codec.chunks import ChunkDecoder, pick_device
+        from lfqcodec.codec.playback import Playback
         from lfqcodec.weights.loading import load_tokenizer
 
         header = self.header
@@ -244,28 +295,19 @@ class LfqFile:
                 f"{self.name}: has up to {header.max_stages} stages, its model {tokenizer.config.stages}"
             )
         decoder = ChunkDecoder(tokenizer, header.height, header.width, device)
-        # Packets can be moved in time only when the first frame is known.
-        waiting: list[StreamPacket] = []
-        for unit in self._units_of(cut):
-            if isinstance(unit, Packets):
-                waiting += filter(cut.may_take, unit.packets)
-            else:
-                yield from self._decode(unit, decoder, cut, stages)
-            if cut.begun:
-                yield from filter(None, map(cut.packet, waiting))
-                waiting.clear()
+
+        def pictures(chunk: Chunk) -> list[NDArray[np.uint8]]:
+            tokens = self._coder.decode(chunk, chunk.head.shape(header), stages)
+            return list(decoder.decode(tokens, chunk.head.valid, gop_start=chunk.head.gop_start))
+
+        with _reading(self.name):
+            salvage, first = self._walk(cut, damage)
+            playback = Playback(header, cut, salvage, pictures, first=first, strict=damage is None)
+            yield from playback.events()
+            if salvage.first_fault is not None and not playback.decoded:
+                raise salvage.first_fault
         if not cut.begun:
             raise InputVideoError(f"{self.name}: has no frame in the time asked for")
-
-    def _decode(self, chunk: Chunk, decoder: ChunkDecoder, cut: Cut, stages: int | None) -> Iterator[Frame]:
-        head = chunk.head
-        tokens = self._tokens_of(chunk, stages)
-        pictures = decoder.decode(tokens, head.valid, gop_start=head.gop_start)
-        times = pairwise((*head.pts, head.end_pts))
-        for (pts, after), picture in zip(times, pictures, strict=True):
-            moved = cut.frame(pts, after - pts)
-            if moved is not None:
-                yield Frame(moved, picture)
 
     def model(self) -> Model:
         """The model that the file needs. Raises `WeightsError`."""

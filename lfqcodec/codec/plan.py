@@ -29,8 +29,9 @@ class EncodeOptions:
     with at most `stages` stages; or `stages` alone, whose tokens are coded as they are. With none of them,
     the default crf of the model, or all its stages where it has no rate table. `profile` "exact" uses the
     prior, "static" does without; None takes exact where the model has a prior. `audio` copies sound and
-    subtitles. `measure` decodes what was written and reports its quality. Raises `LfqError` for a value out
-    of range.
+    subtitles. `measure` decodes what was written and reports its quality. `resume` keeps what an interrupted
+    run has written, and goes on from there. `workers` processes code a GOP each, with the same bytes; not
+    with a bitrate. Raises `LfqError` for a value out of range.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -47,6 +48,8 @@ class EncodeOptions:
     device: str = "auto"
     overwrite: bool = False
     measure: bool = False
+    resume: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
         check_range(self.start, self.duration)
@@ -62,6 +65,10 @@ class EncodeOptions:
             raise LfqError(f"profile must be exact or static, not {self.profile!r}")
         if self.profile == "static" and (self.crf is not None or self.bitrate is not None):
             raise LfqError("crf and bitrate need the profile exact")
+        if self.workers < 1:
+            raise LfqError(f"workers must be at least 1, not {self.workers}")
+        if self.workers > 1 and self.bitrate is not None:
+            raise LfqError("a bitrate is steered from GOP to GOP: use one worker")
         if self.stages is not None and self.stages < 1:
             raise LfqError(f"stages must be at least 1, not {self.stages}")
         if self.frames is not None and self.frames < 1:

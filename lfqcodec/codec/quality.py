@@ -72,6 +72,15 @@ class QualityMeter:
         if min(source.shape[:2]) >= MS_SSIM_SIDE:
             self._ms_ssim.append(ms_ssim(source, decoded))
 
+    def values(self, behind: int) -> tuple[list[float], list[float]]:
+        """PSNR and MS-SSIM of all frames but the first `behind`; the latter none for small pictures."""
+        return self._psnr[behind:], self._ms_ssim[behind:]
+
+    def put_back(self, psnr: list[float], ms_ssim: list[float]) -> None:
+        """Add what another meter collected."""
+        self._psnr += psnr
+        self._ms_ssim += ms_ssim
+
     @property
     def psnr(self) -> float | None:
         """Mean over the frames of their PSNR in dB, None without frames."""

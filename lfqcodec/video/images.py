@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import av
 
 from lfqcodec.errors import OutputError
 from lfqcodec.media import Frame, VideoInfo
-from lfqcodec.output import TEMPORARY_SUFFIX, replacing
+from lfqcodec.output import TEMPORARY_SUFFIX, replacing, scratch, undisturbed
 from lfqcodec.video.colour import rgb_to_yuv, yuv_frame
 from lfqcodec.video.failures import display_name, writing
 from lfqcodec.video.writer import VideoWriter
@@ -95,15 +94,18 @@ def _frames_into(folder: Path, pattern: str, *, overwrite: bool) -> Iterator[Pat
     # Not `replacing`: it would delete the whole folder, and that may hold more than old frames.
     before, after = re.split(r"%0?\d*d", pattern, maxsplit=1)
     old = re.compile(re.escape(before) + r"\d+" + re.escape(after))
-    stale = [path for path in folder.iterdir() if old.fullmatch(path.name)]
     if not overwrite:
         raise OutputError(f"{folder}: is not empty (use -f to write frames into it)")
-    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY_SUFFIX}-", dir=folder) as name:
-        yield Path(name)
-        for path in stale:
-            path.unlink()
-        for path in sorted(Path(name).iterdir()):
-            os.replace(path, folder / path.name)
+    with scratch(folder, f"{TEMPORARY_SUFFIX}-", directory=True) as path:
+        yield path
+        # Many files cannot be replaced at once: this short step is the one that a kill -9 can cut in two.
+        with undisturbed():
+            new = {each.name for each in path.iterdir()}
+            for each in sorted(path.iterdir()):
+                os.replace(each, folder / each.name)
+            for each in folder.iterdir():
+                if old.fullmatch(each.name) and each.name not in new:
+                    each.unlink()
 
 
 class FolderWriter(VideoWriter):

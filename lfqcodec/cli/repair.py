@@ -1,0 +1,36 @@
+"""`lfqcodec repair`."""
+
+from __future__ import annotations
+
+import click
+
+from lfqcodec.cli.common import human_bytes, json_option, print_damage, print_json
+from lfqcodec.codec.repair import repair
+
+
+@click.command("repair")
+@click.argument("source", metavar="IN")
+@click.argument("dest", metavar="OUT")
+@click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
+@json_option
+def command(source: str, dest: str, force: bool, as_json: bool) -> None:
+    """Make a whole file OUT of what is good in the damaged or cut-off .lfq file IN.
+
+    Every good chunk is kept byte for byte, with sound and subtitles; index, trailer and the number of frames
+    are made anew. A damaged chunk is left out with the later ones of its GOP: their time stays empty, and
+    chunks behind it get new numbers in their heads. What is lost is told on standard error. OUT may be -.
+    """
+    if as_json and dest == "-":
+        raise click.UsageError("--json and OUT - both want standard output")
+    report = repair(source, dest, overwrite=force)
+    print_damage(report.damage)
+    if as_json:
+        print_json(report.to_dict())
+        return
+    found = f"{report.lost_frames} lost, " if report.lost_frames else ""
+    state = "was whole" if report.was_whole else "index rebuilt" if report.index else "repaired"
+    click.echo(
+        f"{dest}: {state}, {report.frames} frames in {report.gops} GOPs kept, {found}"
+        f"{human_bytes(report.file_bytes)} of {human_bytes(report.source_bytes)}",
+        err=dest == "-",
+    )

@@ -1,0 +1,56 @@
+"""What is lost of a damaged file, in terms of its video: which frames, when they were shown, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FRAMES, DATA, INDEX, END = "frames", "data", "index", "end"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One damaged part of a file. Times are seconds since the first frame of the file.
+
+    `kind`: "frames" are lost from `first_frame` on, shown from `start` to `end`; "data" was lost at about
+    `start` that no frame needs, sound or subtitles perhaps; the "index" is damaged, and all frames are there;
+    or the "end" cannot be read, what is behind the first `first_frame` frames, at `start`. `cause` is the
+    first of `faults` errors, `offset` its byte in the file.
+    """
+
+    kind: str
+    start: float
+    end: float
+    first_frame: int
+    frames: int
+    cause: str
+    faults: int
+    offset: int | None
+
+    def __str__(self) -> str:
+        more = f" and {self.faults - 1} more" if self.faults > 1 else ""
+        because = f": {self.cause}{more}" if self.cause else ""
+        if self.kind == DATA:
+            return f"about {clock(self.start)}: no frame is lost, sound or subtitles may be{because}"
+        if self.kind == INDEX:
+            return f"the index is damaged or missing, no frame is lost{because}"
+        if self.kind == END:
+            where = f"after {clock(self.start)} ({self.first_frame} frames)"
+            return f"{where}: the file cannot be read on{because}"
+        what = f"frame {self.first_frame} is"
+        if self.frames != 1:
+            what = f"frames {self.first_frame} to {self.first_frame + self.frames - 1} are"
+        return f"{clock(self.start)} to {clock(self.end)}: {what} lost{because}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def clock(seconds: float) -> str:
+    """A time as `--start` takes it: 0:01.320, 1:02:03.000."""
+    thousandths = max(0, round(seconds * 1000))
+    minutes, rest = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}:{minutes:02}" if hours else f"{minutes}"
+    return f"{head}:{rest / 1000:06.3f}"

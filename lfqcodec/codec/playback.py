@@ -1,0 +1,105 @@
+"""From units to frames and sound: decodes what a cut needs, and conceals what a damaged file lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from lfqcodec.bitstream import Chunk, ChunkHead, FileHeader, Packets
+from lfqcodec.codec.conceal import Picture, fill
+from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.gaps import Gap
+from lfqcodec.codec.salvage import Salvage
+from lfqcodec.errors import BitstreamError
+from lfqcodec.media import Frame, StreamPacket
+
+Decoder = Callable[[Chunk], "list[Picture]"]
+
+
+class Playback:
+    """Frames and packets of a cut, out of what `salvage` finds. `decode` gives the new frames of a chunk.
+
+    Chunks before frame `first` are not decoded. With `strict` a chunk that cannot be decoded is an error,
+    else it is concealed.
+    """
+
+    def __init__(
+        self,
+        header: FileHeader,
+        cut: Cut,
+        salvage: Salvage,
+        decode: Decoder,
+        *,
+        first: int = 0,
+        strict: bool = False,
+    ) -> None:
+        self._header, self._cut, self._salvage, self._decode = header, cut, salvage, decode
+        self._first, self._strict = first, strict
+        self._gaps: list[Gap] = []
+        self._last: Picture | None = None
+
+    def events(self) -> Iterator[Frame | StreamPacket]:
+        """Frames and packets, their times counted from the first frame on."""
+        cut = self._cut
+        # Packets can be moved in time only when the first frame is known.
+        waiting: list[StreamPacket] = []
+        for item in self._salvage.items(self._wanted):
+            if isinstance(item, Packets):
+                waiting += filter(cut.may_take, item.packets)
+            elif isinstance(item, Gap):
+                cut.begin(item.begin)
+                self._gaps.append(item)
+            else:
+                if isinstance(item, Chunk):
+                    yield from self._chunk(item)
+                if self._is_last(item if isinstance(item, ChunkHead) else item.head):
+                    break
+            if cut.begun:
+                yield from filter(None, map(cut.packet, waiting))
+                waiting.clear()
+        if self._gaps and self._last is not None:
+            yield from self._conceal(None)
+            yield from filter(None, map(cut.packet, waiting if cut.begun else ()))
+
+    @property
+    def decoded(self) -> bool:
+        """True once a picture was decoded."""
+        return self._last is not None
+
+    def _wanted(self, head: ChunkHead) -> bool:
+        self._cut.begin(head.pts[0])
+        return head.first_frame >= self._first and not self._cut.is_over(head.pts[0])
+
+    def _is_last(self, head: ChunkHead) -> bool:
+        """True where nothing behind this head can matter. Sound of a cut may lie up to the end of its GOP."""
+        return self._cut.is_over(head.pts[0]) and (head.gop_start or not self._header.streams)
+
+    def _chunk(self, chunk: Chunk) -> Iterator[Frame]:
+        head = chunk.head
+        try:
+            pictures = self._decode(chunk)
+        except BitstreamError as error:
+            if self._strict:
+                raise
+            self._salvage.reject(error)
+            return
+        if self._gaps:
+            yield from self._conceal(pictures[0])
+        self._last = pictures[-1]
+        for (pts, until), picture in zip(pairwise((*head.pts, head.end_pts)), pictures, strict=True):
+            moved = self._cut.frame(pts, until - pts)
+            if moved is not None:
+                yield Frame(moved, picture)
+
+    def _conceal(self, following: Picture | None) -> Iterator[Frame]:
+        shown = False
+        for pts, until, picture in fill(self._gaps, self._last, following, self._header.time_base):
+            moved = self._cut.frame(pts, until - pts)
+            if moved is not None:
+                shown = True
+                yield Frame(moved, picture)
+        if not shown:
+            # Outside of the cut: nothing of what was asked for is missing.
+            for gap in self._gaps:
+                self._salvage.losses.remove(gap.loss)
+        self._gaps.clear()

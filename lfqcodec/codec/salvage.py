@@ -1,0 +1,178 @@
+"""Reading a file past its damage: the good units, and in their places the gaps between them.
+
+The container's reader finds the next good unit after damage (spec section 13). Here that becomes a statement
+about the video: these frames are lost, they were shown from then to then.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry, Packets
+from lfqcodec.codec.damage import DATA, END, FRAMES, INDEX, Loss
+from lfqcodec.codec.gaps import Edge, Gap, Known, place
+from lfqcodec.errors import BitstreamError
+
+MOST_HELD = 1 << 16
+"""Lost frames in a row that are concealed, 43 minutes at 25 a second; more are a pause.
+
+So a few bytes that speak of billions of lost frames cannot ask for billions of pictures.
+"""
+
+
+class Salvage:
+    """The units of a file that can be used, through `items`, and in `losses` what cannot.
+
+    `index` helps to place lost frames; `begin` is its entry at which `reader` stands, where that is not the
+    start of the file. With `strict` the first error is raised instead.
+    """
+
+    def __init__(
+        self,
+        reader: BitstreamReader,
+        *,
+        losses: list[Loss] | None = None,
+        index: Index | None = None,
+        begin: IndexEntry | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.losses = [] if losses is None else losses
+        self.first_fault: BitstreamError | None = None
+        self._last_fault: BitstreamError | None = None
+        self.whole = False
+        """True once the end was reached, with its index in order."""
+        self._reader, self._index, self._strict = reader, index, strict
+        self._known: list[Known] = []
+        self._faults: list[BitstreamError] = []  # the first one since the last good chunk
+        self._count = 0  # and how many there were
+        self._rejected = False
+        self._origin = index.entries[0].first_pts if index else None
+        self._edge = Edge(0, None, self._origin)
+        if begin is not None:
+            self._edge = Edge(begin.first_frame, None, begin.first_pts)
+        rate = reader.header.frame_rate
+        self._step = max(1, round(1 / (rate * reader.header.time_base))) if rate else 0
+
+    @property
+    def frames(self) -> int:
+        """Frames from the start of the file on that have been handed out or given up."""
+        return self._edge.frame
+
+    def items(
+        self, want: Callable[[ChunkHead], bool] = lambda head: True
+    ) -> Iterator[Chunk | ChunkHead | Packets | Gap]:
+        """Chunks and packets in file order, a `Gap` before the chunk behind it or at the end.
+
+        Of chunks that `want` does not ask for come heads only, but the chunk behind a gap always comes whole.
+        """
+        while True:
+            try:
+                unit = self._reader.next_wanted(lambda head: head.first_frame > self.frames or want(head))
+            except BitstreamError as error:
+                if self._strict:
+                    raise
+                self._note(error)
+                self._keep_lost()
+                continue
+            self._keep_lost()
+            if unit is None:
+                break
+            if isinstance(unit, Packets):
+                yield unit
+                continue
+            head = unit if isinstance(unit, ChunkHead) else unit.head
+            if head.first_frame > self.frames:
+                step = self._step or max(1, (head.end_pts - head.pts[0]) // head.valid)
+                yield self._gap(head.first_frame, head.pts[0], step)
+            elif self._faults:
+                self._lose(DATA, self._edge.due, self._edge.due, 0)
+            self._known.clear()
+            self._rejected = False
+            if self._origin is None:
+                self._origin = head.pts[0]
+            yield unit
+            if self._rejected:
+                self._keep(head)
+            else:
+                self._edge = Edge(head.first_frame + head.valid, head.pts[-1], head.end_pts)
+        yield from self._end()
+
+    def reject(self, error: BitstreamError) -> None:
+        """Say that the chunk handed out last cannot be decoded: it is lost, and so is the rest of its GOP."""
+        self._note(error)
+        self._rejected = True
+        self._reader.skip_gop()
+
+    def _note(self, error: BitstreamError) -> None:
+        self.first_fault, self._last_fault = self.first_fault or error, error
+        self._count += 1
+        if not self._faults:
+            self._faults.append(error)
+
+    def _keep_lost(self) -> None:
+        for head in self._reader.lost_heads:
+            self._keep(head)
+
+    def _keep(self, head: ChunkHead) -> None:
+        piece = Known.of(head)
+        joined = self._known[-1].joined(piece) if self._known else None
+        if joined is not None:
+            self._known[-1] = joined
+        else:
+            self._known.append(piece)
+
+    def _end(self) -> Iterator[Gap]:
+        """What is to be said when nothing good follows."""
+        reader = self._reader
+        self.whole = reader.complete
+        if reader.complete:
+            totals = reader.index()
+            if totals.frames > self.frames:
+                yield self._gap(totals.frames, totals.end_pts, self._step or 1)
+            elif self._faults:
+                self._lose(DATA, self._edge.due, self._edge.due, 0)
+            return
+        if self._known and self._known[-1].behind > self.frames:
+            # Their heads, at least, were whole. Behind the last one known nothing is made up.
+            yield self._gap(self._known[-1].behind, self._known[-1].end, self._step or 1)
+        if not self._faults and self._last_fault is not None:
+            self._note(self._last_fault)
+        all_there = reader.header.frame_count == self.frames
+        self._lose(INDEX if all_there else END, self._edge.due, self._edge.due, 0)
+
+    def _gap(self, behind: int, until: int, step: int) -> Gap:
+        edge = self._edge
+        parts: list[Sequence[int]] = []
+        if behind - edge.frame <= MOST_HELD:
+            parts = place(edge, self._anchored(behind), behind, until, step)
+        begin = parts[0][0] if parts else until
+        if self._origin is None:
+            self._origin = begin
+        loss = self._lose(FRAMES, begin, until, behind - edge.frame)
+        last = parts[-1][-1] if parts else edge.last
+        self._edge = Edge(behind, last, until)
+        self._known.clear()
+        return Gap(tuple(parts), until, loss)
+
+    def _anchored(self, behind: int) -> list[Known]:
+        """The pieces whose times are known, and from the index when the GOPs between them begin."""
+        pieces = list(self._known)
+        if self._index is not None:
+            entries, key = self._index.entries, attrgetter("first_frame")
+            low, high = bisect_right(entries, self.frames, key=key), bisect_left(entries, behind, key=key)
+            pieces += [Known(entry.first_frame, (), entry.first_pts) for entry in entries[low:high]]
+        return sorted(pieces, key=lambda piece: (piece.first_frame, len(piece.pts)))
+
+    def _lose(self, kind: str, begin: int | None, end: int | None, frames: int) -> Loss:
+        base, origin = self._reader.header.time_base, self._origin or 0
+        start, stop = (float(((origin if tick is None else tick) - origin) * base) for tick in (begin, end))
+        cause = self._faults[0] if self._faults else None
+        text = "" if cause is None else str(cause)
+        offset = None if cause is None else cause.offset
+        loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset)
+        self.losses.append(loss)
+        self._faults.clear()
+        self._count = 0
+        return loss

@@ -1,0 +1,190 @@
+"""encode --workers: the same bytes as one process, whatever is asked for, and no process left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from codec_support import (
+    ENVIRONMENT,
+    command,
+    complaint,
+    contents,
+    encoded,
+    fail,
+    no_leftovers,
+    one_thread,
+    run,
+    y4m,
+)
+from video_support import write_video
+
+import lfqcodec
+from lfqcodec.codec.workers import Workers
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """100 frames with uneven times and sound; in GOPs of two chunks the last one has a single frame."""
+    steps = np.random.default_rng(4).integers(10, 90, 99)
+    times = [0, *np.cumsum(steps).tolist()]
+    path = tmp_path_factory.mktemp("clip") / "a.mp4"
+    return write_video(
+        path,
+        frames=100,
+        size=(24, 24),
+        pts=times,
+        time_base=Fraction(1, 1000),
+        rate=30,
+        audio="aac",
+        seconds=times[-1] / 1000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "workers"),
+    [
+        ({"gop": 1}, 2),
+        ({"gop": 2, "profile": "static"}, 3),
+        ({"gop": 3, "crf": 40}, 2),
+        ({"gop": 2, "stages": 2, "measure": True, "frames": 70}, 2),
+        ({"gop": 1, "profile": "static", "audio": False, "frames": 17}, 4),
+        ({"gop": 100}, 2),
+    ],
+    ids=str,
+)
+def test_the_same_bytes(clip, options, workers):
+    one, many = io.BytesIO(), io.BytesIO()
+    seen = ([], [])
+    reports = [
+        lfqcodec.encode(clip, out, device="cpu", workers=count, progress=frames.append, **options)
+        for out, count, frames in ((one, 1, seen[0]), (many, workers, seen[1]))
+    ]
+    assert many.getvalue() == one.getvalue()
+    left, right = ({**report.to_dict(), "elapsed": 0} for report in reports)
+    assert left == right
+    assert [p.frames for p in seen[0]] == [p.frames for p in seen[1]]
+
+
+def test_resumed_with_another_number_of_workers(clip, tmp_path):
+    options = {"gop": 1, "profile": "static", "device": "cpu"}
+    whole = encoded(clip, gop=1, profile="static")
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        if progress.frames >= 60:
+            raise Stopped
+
+    out = tmp_path / "a.lfq"
+    for first, second in ((1, 2), (2, 1), (3, 2)):
+        with pytest.raises(Stopped):
+            lfqcodec.encode(clip, out, resume=True, workers=first, progress=stop, **options)
+        report = lfqcodec.encode(clip, out, resume=True, workers=second, **options)
+        assert any("went on from frame 51" in note for note in report.notes)
+        assert contents(tmp_path) == {"a.lfq": whole}
+        out.unlink()
+
+
+def test_refused(clip):
+    with pytest.raises(lfqcodec.LfqError, match="use one worker"):
+        lfqcodec.encode(clip, io.BytesIO(), workers=2, bitrate=9000)
+    with pytest.raises(lfqcodec.LfqError, match="at least 1"):
+        lfqcodec.encode(clip, io.BytesIO(), workers=0)
+    assert "--workers" in fail(2, "encode", clip, "-", "--workers", 0)
+
+
+def test_an_error_in_a_worker_is_an_error(clip, monkeypatch):
+    """A worker that fails says why; one that dies is named."""
+
+    def lost(self, chunks):
+        process = self._idle.popleft()
+        self._busy.append(process)
+        process.kill()
+
+    monkeypatch.setattr(Workers, "give", lost)
+    with pytest.raises(lfqcodec.LfqError, match=r"ended early \(SIGKILL\)"):
+        lfqcodec.encode(clip, io.BytesIO(), workers=2, device="cpu", gop=1)
+
+    def broken(self, chunks):
+        give(self, [[picture[:, :0] for picture in pictures] for pictures in chunks])
+
+    monkeypatch.undo()
+    give = Workers.give
+    monkeypatch.setattr(Workers, "give", broken)
+    with pytest.raises(RuntimeError):
+        lfqcodec.encode(clip, io.BytesIO(), workers=2, device="cpu", gop=1)
+
+
+def children_of(process):
+    """Processes whose parent this is, by /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == process.pid:
+                found.append(int(entry.name))
+    return found
+
+
+def gone(number):
+    try:
+        return (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_no_process_is_left(tmp_path, number):
+    """While the encoder waits for its input, workers at work or idle: they go with it."""
+    out = tmp_path / "a.lfq"
+    arguments = ["encode", "-q", "--workers", "2", "--gop", "1", "--profile", "static", "-", str(out)]
+    with subprocess.Popen(
+        [*command(), *arguments], env=ENVIRONMENT, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        source = y4m(200, (48, 40))
+        process.stdin.write(source[: len(source) * 3 // 4])
+        process.stdin.flush()
+        for _ in range(600):
+            workers = children_of(process)
+            if len(workers) == 2:
+                break
+            time.sleep(0.05)
+        assert len(workers) == 2
+        time.sleep(1)
+        os.kill(process.pid, number)
+        code = process.wait(30)
+        done = subprocess.CompletedProcess([], code, b"", process.stderr.read())
+    if number == signal.SIGINT:
+        assert complaint(done, 130) == "lfqcodec: interrupted"
+        no_leftovers(tmp_path)
+    for _ in range(600):
+        if all(gone(worker) for worker in workers):
+            break
+        time.sleep(0.05)
+    assert all(gone(worker) for worker in workers)
+    assert not out.exists()
+
+
+def test_the_command(clip, tmp_path):
+    done = run("encode", clip, tmp_path / "a.lfq", "--workers", 2, "--gop", 1, "--profile", "static")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.lfq").read_bytes() == encoded(clip, gop=1, profile="static")
