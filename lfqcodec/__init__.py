@@ -26,6 +26,7 @@ from lfqcodec.errors import (
 )
 
 if TYPE_CHECKING:
+    from lfqcodec.bitstream import Limits
     from lfqcodec.codec.decoder import DecodeReport
     from lfqcodec.codec.encoder import EncodeReport
     from lfqcodec.codec.file import LfqFile
@@ -80,9 +81,10 @@ def decode(
     """Decode a .lfq file to a video file, a folder of PNG pictures or a y4m stream.
 
     The options are the fields of `lfqcodec.codec.decoder.DecodeOptions`: model, stages, start and duration
-    (seconds), device, overwrite, best_effort. Raises `InputVideoError`, `BitstreamError`, `WeightsError`,
-    `NumericsMismatch` or `OutputError`; nothing partial is left then. Of a damaged file an output is made
-    as far as it can be read; without best_effort `DamageConcealed`, a `BitstreamError`, then says so.
+    (seconds), device, overwrite, best_effort, limits. Raises `InputVideoError`, `BitstreamError`,
+    `WeightsError`, `NumericsMismatch` or `OutputError`; nothing partial is left then. Of a damaged
+    file an output is made as far as it can be read; without best_effort `DamageConcealed`, a
+    `BitstreamError`, then says so.
     """
     from lfqcodec.codec import decoder
     from lfqcodec.codec.progress import ignore
@@ -95,11 +97,13 @@ def open(
     *,
     model: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    limits: Limits | None = None,
 ) -> LfqFile:
     """Open a .lfq file for its header, frames and tokens. Raises `InputVideoError` or `BitstreamError`.
 
-    Reading the tokens of a file of profile static needs neither torch nor a model.
+    Reading the tokens of a file of profile static needs neither torch nor a model. `limits`, of
+    `lfqcodec.bitstream`, is what the file may ask for (`LimitExceeded`).
     """
     from lfqcodec.codec.file import open_file
 
-    return open_file(source, model=model, device=device)
+    return open_file(source, model=model, device=device, limits=limits)

@@ -7,14 +7,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
+from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.progress import Progress, ProgressCallback
+from lfqcodec.errors import LfqError, LimitExceeded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,6 +70,39 @@ def model_option(function: Command) -> Command:
     """--model NAME|FILE|DIR."""
     option = click.option("--model", metavar="NAME|FILE|DIR", help="Model to use instead of the usual one.")
     return option(function)
+
+
+_LIMITS = {item.name.removeprefix("max_").replace("_", "-"): item.name for item in fields(Limits)}
+
+
+def _limits(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Limits:
+    limits = DEFAULT_LIMITS
+    for text in values:
+        match = re.fullmatch(r"([a-z-]+)=(?:(\d{1,19})|2\^(\d{1,2}))", text)
+        if match is None or match[1] not in _LIMITS:
+            raise click.BadParameter(
+                f"{text!r} is not NAME=N or NAME=2^N, with NAME one of {', '.join(_LIMITS)}", context, option
+            )
+        limits = replace(limits, **{_LIMITS[match[1]]: int(match[2]) if match[2] else 1 << int(match[3])})
+    return limits
+
+
+def limit_option(function: Command) -> Command:
+    """--limit NAME=N, may be repeated; the command gets `limits`, a `Limits`."""
+    option = click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        callback=_limits,
+        metavar="NAME=N",
+        help=f"What a file may ask for at most, in place of the default; NAME is {', '.join(_LIMITS)}.",
+    )
+    return option(function)
+
+
+def complaint(error: LfqError) -> str:
+    """An error as one line for a person at the command line."""
+    return f"{error}; --limit allows more" if isinstance(error, LimitExceeded) else str(error)
 
 
 def json_option(function: Command) -> Command:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lfqcodec.bitstream import Limits
 from lfqcodec.cli.common import (
     device_option,
     json_option,
+    limit_option,
     model_option,
     positive_seconds,
     print_damage,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 @json_option
 @model_option
 @device_option
+@limit_option
 def command(
     source: str,
     dest: str,
@@ -48,6 +51,7 @@ def command(
     as_json: bool,
     model: str | None,
     device: str,
+    limits: Limits,
 ) -> None:
     """Decode the .lfq file IN (or - for standard input) to OUT.
 
@@ -69,6 +73,7 @@ def command(
         device=device,
         overwrite=force,
         best_effort=best_effort,
+        limits=limits,
     )
     problem: DamageConcealed | None = None
     with progress_bar("decoding", quiet=quiet) as progress:

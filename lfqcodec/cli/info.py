@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from lfqcodec.bitstream import ChunkHead
-from lfqcodec.cli.common import human_bytes, json_option, print_json
+from lfqcodec.bitstream import ChunkHead, Limits
+from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_json
 from lfqcodec.codec.file import LfqFile, open_file
 from lfqcodec.errors import BitstreamError, WeightsError
 
@@ -81,9 +81,10 @@ def describe(file: LfqFile) -> dict[str, Any]:
 @click.command("info")
 @click.argument("source", metavar="FILE")
 @json_option
-def command(source: str, as_json: bool) -> None:
+@limit_option
+def command(source: str, as_json: bool, limits: Limits) -> None:
     """Tell what a .lfq file holds."""
-    with open_file(source) as file:
+    with open_file(source, limits=limits) as file:
         facts = describe(file)
     if as_json:
         print_json(facts)

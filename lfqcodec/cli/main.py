@@ -91,7 +91,9 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except LfqError as error:
-        _fail(str(error), error.exit_code)
+        from lfqcodec.cli.common import complaint
+
+        _fail(complaint(error), error.exit_code)
     except (_Interrupt, KeyboardInterrupt, click.Abort):
         _fail("interrupted", INTERRUPTED)
     except MemoryError:

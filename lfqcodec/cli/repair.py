@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from lfqcodec.cli.common import human_bytes, json_option, print_damage, print_json
+from lfqcodec.bitstream import Limits
+from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_damage, print_json
 from lfqcodec.codec.repair import repair
 
 
@@ -13,7 +14,8 @@ from lfqcodec.codec.repair import repair
 @click.argument("dest", metavar="OUT")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @json_option
-def command(source: str, dest: str, force: bool, as_json: bool) -> None:
+@limit_option
+def command(source: str, dest: str, force: bool, as_json: bool, limits: Limits) -> None:
     """Make a whole file OUT of what is good in the damaged or cut-off .lfq file IN.
 
     Every good chunk is kept byte for byte, with sound and subtitles; index, trailer and the number of frames
@@ -22,7 +24,7 @@ def command(source: str, dest: str, force: bool, as_json: bool) -> None:
     """
     if as_json and dest == "-":
         raise click.UsageError("--json and OUT - both want standard output")
-    report = repair(source, dest, overwrite=force)
+    report = repair(source, dest, overwrite=force, limits=limits)
     print_damage(report.damage)
     if as_json:
         print_json(report.to_dict())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from lfqcodec.cli.common import model_option
+from lfqcodec.bitstream import Limits
+from lfqcodec.cli.common import limit_option, model_option
 from lfqcodec.codec.file import open_file
 from lfqcodec.errors import LfqError
 from lfqcodec.output import open_output, refuse_same_file
@@ -17,13 +18,16 @@ from lfqcodec.output import open_output, refuse_same_file
 @click.option("--stages", type=click.IntRange(min=1), help="Write fewer stages than were coded.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @model_option
-def command(source: str, dest: str, stages: int | None, force: bool, model: str | None) -> None:
+@limit_option
+def command(
+    source: str, dest: str, stages: int | None, force: bool, model: str | None, limits: Limits
+) -> None:
     """Write the tokens of IN as a NumPy array: int32 [stages, T, h, w], all chunks joined along T.
 
     Either may be - for standard input or output.
     """
     refuse_same_file(source, dest)
-    with open_file(source, model=model) as file:
+    with open_file(source, model=model, limits=limits) as file:
         chunks = [chunk.tokens for chunk in file.tokens(stages)]
     counts = {len(tokens) for tokens in chunks}
     if len(counts) > 1:

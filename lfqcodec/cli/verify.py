@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import click
 
-from lfqcodec.cli.common import json_option, model_option, print_json
+from lfqcodec.bitstream import Limits
+from lfqcodec.cli.common import complaint, json_option, limit_option, model_option, print_json
 from lfqcodec.codec.file import open_file
 from lfqcodec.errors import LfqError
 
@@ -26,7 +27,8 @@ class _Result:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @json_option
 @model_option
-def command(files: tuple[str, ...], as_json: bool, model: str | None) -> None:
+@limit_option
+def command(files: tuple[str, ...], as_json: bool, model: str | None, limits: Limits) -> None:
     """Check the structure, every checksum and every token of .lfq files (- for standard input).
 
     Needs the prior, if the file was made with one, and no tokenizer: no pictures are computed. The exit code
@@ -36,10 +38,10 @@ def command(files: tuple[str, ...], as_json: bool, model: str | None) -> None:
     for name in files:
         result = _Result(name, ok=False)
         try:
-            _verify(name, result, model)
+            _verify(name, result, model, limits)
             result.ok = True
         except LfqError as error:
-            result.error, result.kind = str(error), type(error).__name__
+            result.error, result.kind = complaint(error), type(error).__name__
             code = code or error.exit_code
         results.append(result)
         if not as_json:
@@ -53,8 +55,8 @@ def command(files: tuple[str, ...], as_json: bool, model: str | None) -> None:
     sys.exit(code)
 
 
-def _verify(name: str, result: _Result, model: str | None) -> None:
-    with open_file(name, model=model) as file:
+def _verify(name: str, result: _Result, model: str | None, limits: Limits) -> None:
+    with open_file(name, model=model, limits=limits) as file:
         # The reader compares the frame count of the header and the totals of the index with the chunks.
         for chunk in file.tokens():
             result.chunks += 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from lfqcodec.codec.tiles import Tile, pixels, plan_tiles
 from lfqcodec.config import padded_frames
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.interface import Tokenizer
@@ -40,10 +41,18 @@ def frames_to_tensor(frames: Sequence[NDArray[np.uint8]], device: torch.device) 
     return (video / 127.5 - 1).transpose(0, 1).unsqueeze(0)
 
 
-def tensor_to_frames(video: Tensor, height: int, width: int) -> NDArray[np.uint8]:
-    """Clip float32 [1, 3, T, H', W'] to uint8 [T, H, W, 3], cropped to the true size."""
-    x = ((video[0].permute(1, 2, 3, 0)[:, :height, :width] + 1) * 127.5).round_().clamp_(0, 255)
+def tensor_to_frames(video: Tensor) -> NDArray[np.uint8]:
+    """Clip float32 [1, 3, T, H, W] to uint8 [T, H, W, 3]."""
+    x = ((video[0].permute(1, 2, 3, 0) + 1) * 127.5).round_().clamp_(0, 255)
     return x.to(torch.uint8).contiguous().cpu().numpy()
+
+
+def compact(state: State) -> State:
+    """The same state, in memory of its own where it is a part of something larger, which can then go."""
+    return {
+        name: tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
+        for name, tensor in state.items()
+    }
 
 
 class ChunkEncoder:
@@ -51,7 +60,8 @@ class ChunkEncoder:
 
     def __init__(self, tokenizer: Tokenizer, stages: int, device: torch.device) -> None:
         self._tokenizer, self._stages, self._device = tokenizer, stages, device
-        self._state: State | None = None
+        self._tiles: list[Tile] = []
+        self._states: list[State | None] = []
 
     @torch.inference_mode()
     def latents(self, frames: Sequence[NDArray[np.uint8]], *, gop_start: bool) -> Tensor:
@@ -61,18 +71,38 @@ class ChunkEncoder:
         """
         missing = padded_frames(len(frames), gop_start=gop_start) - len(frames)
         padded = [*frames, *[frames[-1]] * missing]
-        state = None if gop_start else self._state
+        size = padded[0].shape[0], padded[0].shape[1]
+        grid = -(-size[0] // SPATIAL_FACTOR), -(-size[1] // SPATIAL_FACTOR)
+        if gop_start:
+            self._tiles = plan_tiles(grid, self._tokenizer.encoder_reach)
+            self._states = [None] * len(self._tiles)
         parts = []
         begin = 0
         # One latent frame at a time: the carried state makes it the same computation, in a quarter of the
         # memory, and what is being worked on stays in the processor's cache.
         while begin < len(padded):
-            end = begin + (1 if state is None else TEMPORAL_FACTOR)
-            latents, state = self._tokenizer.encode(frames_to_tensor(padded[begin:end], self._device), state)
-            parts.append(latents[0])
+            end = begin + (1 if gop_start and not begin else TEMPORAL_FACTOR)
+            parts.append(self._latent_frame(padded[begin:end], size, grid))
             begin = end
-        self._state = state
         return torch.cat(parts, 1)
+
+    def _latent_frame(
+        self, frames: Sequence[NDArray[np.uint8]], size: tuple[int, int], grid: tuple[int, int]
+    ) -> Tensor:
+        """Frames of one latent frame to float32 [D, 1, h, w], tile by tile."""
+        whole: Tensor | None = None
+        for number, tile in enumerate(self._tiles):
+            rows, columns = pixels(tile.outer, size)
+            clip = frames_to_tensor([frame[rows, columns] for frame in frames], self._device)
+            latents, state = self._tokenizer.encode(clip, self._states[number])
+            self._states[number] = compact(state)
+            if len(self._tiles) == 1:
+                return latents[0]
+            if whole is None:
+                whole = latents.new_empty(latents.shape[1], 1, *grid)
+            whole[(..., *tile.core)] = latents[0][(..., *tile.inner)]
+        assert whole is not None
+        return whole
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[NDArray[np.uint8]], *, gop_start: bool) -> NDArray[np.int32]:
@@ -86,18 +116,32 @@ class ChunkDecoder:
 
     def __init__(self, tokenizer: Tokenizer, height: int, width: int, device: torch.device) -> None:
         self._tokenizer, self._device = tokenizer, device
-        self._height, self._width = height, width
-        self._state: State | None = None
+        self._size = height, width
+        grid = -(-height // SPATIAL_FACTOR), -(-width // SPATIAL_FACTOR)
+        self._tiles = plan_tiles(grid, tokenizer.decoder_reach)
+        self._states: list[State | None] = [None] * len(self._tiles)
 
     @torch.inference_mode()
     def decode(self, tokens: NDArray[np.int32], valid: int, *, gop_start: bool) -> NDArray[np.uint8]:
         """Tokens int32 [stages, T, h, w] of a chunk to its `valid` new frames, uint8 [valid, H, W, 3]."""
-        batch = torch.from_numpy(tokens).to(self._device, torch.int64).unsqueeze(0)
-        latents = self._tokenizer.dequantize(batch)
-        state = None if gop_start else self._state
-        frames = []
-        for time in range(latents.shape[2]):
-            video, state = self._tokenizer.decode(latents[:, :, time : time + 1], state)
-            frames.append(tensor_to_frames(video, self._height, self._width))
-        self._state = state
-        return np.concatenate(frames)[:valid]
+        if gop_start:
+            self._states = [None] * len(self._tiles)
+        frames = np.empty((valid, *self._size, 3), np.uint8)
+        begin = 0
+        for time in range(tokens.shape[1]):
+            count = 1 if gop_start and not time else TEMPORAL_FACTOR
+            self._latent_frame(tokens[:, time : time + 1], frames[begin : begin + count])
+            begin += count
+        return frames
+
+    def _latent_frame(self, tokens: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
+        """Tokens int32 [stages, 1, h, w] to frames, as many of them as `out` has room for."""
+        for number, tile in enumerate(self._tiles):
+            part = np.ascontiguousarray(tokens[(..., *tile.outer)])
+            latents = self._tokenizer.dequantize(torch.from_numpy(part).to(self._device, torch.int64)[None])
+            video, state = self._tokenizer.decode(latents, self._states[number])
+            self._states[number] = compact(state)
+            rows, columns = pixels(tile.core, self._size)
+            top, left = tile.rows.low * SPATIAL_FACTOR, tile.columns.low * SPATIAL_FACTOR
+            video = video[:, :, : len(out), rows.start - top : rows.stop - top]
+            out[:, rows, columns] = tensor_to_frames(video[..., columns.start - left : columns.stop - left])

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
 from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.file import open_file
@@ -22,7 +23,7 @@ from lfqcodec.video import open_writer
 class DecodeOptions:
     """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded.
 
-    With `best_effort` damage is no error, only a part of the report.
+    With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -32,6 +33,7 @@ class DecodeOptions:
     device: str = "auto"
     overwrite: bool = False
     best_effort: bool = False
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def decode(
     options = options or DecodeOptions()
     began = time.perf_counter()
     refuse_same_file(source, dest)
-    with open_file(source, model=options.model, device=options.device) as file:
+    with open_file(source, model=options.model, device=options.device, limits=options.limits) as file:
         info = file.info
         # Missing weights are found out before anything is written.
         file.model()

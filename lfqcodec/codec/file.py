@@ -338,11 +338,12 @@ def open_file(
     *,
     model: str | os.PathLike[str] | None = None,
     device: str = "auto",
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits | None = None,
 ) -> LfqFile:
     """Open a .lfq file (path, "-" for standard input, or binary file object) and check its header.
 
-    `model` names a model file to use instead of looking one up by its SHA-256. Raises `InputVideoError` for
-    a file that cannot be opened and `BitstreamError` for one that is not .lfq.
+    `model` names a model file to use instead of looking one up by its SHA-256; `limits` is what the file may
+    ask for, None for the defaults. Raises `InputVideoError` for a file that cannot be opened and
+    `BitstreamError` for one that is not .lfq.
     """
-    return LfqFile(source, model=model, device=device, limits=limits)
+    return LfqFile(source, model=model, device=device, limits=limits or DEFAULT_LIMITS)

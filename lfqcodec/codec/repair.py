@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lfqcodec.bitstream import BitstreamWriter, Chunk, ChunkHead
+from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, ChunkHead, Limits
 from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.file import LfqFile, open_file
 from lfqcodec.codec.gaps import Gap
@@ -43,7 +43,11 @@ class RepairReport:
 
 
 def repair(
-    source: str | os.PathLike[str], dest: str | os.PathLike[str], *, overwrite: bool = False
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> RepairReport:
     """Copy all that is good in `source`, a file, to `dest` ("-" for standard output).
 
@@ -52,7 +56,7 @@ def repair(
     damaged or not one chunk is left, `InputVideoError` and `OutputError`.
     """
     refuse_same_file(source, dest)
-    with open_file(source) as file:
+    with open_file(source, limits=limits) as file:
         if not file.seekable:
             raise LfqError(f"{file.name}: repair needs a file, not a pipe")
         index = _fault_of_index(file)
@@ -61,7 +65,7 @@ def repair(
         salvage = file.salvage()
         gops = renumbered = 0
         with open_output(dest, overwrite=overwrite) as out:
-            writer = BitstreamWriter(out, header)
+            writer = BitstreamWriter(out, header, limits)
             for unit in salvage.items():
                 if isinstance(unit, (Gap, ChunkHead)):
                     continue

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from lfqcodec.bitstream import BitstreamWriter, Chunk, drop_stages
+from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, drop_stages
 from lfqcodec.codec.file import open_file
 from lfqcodec.errors import LfqError
 from lfqcodec.output import open_output, refuse_same_file
 
 
 def strip(
-    source: str | os.PathLike[str], dest: str | os.PathLike[str], stages: int, *, overwrite: bool = False
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    stages: int,
+    *,
+    overwrite: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> int:
     """Copy `source` to `dest` keeping at most `stages` stages of every chunk; gives the bytes written.
 
@@ -23,9 +28,9 @@ def strip(
     if stages < 1:
         raise LfqError(f"stages must be at least 1, not {stages}")
     refuse_same_file(source, dest)
-    with open_file(source) as file, open_output(dest, overwrite=overwrite) as out:
+    with open_file(source, limits=limits) as file, open_output(dest, overwrite=overwrite) as out:
         header = replace(file.header, max_stages=min(stages, file.header.max_stages))
-        with BitstreamWriter(out, header) as writer:
+        with BitstreamWriter(out, header, limits) as writer:
             for unit in file.units():
                 if isinstance(unit, Chunk):
                     writer.copy_chunk(drop_stages(unit, min(stages, unit.head.stages)))

@@ -114,6 +114,9 @@ class BaseTokenizer(Tokenizer):
         self.encoder = Encoder(config)
         self.quantizer = ResidualLFQ(config.latent_channels, config.bits, config.stages)
         self.decoder = Decoder(config)
+        # A position for each depthwise 3x3; the two 3x3 at quarter resolution reach half a position each.
+        self.encoder_reach = sum(config.encoder_blocks)
+        self.decoder_reach = sum(config.decoder_blocks) + 1
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:

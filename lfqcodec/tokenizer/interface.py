@@ -20,6 +20,10 @@ class Tokenizer(nn.Module, ABC):
 
     config: AnyTokenizerConfig
     quantizer: ResidualLFQ
+    encoder_reach: int | None = None
+    """Positions of the latent grid from a latent to the last pixel that matters to it; None: all matter."""
+    decoder_reach: int | None = None
+    """Positions from a pixel's own to the last latent that matters to it; None: all matter."""
 
     @abstractmethod
     def encode(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
