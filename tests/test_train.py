@@ -25,6 +25,7 @@ from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, orthogonalise
 from lfqcodec.video import open_video, open_writer
+from lfqcodec.weights.store import Model, read_model
 
 SCHEDULE = ["--phase", "3:2x1x16", "--phase", "4:2x5x16"]
 
@@ -133,9 +134,50 @@ def test_export_is_reproducible(tmp_path: Path, finished: Path) -> None:
     from lfqcodec.weights.loading import save_tokenizer
 
     for name in "abcdef":  # safetensors itself writes metadata in random order
-        config, tensors = export_tokenizer(finished / "checkpoint.safetensors")
-        save_tokenizer(tmp_path / name, config, tensors, {"name": "x", "y": "z"})
+        config, tensors, metadata = export_tokenizer(finished / "checkpoint.safetensors")
+        save_tokenizer(tmp_path / name, config, tensors, {"name": "x", "y": "z", **metadata})
     assert len({(tmp_path / name).read_bytes() for name in "abcdef"}) == 1
+
+
+def export(run: Path, model: Path) -> Model:
+    command = [
+        sys.executable,
+        "-m",
+        "lfqcodec",
+        "train",
+        "export",
+        str(run),
+        str(model),
+        "--name",
+        model.stem,
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return read_model(model)
+
+
+def test_decoder_alone(tmp_path: Path, finished: Path, media: tuple[Path, Path]) -> None:
+    """The tokens stay, to the bit; so what goes on from there names the model that they are of."""
+    first = export(finished, tmp_path / "first.safetensors")
+    schedule = ["--preset", "base-decoder", "--phase", "3:2x5x16", "--set", "losses.perceptual=0.0"]
+    run = tmp_path / "run"
+    for steps in ("2", "1"):
+        train(run, media, "--init", str(first.path), "--stop-after", steps, schedule=schedule)
+    second = export(run, tmp_path / "second.safetensors")
+    assert "tokens_of" not in first.metadata
+    assert first.tokens_of == second.tokens_of == first.sha256.hex()
+    before, after = load_file(first.path), load_file(second.path)
+    assert before.keys() == after.keys()
+    differ = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert differ == {"decoder"}
+    # A third model says the same of itself: a prior of the first fits them all.
+    train(tmp_path / "more", media, "--init", str(second.path), "--stop-after", "1", schedule=schedule)
+    third = export(tmp_path / "more", tmp_path / "third.safetensors")
+    assert third.tokens_of == first.sha256.hex()
+    command = [sys.executable, "-m", "lfqcodec", "train", "tokenizer", "--out", str(tmp_path / "none")]
+    command += ["--videos", str(media[0]), "--preset", "base-decoder"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "takes a model to start from" in done.stderr
 
 
 def test_sampling_depends_on_seed_and_step_alone(finished: Path) -> None:

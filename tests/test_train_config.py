@@ -14,7 +14,7 @@ from lfqcodec.train.config import Phase, TrainConfig, load_preset, preset_names
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    assert preset_names() == ["base", "paper-image-16x", "paper-image-32x", "paper-video"]
+    assert preset_names() == ["base", "base-decoder", "paper-image-16x", "paper-image-32x", "paper-video"]
 
 
 def test_paper_video_is_the_appendix_and_the_default() -> None:
@@ -77,6 +77,8 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("learning_rate.x=1", "learning_rate is not a section"),
         ("seed=true", "seed must be like"),
         ("schedule='steps'", "cosine or linear"),
+        ("trained='encoder'", "trained must be all or decoder"),
+        ("trained='decoder'", "rate must be 0"),
         ("phases=[]", "phases must be like"),
         ("phases=3", "must be a list"),
         ("phases=[3]", "is not a phase"),

@@ -125,12 +125,14 @@ def tokenizer(
             log.warning("no --lpips: the perceptual loss is left out")
         else:
             network = load_lpips(lpips)
-    start = None
+    start, tokens_of = None, ""
+    if init is None and config.trained == "decoder":
+        raise LfqError("to train the decoder alone takes a model to start from: --init")
     if init is not None:
         model = resolve_model(init)
         if model.config != config.model:
             raise LfqError(f"{init}: has another shape than the preset's model")
-        start = load_tokenizer(model, pick_device("cpu")).state_dict()
+        start, tokens_of = load_tokenizer(model, pick_device("cpu")).state_dict(), model.tokens_of
     with world_of_environment(where.type) as world:
         folder = pack or out / "pack"
         if world.leads and pack is None:
@@ -144,6 +146,7 @@ def tokenizer(
             precision=precision,
             lpips=network,
             init=start,
+            tokens_of=tokens_of,
             world=world,
         )
         trainer.run(evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after)
@@ -162,8 +165,8 @@ def export(run: Path, dest: Path, name: str, as_json: bool) -> None:
 
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of a model file must end in .safetensors")
-    config, tensors = export_tokenizer(run / "checkpoint.safetensors")
-    save_tokenizer(dest, config, tensors, {"name": name})
+    config, tensors, metadata = export_tokenizer(run / "checkpoint.safetensors")
+    save_tokenizer(dest, config, tensors, {"name": name, **metadata})
     model = read_model(dest)
     size = dest.stat().st_size
     if as_json:

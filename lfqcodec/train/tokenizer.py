@@ -58,7 +58,8 @@ class TokenizerTrainer:
     """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
 
     A new run starts from the tensors `init` where there are any, else from what the architecture makes of
-    the data. Of several processes (`world`) each trains on its share of the batch; the first one writes.
+    the data. `tokens_of` is what `Model.tokens_of` of those tensors says, if only the decoder is trained on.
+    Of several processes (`world`) each trains on its share of the batch; the first one writes.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TokenizerTrainer:
         precision: str = "auto",
         lpips: LPIPS | None = None,
         init: dict[str, Tensor] | None = None,
+        tokens_of: str = "",
         world: World | None = None,
     ) -> None:
         self.config, self.pack, self.out = config, pack, out
@@ -86,6 +88,7 @@ class TokenizerTrainer:
         self.objective = Objective(
             config, self.world, lpips=self.lpips, bit_model=self.bit_model, adversary=self.adversary
         )
+        self.tokens_of = tokens_of if config.trained == "decoder" else ""
         self.step = 0
         self.seconds = 0.0
         self.checkpoint_path = out / "checkpoint.safetensors"
@@ -138,6 +141,7 @@ class TokenizerTrainer:
             raise LfqError(f"{self.checkpoint_path}: the run had other losses (there is no {missing[0]})")
         for name, tensors in groups.items():
             copy_into(tensors, checkpoint.groups[name], f"the checkpoint ({name})")
+        self.tokens_of = checkpoint.progress.get("tokens_of", self.tokens_of)
         self.step = checkpoint.progress["step"]
         self.seconds = checkpoint.progress["seconds"]
         self.optimizer.updates = self.step
@@ -155,6 +159,7 @@ class TokenizerTrainer:
             "step": self.step,
             "seconds": self.seconds,
             "model": self.config.model.to_json(),
+            "tokens_of": self.tokens_of,
             "rate_updates": 0 if self.bit_optimizer is None else self.bit_optimizer.updates,
             "adversary_updates": 0 if self.adversary is None else self.adversary.optimizer.updates,
         }
@@ -336,11 +341,13 @@ def device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
-def export_tokenizer(checkpoint: Path) -> tuple[AnyTokenizerConfig, dict[str, Tensor]]:
-    """Averaged weights of a checkpoint as half-precision tensors, and their configuration."""
+def export_tokenizer(checkpoint: Path) -> tuple[AnyTokenizerConfig, dict[str, Tensor], dict[str, str]]:
+    """Averaged weights of a checkpoint as half-precision tensors, with their configuration and metadata."""
     loaded = load_checkpoint(checkpoint)
     config = parse_tokenizer_config(loaded.progress["model"])
-    return config, {name: tensor.half().contiguous() for name, tensor in loaded.groups["ema"].items()}
+    tokens_of = loaded.progress.get("tokens_of")
+    metadata = {"tokens_of": str(tokens_of)} if tokens_of else {}
+    return config, {name: each.half().contiguous() for name, each in loaded.groups["ema"].items()}, metadata
 
 
 __all__ = [

@@ -76,7 +76,7 @@ def load_rates(model: Model, prior: Prior) -> RateTable | None:
         raise WeightsError(f"{path}: not a rate table ({error})") from error
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    if (table.tokenizer, table.prior) != (model.sha256.hex(), prior.sha256.hex()):
+    if table.prior != prior.sha256.hex() or table.tokenizer not in (model.sha256.hex(), model.tokens_of):
         raise WeightsError(f"{path}: belongs to other weights than those beside it")
     if len(table.flip_costs) > model.config.stages:
         raise WeightsError(f"{path}: has more stages than the tokenizer")

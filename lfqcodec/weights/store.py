@@ -40,6 +40,14 @@ class Model:
     config: AnyTokenizerConfig
     metadata: dict[str, str]
 
+    @property
+    def tokens_of(self) -> str:
+        """SHA-256, in hex, of the model whose tokens these are.
+
+        Another one where only the decoder was trained on: priors and rate tables of that model fit this one.
+        """
+        return self.metadata.get("tokens_of") or self.sha256.hex()
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -144,7 +152,8 @@ def available_priors(near: Path | None = None) -> list[Prior]:
 
 def prior_for(model: Model) -> Prior | None:
     """The prior to encode with: of those trained on the tokens of `model` the last by name, or none."""
-    own = [p for p in available_priors(model.path.parent) if p.trained_for == model.sha256.hex()]
+    fitting = {model.sha256.hex(), model.tokens_of}
+    own = [p for p in available_priors(model.path.parent) if p.trained_for in fitting]
     return max(own, key=lambda prior: prior.name, default=None)
 
 
