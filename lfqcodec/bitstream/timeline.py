@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lfqcodec.bitstream.fields import require
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.index import IndexEntry
-from lfqcodec.bitstream.limits import Limits
+from lfqcodec.bitstream.limits import MAX_PTS, Limits
 from lfqcodec.errors import LimitExceeded
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class Timeline:
                 f"first frame {head.first_frame} where {self.frames} is due",
                 **where,
             )
+            if self.entries and not self.lost:
+                apart = head.pts[0] - self.entries[-1].first_pts
+                require(apart <= MAX_PTS, "times of two GOPs are too far apart for the index", **where)
         else:
             require(self._gop_chunks > 0 and not self.lost, "the first chunk does not start a GOP", **where)
             require(self._gop_open, "a chunk follows one that ended its GOP", **where)

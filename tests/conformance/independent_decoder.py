@@ -214,7 +214,7 @@ class Video:
         self.chunks, self.gops = [], []
         self.frames = self.in_gop = 0
         self.open = False
-        self.last_pts = self.end = self.steady = None
+        self.last_pts = self.end = self.steady = self.since = None
 
     def read_chunk(self, data, at, f, body, end):
         h = self.header
@@ -228,6 +228,7 @@ class Video:
         if starts:
             f.need(f.u(8) == self.frames, "first frame")
             self.in_gop = 0
+            self.since = self.gops[-1][2] if self.gops else None
         else:
             f.need(self.in_gop > 0 and self.open, "chunk does not start a GOP")
         self.in_gop += 1
@@ -243,6 +244,7 @@ class Video:
         for each in durations:
             pts.append(pts[-1] + each)
         f.need(in_i64(*pts), "time")
+        f.need(not starts or self.since is None or in_i64(pts[0] - self.since), "GOPs too far apart")
         f.need(self.last_pts is None or pts[0] > self.last_pts, "times do not increase")
         rows, columns = -(-h["height"] // 8), -(-h["width"] // 8)
         frames = 1 + -(-(valid - 1) // 4) if starts else -(-valid // 4)

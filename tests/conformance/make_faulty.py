@@ -32,6 +32,7 @@ from bitstream_helpers import (  # noqa: E402
     make_file,
     patch_header,
     patch_unit,
+    put,
     u32,
     unit_offsets,
     without_streams,
@@ -100,6 +101,9 @@ def of_the_units() -> Iterator[Case]:
     for frames in (21, 23):
         true = patch_header(data, 24, frames.to_bytes(8, "little"))
         yield Case("chunk", f"{frames} frames announced and 22 there", "5", true)
+    apart = patch_unit(data, 0, head=put(15, (2**63).to_bytes(8, "little")))
+    apart = patch_unit(apart, 2, head=put(15, bytes(8)))
+    yield Case("chunk", "GOPs 2^63 ticks apart", "7", apart)
     yield Case("chunk", "a chunk left out", "5", data[: offsets[1]] + data[offsets[2] :])
     yield Case("chunk", "a chunk twice", "5", data[: offsets[1]] + data[offsets[0] :])
     yield Case("bomb", "4 GiB of body in a short file", "14", patch_unit(data, 0, length=2**32 - 1))

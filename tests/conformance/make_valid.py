@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import BitstreamWriter, FileHeader, latent_frames, token_crc
+from lfqcodec.bitstream import (
+    BitstreamReader,
+    BitstreamWriter,
+    Chunk,
+    FileHeader,
+    drop_stages,
+    latent_frames,
+    token_crc,
+)
 from lfqcodec.entropy import StaticModel, encode_tokens
 from lfqcodec.media import Colour, StreamInfo, StreamPacket
 
@@ -45,6 +53,8 @@ class Case:
     packets: bool = False
     pipe: bool = False
     pause: int = 0  # ticks between GOPs
+    zero: bool = False  # all tokens are 0, which costs no word
+    keep: int | None = None  # stages that are left once the file is written, the others being dropped
 
 
 class Noise:
@@ -156,7 +166,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
             times = [pts + sum(steps[:k]) for k in range(valid + 1)]
             shape = (latent_frames(valid, position == 0), *case.header.grid)
             stages = case.stages[len(chunks) % len(case.stages)]
-            tokens = [noise.tokens(shape) for _ in range(stages)]
+            tokens = [noise.tokens(shape) * np.uint32(not case.zero) for _ in range(stages)]
             crcs = [token_crc(each) for each in tokens]
             if position == 0:
                 gops.append([writer.bytes_written, frame, pts])
@@ -167,7 +177,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                 streams=[encode_tokens(model.rows(each.size), each) for each in tokens],
                 token_crcs=crcs,
             )
-            for each in tokens:
+            for each in tokens[: case.keep]:
                 tokens_digest.update(each.astype("<u4").tobytes())
             chunks.append(
                 {
@@ -177,7 +187,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                     "pts": times[:-1],
                     "last_duration": steps[-1],
                     "shape": list(shape),
-                    "token_crcs": crcs,
+                    "token_crcs": crcs[: case.keep],
                 }
             )
             pts, frame = times[-1], frame + valid
@@ -187,6 +197,9 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
             packets += sorted(batch, key=lambda each: each.stream)
         end, pts = pts, pts + case.pause
     writer.close()
+    data = out.getvalue()
+    if case.keep is not None:
+        data, gops = _dropped(data, case.keep, gops)
     header = case.header if case.pipe else replace(case.header, frame_count=frame)
     expected = {
         "header": _describe(header),
@@ -197,7 +210,21 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
         "packets": {"count": len(packets), "sha256": _digest(packets)},
         "tokens_sha256": tokens_digest.hexdigest(),
     }
-    return out.getvalue(), expected
+    return data, expected
+
+
+def _dropped(data: bytes, keep: int, gops: list[list[int]]) -> tuple[bytes, list[list[int]]]:
+    """The file with `keep` stages a chunk, its payload not decoded, and where its GOPs now begin."""
+    out = io.BytesIO()
+    reader = BitstreamReader(io.BytesIO(data))
+    moved = []
+    with BitstreamWriter(out, reader.header) as writer:
+        for unit in reader:
+            assert isinstance(unit, Chunk)
+            if unit.head.gop_start:
+                moved.append([writer.bytes_written, *gops[len(moved)][1:]])
+            writer.copy_chunk(drop_stages(unit, min(keep, unit.head.stages)))
+    return out.getvalue(), moved
 
 
 def _digest(packets: Sequence[StreamPacket]) -> str:
@@ -253,14 +280,15 @@ def expected_json(expected: dict[str, object]) -> str:
     return json.dumps(expected, indent=1) + "\n"
 
 
-def main() -> None:
-    FOLDER.mkdir(exist_ok=True)
-    for case in cases():
+def write(folder: Path, made: Sequence[Case]) -> None:
+    """Write the files of `made` into `folder`."""
+    folder.mkdir(exist_ok=True)
+    for case in made:
         data, expected = build(case)
-        (FOLDER / f"{case.name}.lfq").write_bytes(data)
-        (FOLDER / f"{case.name}.json").write_text(expected_json(expected), encoding="utf-8")
+        (folder / f"{case.name}.lfq").write_bytes(data)
+        (folder / f"{case.name}.json").write_text(expected_json(expected), encoding="utf-8")
         print(f"{case.name}.lfq  {len(data)} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER, cases())

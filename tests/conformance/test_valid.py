@@ -1,4 +1,4 @@
-"""The golden files: today's writer makes the same bytes, and both decoders find in them what went in."""
+"""The golden files, valid and uncommon: today's writer makes the same bytes, and both decoders read them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import independent_decoder  # noqa: E402
+import make_uncommon  # noqa: E402
 import make_valid  # noqa: E402
 
-CASES = make_valid.cases()
-NAMES = [case.name for case in CASES]
+CASES = {f"valid/{case.name}": case for case in make_valid.cases()}
+CASES |= {f"uncommon/{case.name}": case for case in make_uncommon.cases()}
+NAMES = list(CASES)
 
 
 def stored(name):
-    return (HERE / "valid" / f"{name}.lfq").read_bytes(), (HERE / "valid" / f"{name}.json").read_text("utf-8")
+    return (HERE / f"{name}.lfq").read_bytes(), (HERE / f"{name}.json").read_text("utf-8")
 
 
-def test_every_file_belongs_to_a_case():
-    files = {path.name for path in (HERE / "valid").iterdir()}
-    assert files == {f"{name}.{suffix}" for name in NAMES for suffix in ("lfq", "json")}
+@pytest.mark.parametrize("folder", ["valid", "uncommon"])
+def test_every_file_belongs_to_a_case(folder):
+    files = {f"{folder}/{path.name}" for path in (HERE / folder).iterdir()}
+    own = [name for name in NAMES if name.startswith(f"{folder}/")]
+    assert files == {f"{name}.{suffix}" for name in own for suffix in ("lfq", "json")}
 
 
-@pytest.mark.parametrize("case", CASES, ids=NAMES)
-def test_the_writer_makes_the_same_bytes(case):
-    data, expected = make_valid.build(case)
-    assert (data, make_valid.expected_json(expected)) == stored(case.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_writer_makes_the_same_bytes(name):
+    data, expected = make_valid.build(CASES[name])
+    assert (data, make_valid.expected_json(expected)) == stored(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +91,7 @@ def run(*arguments, stdin=None):
 
 
 def test_the_independent_decoder_runs_alone(tmp_path):
-    data, expected = stored("odd-size-gop-4")
+    data, expected = stored("valid/odd-size-gop-4")
     result = run(str(HERE / "valid" / "odd-size-gop-4.lfq"))
     assert (result.returncode, result.stderr) == (0, b"")
     assert json.loads(result.stdout) == json.loads(expected)
