@@ -7,9 +7,10 @@ CLIPS ?= clips
 RESULTS ?= build/results
 DEMO := build/demo
 DEVICE ?= cpu
+FUZZ_SECONDS ?= 600
 TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo test test-browser lint format conformance bench speed memory determinism clean
+.PHONY: help setup demo test test-browser lint format conformance fuzz bench speed memory determinism clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -29,8 +30,9 @@ demo: $(STAMP) ## Encode and decode a sample video, print size, bits per pixel a
 	$(BIN)/lfqcodec decode -f $(DEMO)/sample.lfq $(DEMO)/sample.mp4
 	@echo "decoded video: $(DEMO)/sample.mp4"
 
+# Most tests use one thread, so as many run at once as there are cores; those of a file share what they made.
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .
@@ -43,6 +45,11 @@ format: $(STAMP) ## Put the code into the project's style
 
 conformance: $(STAMP) ## Run the format's own tests, with the independent decoder
 	$(BIN)/python -m pytest -q tests/conformance tests/test_bitstream_*.py tests/test_entropy_*.py tests/test_spec_*.py
+
+# Without atheris, which has no wheels for some systems, the other fuzzer gets all the time.
+fuzz: $(STAMP) ## Fuzz the reader of .lfq files for FUZZ_SECONDS (10 minutes)
+	-$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 test-browser: $(STAMP) ## Run the tests of web pages; needs a Chromium on the PATH
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[browser]'

@@ -1,0 +1,202 @@
+"""What is fuzzed: each target takes bytes and may raise nothing but what it says of a bad file.
+
+An error of another kind, an answer that breaks a promise (`Broken`), too much time (`Slow`) or too much
+memory (`Hungry`) is a finding.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "conformance"))
+
+import independent_decoder  # noqa: E402
+
+from lfqcodec.bitstream import (  # noqa: E402
+    BitstreamReader,
+    Chunk,
+    ChunkHead,
+    Profile,
+    check_tokens,
+)
+from lfqcodec.codec.repair import repair  # noqa: E402
+from lfqcodec.entropy import StaticModel, decode_tokens  # noqa: E402
+from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
+
+SECONDS = 10.0
+"""For one input; most take a thousandth of that."""
+MEMORY = 64 << 20
+"""Bytes for one input of a few kilobytes."""
+MOST_TOKENS = 20_000
+"""Of an input, so that one claim of a large picture does not cost seconds."""
+MOST_UNITS = 2000
+
+
+class Broken(Exception):
+    """An answer that must not be."""
+
+
+class Slow(Broken):
+    """An input that took too long."""
+
+
+class Hungry(Broken):
+    """An input that took too much memory."""
+
+
+class Pipe(io.BytesIO):
+    """A stream that cannot seek."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def read_all(data: bytes, *, pipe: bool = False) -> bool:
+    """Read a file to its end, past all damage, and decode its tokens. True where nothing was wrong."""
+    reader = BitstreamReader(Pipe(data) if pipe else io.BytesIO(data))
+    left, good = MOST_TOKENS, True
+    for _ in range(MOST_UNITS + len(data)):
+        try:
+            unit = reader.next_unit()
+            if isinstance(unit, Chunk):
+                left -= _decode(reader, unit, left)
+        except BitstreamError:
+            good = False
+            continue
+        if unit is None:
+            if good and not reader.complete:
+                raise Broken("the end was reached without an index and without an error")
+            return good
+    raise Broken("reading does not end")
+
+
+def _decode(reader: BitstreamReader, chunk: Chunk, most: int) -> int:
+    shape = chunk.head.shape(reader.header)
+    count = int(np.prod(shape)) * chunk.head.stages
+    if count > most or reader.header.profile != Profile.STATIC:
+        return 0
+    for stage, words in enumerate(chunk.streams):
+        tokens = decode_tokens(StaticModel().rows(int(np.prod(shape))), words, shape)
+        check_tokens(tokens, chunk.head, stage, reader.header.profile)
+        if tokens.min() < 0 or tokens.max() >= 1 << 18:
+            raise Broken("a token is out of range")
+    return count
+
+
+def in_order(data: bytes) -> None:
+    """A file and the same bytes through a pipe are the same."""
+    found = []
+    for pipe in (False, True):
+        try:
+            found.append(str(read_all(data, pipe=pipe)))
+        except BitstreamError as error:
+            found.append(repr(error))
+    if found[0] != found[1]:
+        raise Broken(f"as a file {found[0]}, through a pipe {found[1]}")
+
+
+def heads(data: bytes) -> None:
+    """Heads alone, and the index that comes of them."""
+    reader = BitstreamReader(io.BytesIO(data))
+    for _ in range(MOST_UNITS + len(data)):
+        try:
+            if reader.next_head() is None:
+                break
+        except BitstreamError:
+            continue
+    else:
+        raise Broken("reading does not end")
+    reader.scan_index()
+
+
+def by_index(data: bytes) -> None:
+    """Seek to every GOP that the index names."""
+    reader = BitstreamReader(io.BytesIO(data))
+    for entry in reader.index().entries[:16]:
+        reader.seek_gop(entry)
+        unit = reader.next_wanted(lambda head: head.valid > 1)
+        head = unit.head if isinstance(unit, Chunk) else unit
+        if isinstance(head, ChunkHead) and head.first_frame != entry.first_frame:
+            raise Broken("another GOP than the index says, and not a word")
+
+
+def repaired(data: bytes) -> None:
+    """What `repair` makes is a whole file, and repairing it once more changes nothing."""
+    out = io.BytesIO()
+    try:
+        report = repair(io.BytesIO(data), out)
+    except BitstreamError:
+        return
+    whole = out.getvalue()
+    try:
+        reader = BitstreamReader(io.BytesIO(whole))
+        chunks = sum(isinstance(unit, Chunk) for unit in reader)
+    except BitstreamError as error:
+        raise Broken(f"what was repaired is damaged: {error}") from error
+    if not reader.complete or chunks != report.chunks:
+        raise Broken("what was repaired is not whole")
+    again = io.BytesIO()
+    repair(io.BytesIO(whole), again)
+    if again.getvalue() != whole:
+        raise Broken("a second repair changes something")
+
+
+def like_the_other(data: bytes) -> None:
+    """The independent decoder finds a fault exactly where ours does."""
+    try:
+        reader = BitstreamReader(io.BytesIO(data))
+        rows, columns = reader.header.grid
+        if reader.header.profile != Profile.STATIC or rows * columns > 256:
+            return
+    except BitstreamError:
+        pass
+    try:
+        ours: str | None = None if read_all(data) else "some"
+    except BitstreamError as error:
+        ours = repr(error)
+    try:
+        independent_decoder.decode(data)
+        other = None
+    except independent_decoder.Fault as fault:
+        other = str(fault)
+    if (ours is None) != (other is None):
+        raise Broken(f"ours says {ours}, the independent decoder {other}")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "in_order": in_order,
+    "heads": heads,
+    "by_index": by_index,
+    "repaired": repaired,
+    "like_the_other": like_the_other,
+}
+
+
+def attempt(name: str, data: bytes, *, memory: bool = False) -> None:
+    """Run a target. Raises what is a finding; errors that say that the file is bad are none.
+
+    With `memory` allocations are counted, which takes several times as long.
+    """
+    began = time.perf_counter()
+    if memory:
+        tracemalloc.start()
+    try:
+        TARGETS[name](data)
+    except (BitstreamError, NumericsMismatch):
+        pass
+    finally:
+        if memory:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    if memory and peak > MEMORY:
+        raise Hungry(f"{peak >> 20} MiB for {len(data)} bytes")
+    if (passed := time.perf_counter() - began) > SECONDS:
+        raise Slow(f"{passed:.1f} s for {len(data)} bytes")

@@ -1,0 +1,105 @@
+"""A short run of the fuzzers with a fixed seed, and proof that they notice what they look for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parent / "fuzz"
+sys.path.insert(0, str(FUZZ))
+
+import run as fuzz  # noqa: E402
+import targets  # noqa: E402
+from mutate import CONFORMANCE, Mutator, mend, seeds, units  # noqa: E402
+
+from lfqcodec.bitstream import chunk, reader  # noqa: E402
+
+
+def test_nothing_is_found(tmp_path):
+    tally = fuzz.by_mutation(tmp_path, inputs=600, seed=7)
+    assert tally.inputs == 600
+    assert tally.findings == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_are_let_through():
+    for data in seeds():
+        assert targets.read_all(data)
+        assert mend(data) == data
+        for name in targets.TARGETS:
+            targets.attempt(name, data, memory=True)
+
+
+@pytest.mark.parametrize("path", sorted(CONFORMANCE.glob("faulty/*.lfq"))[::6], ids=lambda path: path.stem)
+def test_faulty_files(path):
+    for name in targets.TARGETS:
+        targets.attempt(name, path.read_bytes(), memory=True)
+
+
+def test_the_same_seed_makes_the_same_inputs():
+    one, two = (Mutator(seeds(), 3) for _ in range(2))
+    made = [one.next() for _ in range(100)]
+    assert made == [two.next() for _ in range(100)]
+    assert len(set(made)) > 90
+    # Half of them have right checksums: of what still has the form of a file.
+    whole = [data for data in made if units(data)]
+    assert 0.3 < sum(mend(data) == data for data in whole) / len(whole) < 0.9
+
+
+def planted(monkeypatch, what):
+    """Let the reader do `what` where it reads a chunk of four stages."""
+    parse = chunk.parse_body
+
+    def broken(head, body):
+        if head.stages == 4:
+            what()
+        return parse(head, body)
+
+    monkeypatch.setattr(reader, "parse_body", broken)
+
+
+def test_a_crash_is_found(tmp_path, monkeypatch):
+    planted(monkeypatch, lambda: 1 // 0)
+    tally = fuzz.by_mutation(tmp_path, inputs=400, seed=7)
+    assert tally.findings
+    assert all("ZeroDivisionError" in name for name in tally.findings)
+    kept = Path(tally.findings[0])
+    assert kept.parent == tmp_path
+    with pytest.raises(ZeroDivisionError):
+        targets.attempt(kept.name.split("-")[0], kept.read_bytes())
+
+
+def test_a_wrong_answer_is_found(tmp_path, monkeypatch):
+    """Who does not look at the checksums of tokens is not of one mind with the other decoder."""
+    monkeypatch.setattr(targets, "check_tokens", lambda *_: None)
+    tally = fuzz.by_mutation(tmp_path, inputs=200, seed=7)
+    assert tally.findings
+
+
+def test_hunger_is_found(monkeypatch):
+    data = next(data for data in seeds() if b"LFQC" in data and len(data) < 300)
+    monkeypatch.setattr(targets, "read_all", lambda *_, **__: bytearray(targets.MEMORY + 1) and True)
+    with pytest.raises(targets.Hungry):
+        targets.attempt("in_order", data, memory=True)
+
+
+def test_slowness_is_found(monkeypatch):
+    monkeypatch.setattr(targets, "SECONDS", 0.01)
+    monkeypatch.setitem(targets.TARGETS, "heads", lambda data: time.sleep(0.02))
+    with pytest.raises(targets.Slow):
+        targets.attempt("heads", b"")
+
+
+def test_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(FUZZ / "run.py"), "--seconds", "4", "--out", str(tmp_path), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"fuzzer": "mutations"' in done.stdout
