@@ -24,6 +24,7 @@ COMMANDS = {
     "curves": "benchmarks.curves",
     "memory": "benchmarks.memory",
     "seek": "benchmarks.seek",
+    "damage": "benchmarks.damage",
     "determinism": "benchmarks.determinism",
 }
 
