@@ -53,13 +53,16 @@ def rate(folder: Path, host: str, port: int, path: Path | None) -> None:
             server = waitress.create_server(app, host=host, port=port, threads=16)
         except (OSError, ValueError) as error:
             raise LfqError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from error
-        if not _is_loopback(host):
-            click.echo(f"warning: {host} can be reached from other machines; there is no password", err=True)
-        # A name such as localhost may stand for several addresses, each with a socket.
-        ports = getattr(server, "effective_listen", None) or [(host, server.effective_port)]
-        click.echo(f"http://{f'[{host}]' if ':' in host else host}:{ports[0][1]}/")
-        sys.stdout.flush()
+        # From the moment that the address is told, Ctrl-C is the usual end.
         try:
+            if not _is_loopback(host):
+                click.echo(
+                    f"warning: {host} can be reached from other machines; there is no password", err=True
+                )
+            # A name such as localhost may stand for several addresses, each with a socket.
+            ports = getattr(server, "effective_listen", None) or [(host, server.effective_port)]
+            click.echo(f"http://{f'[{host}]' if ':' in host else host}:{ports[0][1]}/")
+            sys.stdout.flush()
             server.run()
         except KeyboardInterrupt:
             pass
