@@ -53,7 +53,7 @@ def test_the_tokens_of_base_2_are_those_of_base_1():
 
 
 def test_files_of_both_models():
-    """The same tokens, in files that differ in the hash of the model alone; each with the pictures of its model."""
+    """The same tokens, in files that differ in the hash of the model alone; the pictures are each its own."""
     source = y4m(5, (64, 48))
     coded = {}
     for name in ("base-1", "base-2"):

@@ -39,7 +39,9 @@ class ResidualLFQ(nn.Module):
         self.stages = stages
         self.project = nn.ModuleList([nn.Conv2d(channels, bits, 1) for _ in range(stages)])
         self.expand = nn.ModuleList([nn.Conv2d(bits, channels, 1) for _ in range(stages)])
-        self.register_buffer("powers", 2 ** torch.arange(bits, dtype=torch.int64), persistent=False)
+        # Not computed: on the meta device a power makes torch import its compiler, two seconds of every run.
+        powers = torch.tensor([1 << bit for bit in range(bits)], dtype=torch.int64)
+        self.register_buffer("powers", powers, persistent=False)
 
     def signs_to_tokens(self, positive: Tensor) -> Tensor:
         """bool [N, bits, h, w] -> int64 [N, h, w] in [0, 2^bits)."""
