@@ -76,7 +76,7 @@ class CorruptPayload(BitstreamError):
 
 
 class DamageConcealed(BitstreamError):
-    """A damaged file was decoded as far as it goes: the output is there, with pictures held for lost ones.
+    """A damaged file was decoded as far as it goes: the output is there, less what was lost.
 
     `report` is the `DecodeReport`, which says what was lost.
     """

@@ -25,13 +25,14 @@ from codec_support import (
 from video_support import pipe, read_all, write_video
 
 import lfqcodec
-from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Packets
 from lfqcodec.codec.conceal import blend
 from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.damage import Loss, clock
 from lfqcodec.codec.repair import repair
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
-from lfqcodec.media import Frame
+from lfqcodec.media import Frame, VideoInfo
+from lfqcodec.video import open_writer
 
 WHERE = ["sync", "type", "head length", "body length", "head", "head CRC", "body", "body CRC", "all"]
 
@@ -109,10 +110,16 @@ def same_but(got, wanted, lost):
 def test_damage_stays_in_its_gop(steady, frames, unit, lost, where):
     data = spoil(steady, unit, where)
     got, losses = salvaged(data)
-    same_but(got, frames, lost)
     (loss,) = losses
-    assert (loss.kind, loss.first_frame, loss.frames) == ("frames", lost[0], len(lost))
-    assert (loss.start, loss.end) == (lost[0] / 25, (lost[-1] + 1) / 25)
+    if where == "body CRC":
+        # The checksums of the tokens say that the payload is right.
+        same_but(got, frames, ())
+        assert (loss.kind, loss.first_frame, loss.frames) == ("detail", lost[0], 0)
+    else:
+        same_but(got, frames, lost)
+        assert (loss.kind, loss.first_frame, loss.frames) == ("frames", lost[0], len(lost))
+    assert loss.start == lost[0] / 25
+    assert loss.end == (lost[-1] + 1) / 25 or where == "body CRC"
     assert loss.faults >= 1
     assert loss.offset is not None
     with pytest.raises(BitstreamError):
@@ -542,3 +549,119 @@ def test_repair_command(steady, tmp_path):
     bad.write_bytes(steady[:30] + b"\1" + steady[31:])
     assert "header is damaged" in fail(4, "repair", bad, out, "-f")
     no_leftovers(tmp_path)
+
+
+# Stages that are lost -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["static", "exact"])
+def layered(request):
+    """42 frames of noise that moves, in GOPs of 33 and 9 frames: chunks 0 1, 2; three stages."""
+    return request.param, encoded(y4m(42, (32, 24)), gop=2, profile=request.param, stages=3)
+
+
+def spoil_stage(data, number, stage):
+    """Flip a bit in the last word of a stage of a chunk: what is decoded first lies at the front."""
+    head = [head for head in BitstreamReader(io.BytesIO(data)).heads() if isinstance(head, ChunkHead)][number]
+    body = head.offset + head.size - 4 - 4 * sum(head.words)
+    at = body + 4 * sum(head.words[: stage + 1]) - 2
+    return data[:at] + bytes((data[at] ^ 4,)) + data[at + 1 :]
+
+
+def error_of(frames, wanted):
+    pairs = zip(frames, wanted, strict=True)
+    return float(np.mean([np.square(a.rgb.astype(float) - b.rgb).mean() for a, b in pairs]))
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_lost_stage_costs_detail_only(layered, stage):
+    """Its GOP is shown with the stages below it, which are closer than a held picture; others are exact."""
+    _, data = layered
+    wanted = frames_of(data)
+    for chunk, begin, end in ((0, 0, 33), (1, 17, 33), (2, 33, 42)):
+        for stream in (io.BytesIO, pipe):
+            got, losses = salvaged(spoil_stage(data, chunk, stage), stream)
+            same_but(got, wanted, range(begin, end))
+            (loss,) = losses
+            assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
+            assert loss.stages == (stage, 3)
+            assert (loss.start, loss.end, loss.faults) == (begin / 25, end / 25, 1)
+            assert f"shown with {stage} of 3 stages: unit body is damaged (chunk {chunk}" in str(loss)
+        held = [Frame(f.pts, wanted[max(0, begin - 1)].rgb) for f in wanted[begin:end]]
+        assert error_of(got[begin:end], wanted[begin:end]) < error_of(held, wanted[begin:end])
+
+
+def test_a_lost_first_stage_is_held(layered):
+    _, data = layered
+    wanted = frames_of(data)
+    got, losses = salvaged(spoil_stage(data, 1, 0))
+    same_but(got, wanted, range(17, 33))
+    assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("frames", 17, 16)]
+
+
+def test_two_losses_in_a_gop(layered):
+    """What is left is what was left before: the worse of the two tells, and a lost first stage ends it."""
+    _, data = layered
+    wanted = frames_of(data)
+    got, losses = salvaged(spoil_stage(spoil_stage(data, 0, 2), 1, 1))
+    same_but(got, wanted, range(33))
+    assert [(loss.kind, loss.frames, loss.stages, loss.faults) for loss in losses] == [
+        ("detail", 33, (1, 3), 2)
+    ]
+    got, losses = salvaged(spoil_stage(spoil_stage(data, 0, 1), 1, 0))
+    same_but(got, wanted, range(33))
+    assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [
+        ("detail", 0, 17),
+        ("frames", 17, 16),
+    ]
+
+
+def test_lower_stages_stay_exact(layered):
+    """Asked for fewer stages than were lost, the file is as good as whole, and says that it is not."""
+    _, data = layered
+    bad = spoil_stage(data, 0, 2)
+    got, losses = salvaged(bad, stages=2)
+    assert same_frames(got, frames_of(data, stages=2))
+    assert [(loss.kind, loss.frames) for loss in losses] == [("detail", 0)]
+    assert "no frame is lost" in str(losses[0])
+
+
+def test_a_cut_behind_lost_detail(layered):
+    """It lies in the GOP of the damage, and so it is told; in another it is not."""
+    _, data = layered
+    wanted = frames_of(data)
+    bad = spoil_stage(data, 0, 1)
+    got, losses = salvaged(bad, start=Fraction(20, 25), duration=Fraction(5, 25))
+    assert len(got) == 5
+    assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("detail", 17, 16)]
+    assert "unit body is damaged (chunk 0" in losses[0].cause
+    got, losses = salvaged(bad, start=Fraction(33, 25))
+    assert same_frames(got, wanted[33:])
+    assert losses == []
+
+
+def test_the_prior_fills_in_what_stands_still():
+    """A still picture: the tokens of a lost stage are those of the chunk before, and the prior knows."""
+    blocks = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    picture = blocks.repeat(12, 0).repeat(12, 1)
+    clip = io.BytesIO()
+    with open_writer(clip, VideoInfo(48, 48, Fraction(1, 25), Fraction(25))) as writer:
+        for number in range(33):
+            writer.write(Frame(number, picture))
+    data = encoded(clip.getvalue(), gop=2, profile="exact", stages=3)
+    wanted, low = frames_of(data), frames_of(data, stages=1)
+    got, losses = salvaged(spoil_stage(data, 1, 1))
+    assert losses[0].stages == (1, 3)
+    assert error_of(got[17:], wanted[17:]) < 0.25 * error_of(low[17:], wanted[17:])
+
+
+def test_decode_tells_of_lost_detail(layered, tmp_path):
+    _, data = layered
+    (tmp_path / "bad.lfq").write_bytes(spoil_stage(data, 1, 1))
+    done = run("decode", tmp_path / "bad.lfq", tmp_path / "a.mkv", "--json")
+    assert done.returncode == 4
+    report = json.loads(done.stdout)
+    assert (report["frames"], report["lost_frames"], report["degraded_frames"]) == (42, 0, 16)
+    assert report["damage"][0]["stages"] == [1, 3]
+    assert b"no frame lost, 16 with less detail; with --best-effort" in done.stderr
+    assert b"damage: 0:00.680 to 0:01.320: frames 17 to 32 are shown with 1 of 3 stages" in done.stderr

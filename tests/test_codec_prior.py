@@ -227,7 +227,7 @@ def test_damage_is_found(data, tmp_path):
     bad.write_bytes(flipped(data, 1))
     done = run("decode", bad, tmp_path / "a.mp4")
     assert done.returncode == 4
-    assert b"frames 17 to 19 are lost: unit body is damaged (chunk 1" in done.stderr
+    assert b"frames 17 to 19 are shown with 2 of 3 stages: unit body is damaged (chunk 1" in done.stderr
     with pytest.raises(SystemExit) as ended:
         tool("verify", bad)
     assert ended.value.code == 4

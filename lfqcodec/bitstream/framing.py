@@ -78,6 +78,11 @@ class FrameReader:
             raise
         return body
 
+    def damaged_body(self) -> bytes:
+        """The body that failed its checksum just now."""
+        assert self._damaged_body is not None
+        return self._damaged_body[:-CRC_BYTES]
+
     def pass_over(self, frame: UnitFrame, chunk: int | None = None) -> None:
         """Go behind the body of `frame`, unchecked. Raises `Truncated`."""
         wanted = frame.body_length + CRC_BYTES

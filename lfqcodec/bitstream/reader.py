@@ -44,6 +44,8 @@ class BitstreamReader:
         """True once index and trailer have been read and match what came before."""
         self.lost_heads: list[ChunkHead] = []
         """Heads of the chunks that the last call passed over: good heads, but nothing can be decoded."""
+        self.broken: Chunk | None = None
+        """The chunk whose damaged body the last call complained of; some of its stages may be good."""
         self._frames = FrameReader(self._source, limits)
         self._timeline = Timeline()
         self._index: Index | None = None
@@ -96,6 +98,10 @@ class BitstreamReader:
         """
         self._useless = True
         self._whole = False
+
+    def keep_gop(self) -> None:
+        """Go on with the open GOP behind `broken`, because the caller can use what is good of it."""
+        self._useless = False
 
     def resync(self) -> int | None:
         """Look for the next intact unit and give its offset, None where there is none.
@@ -188,6 +194,7 @@ class BitstreamReader:
         self, *, bodies: bool, want: Callable[[ChunkHead], bool] | None = None
     ) -> Chunk | Packets | ChunkHead | PacketsHead | None:
         self.lost_heads.clear()
+        self.broken = None
         unread, self._unread = self._unread, None
         if unread is not None:
             self._frames.pass_over(unread, self._timeline.number - 1)
@@ -283,6 +290,7 @@ class BitstreamReader:
             self._whole = False
             self._useless = True
             self.lost_heads.append(head)
+            self.broken = parse_body(head, self._frames.damaged_body())
             raise
         self._useless = False
         line.advance(head)

@@ -58,8 +58,9 @@ def command(
     OUT by its suffix: .mp4 or .mov (H.264, visually lossless, sound put back), .mkv (FFV1, lossless), .y4m,
     a folder such as frames/ (PNG), .png or .jpg for a single picture, or - for y4m on standard output.
 
-    A damaged IN is decoded past its damage. Lost frames are held and faded over, everything else is exact
-    and in its place; what is lost is told on standard error, and the exit code is 4.
+    A damaged IN is decoded past its damage. Lost frames are held and faded over, or shown with fewer stages
+    where some are left; everything else is exact and in its place. What is lost is told on standard error,
+    and the exit code is 4.
     """
     from lfqcodec.codec.decoder import DecodeOptions, decode
 

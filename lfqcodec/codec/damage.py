@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FRAMES, DATA, INDEX, END = "frames", "data", "index", "end"
+FRAMES, DETAIL, DATA, INDEX, END = "frames", "detail", "data", "index", "end"
 
 
 @dataclass(frozen=True)
 class Loss:
     """One damaged part of a file. Times are seconds since the first frame of the file.
 
-    `kind`: "frames" are lost from `first_frame` on, shown from `start` to `end`; "data" was lost at about
-    `start` that no frame needs, sound or subtitles perhaps; the "index" is damaged, and all frames are there;
-    or the "end" cannot be read, what is behind the first `first_frame` frames, at `start`. `cause` is the
+    `kind`: "frames" are lost from `first_frame` on, shown from `start` to `end`; of `frames` frames
+    "detail" is lost: they are shown with fewer `stages`, (right, wanted); "data" was lost at about `start`,
+    which no frame needs, sound or subtitles perhaps; the "index" is damaged, and all frames are there; or the
+    "end" cannot be read, what is behind the first `first_frame` frames, at `start`. `cause` is the
     first of `faults` errors, `offset` its byte in the file.
     """
 
@@ -26,6 +27,7 @@ class Loss:
     cause: str
     faults: int
     offset: int | None
+    stages: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         more = f" and {self.faults - 1} more" if self.faults > 1 else ""
@@ -37,10 +39,17 @@ class Loss:
         if self.kind == END:
             where = f"after {clock(self.start)} ({self.first_frame} frames)"
             return f"{where}: the file cannot be read on{because}"
+        if self.kind == DETAIL and not self.frames:
+            return f"{clock(self.start)} to {clock(self.end)}: no frame is lost{because}"
         what = f"frame {self.first_frame} is"
         if self.frames != 1:
             what = f"frames {self.first_frame} to {self.first_frame + self.frames - 1} are"
-        return f"{clock(self.start)} to {clock(self.end)}: {what} lost{because}"
+        if self.stages is not None:
+            right, wanted = self.stages
+            what += f" shown with {right} of {wanted} stages"
+        else:
+            what += " lost"
+        return f"{clock(self.start)} to {clock(self.end)}: {what}{because}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
 from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.damage import Loss
+from lfqcodec.codec.damage import DETAIL, FRAMES, Loss
 from lfqcodec.codec.file import open_file
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.errors import DamageConcealed
@@ -40,8 +40,8 @@ class DecodeOptions:
 class DecodeReport:
     """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work.
 
-    `damage` lists the parts of the file that could not be read; `lost_frames` of them are frames, which were
-    concealed.
+    `damage` lists the parts of the file that could not be read: `lost_frames` were concealed by others,
+    `degraded_frames` are shown with fewer stages than were coded.
     """
 
     frames: int
@@ -51,6 +51,7 @@ class DecodeReport:
     elapsed: float
     notes: tuple[str, ...]
     lost_frames: int = 0
+    degraded_frames: int = 0
     damage: tuple[Loss, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def decode(
                 writer.write(event)
                 progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
         name = file.name
-    lost = sum(loss.frames for loss in damage)
+    lost, poor = (sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL))
     report = DecodeReport(
         frames=writer.frames,
         width=info.width,
@@ -104,9 +105,12 @@ def decode(
         elapsed=time.perf_counter() - began,
         notes=tuple(writer.notes),
         lost_frames=lost,
+        degraded_frames=poor,
         damage=tuple(damage),
     )
     if damage and not options.best_effort:
         what = f"{lost} frame{'s' if lost != 1 else ''} lost and concealed" if lost else "no frame lost"
+        if poor:
+            what += f", {poor} with less detail"
         raise DamageConcealed(f"{name}: is damaged, {what}; with --best-effort that is no error", report)
     return report

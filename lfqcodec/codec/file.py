@@ -220,7 +220,8 @@ class LfqFile:
                 index = reader.index()
                 cut.begin(index.entries[0].first_pts)
         strict = damage is None
-        return Salvage(reader, losses=damage, index=index, begin=begin, strict=strict), first
+        walk = Salvage(reader, losses=damage, index=index, begin=begin, strict=strict, rescue=not strict)
+        return walk, first
 
     def _first_gop(self, reader: BitstreamReader, index: Index, tick: int) -> int:
         """The GOP of the first frame at or after `tick`; may move `reader`."""
@@ -282,6 +283,7 @@ class LfqFile:
         """Decoded frames and copied packets of a part of the file, otherwise as `frames`."""
         from lfqcodec.codec.chunks import ChunkDecoder, pick_device
         from lfqcodec.codec.playback import Playback
+        from lfqcodec.codec.reconstruct import Reconstructor
         from lfqcodec.weights.loading import load_tokenizer
 
         header = self.header
@@ -295,14 +297,10 @@ class LfqFile:
                 f"{self.name}: has up to {header.max_stages} stages, its model {tokenizer.config.stages}"
             )
         decoder = ChunkDecoder(tokenizer, header.height, header.width, device)
-
-        def pictures(chunk: Chunk) -> list[NDArray[np.uint8]]:
-            tokens = self._coder.decode(chunk, chunk.head.shape(header), stages)
-            return list(decoder.decode(tokens, chunk.head.valid, gop_start=chunk.head.gop_start))
-
         with _reading(self.name):
             salvage, first = self._walk(cut, damage)
-            playback = Playback(header, cut, salvage, pictures, first=first, strict=damage is None)
+            decode = Reconstructor(header, self._coder, decoder, stages)
+            playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
             yield from playback.events()
             if salvage.first_fault is not None and not playback.decoded:
                 raise salvage.first_fault

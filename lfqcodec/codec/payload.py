@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk, Profile, check_tokens, token_crc
 from lfqcodec.entropy import (
+    UNKNOWN,
     Chooser,
     RowSource,
     StaticModel,
     Words,
     choose_tokens,
     decode_tokens,
+    guess_tokens,
     tokens_to_subtokens,
 )
-from lfqcodec.errors import CorruptPayload, InvalidField, NumericsMismatch
+from lfqcodec.errors import BitstreamError, CorruptPayload, InvalidField, NumericsMismatch
 
 if TYPE_CHECKING:
     from lfqcodec.prior.exact import ExactNetwork
     from lfqcodec.prior.rows import GopCoder
+
+
+SURE_BITS = 6.0
+"""A lost token is guessed where the prior's entropy is not over this; measured in docs/damage.md."""
 
 
 @dataclass(frozen=True)
@@ -123,24 +129,65 @@ class TokenCoder:
         `shape` is (T, h, w). Raises `CorruptPayload`, `ChecksumMismatch`, and `NumericsMismatch` in profile
         exact, where an intact payload that does not decode means that the prior computed other numbers.
         """
-        head, profile = chunk.head, Profile.STATIC if self._network is None else Profile.EXACT
+        head = chunk.head
         kept = head.stages if stages is None else min(stages, head.stages)
         rows = self._begin(shape, gop_start=head.gop_start)
-        out = np.empty((kept, *shape), np.int32)
-        for stage in range(kept):
+        return np.stack([self._stage(rows, chunk, shape, stage) for stage in range(kept)])
+
+    def _stage(
+        self, rows: Callable[[int], RowSource], chunk: Chunk, shape: tuple[int, int, int], stage: int
+    ) -> NDArray[np.int32]:
+        head, profile = chunk.head, Profile.STATIC if self._network is None else Profile.EXACT
+        try:
+            tokens = decode_tokens(
+                rows(stage), chunk.streams[stage], shape, offset=head.offset, chunk=head.number
+            )
+        except CorruptPayload as error:
+            if profile == Profile.STATIC:
+                raise
+            raise NumericsMismatch(
+                f"stage {stage} of chunk {head.number} does not decode although its payload is intact: "
+                "the prior computed other numbers here than where the file was made"
+            ) from error
+        check_tokens(tokens, head, stage, profile)
+        return tokens
+
+    def rescue(
+        self,
+        chunk: Chunk,
+        shape: tuple[int, int, int],
+        stages: int | None,
+        *,
+        trusted: int | None,
+        damaged: bool,
+    ) -> tuple[NDArray[np.int32], int]:
+        """As `decode`, for the rest of a GOP in which a payload is damaged: also how many stages are right.
+
+        A `damaged` chunk is right up to the first stage that does not decode to the checksum of its tokens.
+        In profile exact no stage can be decoded that was not `trusted` in the chunks before (None for all).
+        In place of stages that are lost come the tokens that the prior is sure of (`SURE_BITS`), `UNKNOWN`
+        where it is not; nothing of it matters to the stages below. With no stage right, the tokens mean
+        nothing, and the GOP cannot be gone on with.
+        """
+        wanted = chunk.head.stages if stages is None else min(stages, chunk.head.stages)
+        rows = self._begin(shape, gop_start=chunk.head.gop_start)
+        most = wanted if trusted is None or self._network is None else min(trusted, wanted)
+        out = np.full((wanted, *shape), UNKNOWN, np.int32)
+        right = 0
+        while right < most:
+            before = self.snapshot()
             try:
-                out[stage] = decode_tokens(
-                    rows(stage), chunk.streams[stage], shape, offset=head.offset, chunk=head.number
-                )
-            except CorruptPayload as error:
-                if profile == Profile.STATIC:
+                out[right] = self._stage(rows, chunk, shape, right)
+            except (BitstreamError, NumericsMismatch):
+                if not damaged:
                     raise
-                raise NumericsMismatch(
-                    f"stage {stage} of chunk {head.number} does not decode although its payload is intact: "
-                    "the prior computed other numbers here than where the file was made"
-                ) from error
-            check_tokens(out[stage], head, stage, profile)
-        return out
+                self.restore(before)
+                break
+            right += 1
+        if right and self._network is not None:
+            for stage in range(right, wanted):
+                out[stage] = guess_tokens(rows(stage), shape, SURE_BITS)
+        return out, right
 
     def snapshot(self) -> Any:
         """The state between two chunks, for `restore`."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Protocol
 
 from lfqcodec.bitstream import Chunk, ChunkHead, FileHeader, Packets
 from lfqcodec.codec.conceal import Picture, fill
 from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.gaps import Gap
-from lfqcodec.codec.salvage import Salvage
+from lfqcodec.codec.reconstruct import Reconstruction
+from lfqcodec.codec.salvage import Damaged, Salvage, head_of
 from lfqcodec.errors import BitstreamError
 from lfqcodec.media import Frame, StreamPacket
 
-Decoder = Callable[[Chunk], "list[Picture]"]
+
+class Decoder(Protocol):
+    """What turns chunks into pictures: `lfqcodec.codec.reconstruct.Reconstructor`."""
+
+    def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
+        """The pictures of the next chunk, None where no stage of a damaged one is good."""
 
 
 class Playback:
@@ -37,6 +44,8 @@ class Playback:
         self._first, self._strict = first, strict
         self._gaps: list[Gap] = []
         self._last: Picture | None = None
+        self._fault: BitstreamError | None = None
+        """What damaged the open GOP, as long as nothing of it was shown."""
 
     def events(self) -> Iterator[Frame | StreamPacket]:
         """Frames and packets, their times counted from the first frame on."""
@@ -50,9 +59,9 @@ class Playback:
                 cut.begin(item.begin)
                 self._gaps.append(item)
             else:
-                if isinstance(item, Chunk):
+                if not isinstance(item, ChunkHead):
                     yield from self._chunk(item)
-                if self._is_last(item if isinstance(item, ChunkHead) else item.head):
+                if self._is_last(head_of(item)):
                     break
             if cut.begun:
                 yield from filter(None, map(cut.packet, waiting))
@@ -74,22 +83,44 @@ class Playback:
         """True where nothing behind this head can matter. Sound of a cut may lie up to the end of its GOP."""
         return self._cut.is_over(head.pts[0]) and (head.gop_start or not self._header.streams)
 
-    def _chunk(self, chunk: Chunk) -> Iterator[Frame]:
+    def _chunk(self, item: Chunk | Damaged) -> Iterator[Frame]:
+        error = item.error if isinstance(item, Damaged) else None
+        chunk = item.chunk if isinstance(item, Damaged) else item
         head = chunk.head
         try:
-            pictures = self._decode(chunk)
-        except BitstreamError as error:
+            made = self._decode(chunk, damaged=error is not None)
+        except BitstreamError as failure:
             if self._strict:
                 raise
+            made, error = None, failure
+        if made is None:
+            assert error is not None
             self._salvage.reject(error)
             return
         if self._gaps:
-            yield from self._conceal(pictures[0])
-        self._last = pictures[-1]
-        for (pts, until), picture in zip(pairwise((*head.pts, head.end_pts)), pictures, strict=True):
+            yield from self._conceal(made.pictures[0])
+        self._last = made.pictures[-1]
+        shown = []
+        for (pts, until), picture in zip(pairwise((*head.pts, head.end_pts)), made.pictures, strict=True):
             moved = self._cut.frame(pts, until - pts)
             if moved is not None:
-                yield Frame(moved, picture)
+                shown.append(Frame(moved, picture))
+        self._tell(head, made, error, seen=bool(shown))
+        yield from shown
+
+    def _tell(
+        self, head: ChunkHead, made: Reconstruction, error: BitstreamError | None, *, seen: bool
+    ) -> None:
+        """Say what damage did to a chunk, if any of it is `seen`."""
+        if made.exact:
+            self._fault = None
+            if error is not None and seen:
+                self._salvage.pardon(head, error)
+            return
+        self._fault = error or self._fault
+        if seen:
+            self._salvage.degrade(head, made.right, made.wanted, self._fault)
+            self._fault = None
 
     def _conceal(self, following: Picture | None) -> Iterator[Frame]:
         shown = False

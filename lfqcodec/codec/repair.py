@@ -10,6 +10,7 @@ from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, ChunkHead
 from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.file import LfqFile, open_file
 from lfqcodec.codec.gaps import Gap
+from lfqcodec.codec.salvage import Damaged
 from lfqcodec.errors import BitstreamError, InvalidField, LfqError
 from lfqcodec.output import open_output, refuse_same_file
 
@@ -67,7 +68,7 @@ def repair(
         with open_output(dest, overwrite=overwrite) as out:
             writer = BitstreamWriter(out, header, limits)
             for unit in salvage.items():
-                if isinstance(unit, (Gap, ChunkHead)):
+                if isinstance(unit, (Gap, ChunkHead, Damaged)):
                     continue
                 raw = file.unit_bytes(unit.head)
                 if not isinstance(unit, Chunk):

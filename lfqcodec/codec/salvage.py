@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry, Packets
-from lfqcodec.codec.damage import DATA, END, FRAMES, INDEX, Loss
+from lfqcodec.codec.damage import DATA, DETAIL, END, FRAMES, INDEX, Loss
 from lfqcodec.codec.gaps import Edge, Gap, Known, place
 from lfqcodec.errors import BitstreamError
 
@@ -22,11 +23,20 @@ So a few bytes that speak of billions of lost frames cannot ask for billions of 
 """
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """A chunk whose payload is damaged, but not perhaps in all of its stages; `error` says so."""
+
+    chunk: Chunk
+    error: BitstreamError
+
+
 class Salvage:
     """The units of a file that can be used, through `items`, and in `losses` what cannot.
 
     `index` helps to place lost frames; `begin` is its entry at which `reader` stands, where that is not the
-    start of the file. With `strict` the first error is raised instead.
+    start of the file. With `strict` the first error is raised instead. With `rescue` damaged chunks come too:
+    the caller has to `reject` those that are of no use, and to `degrade` or `pardon` the others.
     """
 
     def __init__(
@@ -37,13 +47,14 @@ class Salvage:
         index: Index | None = None,
         begin: IndexEntry | None = None,
         strict: bool = False,
+        rescue: bool = False,
     ) -> None:
         self.losses = [] if losses is None else losses
         self.first_fault: BitstreamError | None = None
         self._last_fault: BitstreamError | None = None
         self.whole = False
         """True once the end was reached, with its index in order."""
-        self._reader, self._index, self._strict = reader, index, strict
+        self._reader, self._index, self._strict, self._rescue = reader, index, strict, rescue
         self._known: list[Known] = []
         self._faults: list[BitstreamError] = []  # the first one since the last good chunk
         self._count = 0  # and how many there were
@@ -62,27 +73,32 @@ class Salvage:
 
     def items(
         self, want: Callable[[ChunkHead], bool] = lambda head: True
-    ) -> Iterator[Chunk | ChunkHead | Packets | Gap]:
+    ) -> Iterator[Chunk | Damaged | ChunkHead | Packets | Gap]:
         """Chunks and packets in file order, a `Gap` before the chunk behind it or at the end.
 
         Of chunks that `want` does not ask for come heads only, but the chunk behind a gap always comes whole.
         """
         while True:
+            unit: Chunk | Damaged | ChunkHead | Packets | None
             try:
                 unit = self._reader.next_wanted(lambda head: head.first_frame > self.frames or want(head))
             except BitstreamError as error:
                 if self._strict:
                     raise
-                self._note(error)
-                self._keep_lost()
-                continue
+                broken = self._reader.broken if self._rescue else None
+                if broken is None:
+                    self._note(error)
+                    self._keep_lost()
+                    continue
+                unit = Damaged(broken, error)
+                self._reader.lost_heads.remove(broken.head)
             self._keep_lost()
             if unit is None:
                 break
             if isinstance(unit, Packets):
                 yield unit
                 continue
-            head = unit if isinstance(unit, ChunkHead) else unit.head
+            head = head_of(unit)
             if head.first_frame > self.frames:
                 step = self._step or max(1, (head.end_pts - head.pts[0]) // head.valid)
                 yield self._gap(head.first_frame, head.pts[0], step)
@@ -96,6 +112,8 @@ class Salvage:
             if self._rejected:
                 self._keep(head)
             else:
+                if isinstance(unit, Damaged):
+                    self._reader.keep_gop()
                 self._edge = Edge(head.first_frame + head.valid, head.pts[-1], head.end_pts)
         yield from self._end()
 
@@ -104,6 +122,29 @@ class Salvage:
         self._note(error)
         self._rejected = True
         self._reader.skip_gop()
+
+    def degrade(self, head: ChunkHead, right: int, wanted: int, error: BitstreamError | None) -> None:
+        """Say that the chunk handed out last is shown, but with `right` of `wanted` stages, for `error`.
+
+        To be said of every chunk from there to the end of the GOP; without an `error` it is the same damage.
+        """
+        if error is not None:
+            self._note(error)
+        last = self.losses[-1] if self.losses else None
+        if last is not None and last.kind == DETAIL and last.first_frame + last.frames == head.first_frame:
+            end = self._seconds(head.end_pts)
+            stages = last.stages if last.stages and last.stages[0] <= right else (right, wanted)
+            longer = replace(last, end=end, frames=last.frames + head.valid, stages=stages)
+            self.losses[-1] = replace(longer, faults=last.faults + self._count)
+            self._faults.clear()
+            self._count = 0
+        else:
+            self._lose(DETAIL, head.pts[0], head.end_pts, head.valid, (right, wanted))
+
+    def pardon(self, head: ChunkHead, error: BitstreamError) -> None:
+        """Say that the chunk handed out last is damaged, and its pictures are right all the same."""
+        self._note(error)
+        self._lose(DETAIL, head.pts[0], head.end_pts, 0)
 
     def _note(self, error: BitstreamError) -> None:
         self.first_fault, self._last_fault = self.first_fault or error, error
@@ -165,14 +206,31 @@ class Salvage:
             pieces += [Known(entry.first_frame, (), entry.first_pts) for entry in entries[low:high]]
         return sorted(pieces, key=lambda piece: (piece.first_frame, len(piece.pts)))
 
-    def _lose(self, kind: str, begin: int | None, end: int | None, frames: int) -> Loss:
-        base, origin = self._reader.header.time_base, self._origin or 0
-        start, stop = (float(((origin if tick is None else tick) - origin) * base) for tick in (begin, end))
+    def _seconds(self, tick: int | None) -> float:
+        origin = self._origin or 0
+        return float(((origin if tick is None else tick) - origin) * self._reader.header.time_base)
+
+    def _lose(
+        self,
+        kind: str,
+        begin: int | None,
+        end: int | None,
+        frames: int,
+        stages: tuple[int, int] | None = None,
+    ) -> Loss:
         cause = self._faults[0] if self._faults else None
         text = "" if cause is None else str(cause)
         offset = None if cause is None else cause.offset
-        loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset)
+        start, stop = self._seconds(begin), self._seconds(end)
+        loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset, stages)
         self.losses.append(loss)
         self._faults.clear()
         self._count = 0
         return loss
+
+
+def head_of(unit: Chunk | Damaged | ChunkHead) -> ChunkHead:
+    """The head of a chunk, in whatever form it comes."""
+    if isinstance(unit, Damaged):
+        unit = unit.chunk
+    return unit.head if isinstance(unit, Chunk) else unit

@@ -8,6 +8,7 @@ from lfqcodec.entropy.coder import (
     encode_subtokens,
     encode_tokens,
 )
+from lfqcodec.entropy.guess import UNKNOWN, guess_tokens
 from lfqcodec.entropy.model import ROW_SUM, Batch, RowSource, StaticModel
 from lfqcodec.entropy.rans import Words
 from lfqcodec.entropy.subtokens import SYMBOLS, subtokens_to_tokens, tokens_to_subtokens
@@ -15,6 +16,7 @@ from lfqcodec.entropy.subtokens import SYMBOLS, subtokens_to_tokens, tokens_to_s
 __all__ = [
     "ROW_SUM",
     "SYMBOLS",
+    "UNKNOWN",
     "Batch",
     "Chooser",
     "RowSource",
@@ -25,6 +27,7 @@ __all__ = [
     "decode_tokens",
     "encode_subtokens",
     "encode_tokens",
+    "guess_tokens",
     "subtokens_to_tokens",
     "tokens_to_subtokens",
 ]

@@ -18,8 +18,11 @@ Chooser = Callable[[Batch], NDArray[Any]]
 """Chooses the symbols of a batch, integers [n] in 0..511, once its frequency rows are known."""
 
 
-def _drive(source: RowSource, count: int, step: Callable[[Batch], NDArray[np.int32]]) -> Subtokens:
-    """Run a model to its end; `step` gives the symbols of each batch. Both sides go through here."""
+def drive(source: RowSource, count: int, step: Callable[[Batch], NDArray[np.int32]]) -> Subtokens:
+    """Run a model to its end; `step` gives the symbols [n] of each batch. Both sides go through here.
+
+    Gives all subtokens in flat order, int32 [count]. `ValueError` where the model breaks its contract.
+    """
     subtokens = np.full(count, -1, np.int32)
     try:
         batch = next(source)
@@ -60,14 +63,14 @@ def encode_subtokens(source: RowSource, count: int, choose: Chooser) -> tuple[Wo
         encoder.put(batch, symbols)
         return symbols
 
-    subtokens = _drive(source, count, step)
+    subtokens = drive(source, count, step)
     return encoder.words(), subtokens
 
 
 def decode_subtokens(source: RowSource, count: int, words: NDArray[Any]) -> Subtokens:
     """Decode `count` subtokens, int32 [count] in flat order, from uint32 words. Raises `CorruptPayload`."""
     decoder = RansDecoder(words)
-    subtokens = _drive(source, count, decoder.get)
+    subtokens = drive(source, count, decoder.get)
     decoder.finish()
     return subtokens
 

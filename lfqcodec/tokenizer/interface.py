@@ -59,7 +59,10 @@ class Tokenizer(nn.Module, ABC):
         return tokens.reshape(stages, latents.shape[0], -1, *tokens.shape[2:]).transpose(0, 1)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1."""
+        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1.
+
+        Tokens below 0 are not known, and add nothing.
+        """
         flat = tokens.transpose(0, 1).flatten(1, 2)
         latents = self.quantizer.dequantize(flat)
         return latents.reshape(tokens.shape[0], -1, *latents.shape[1:]).transpose(1, 2)

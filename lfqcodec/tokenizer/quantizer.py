@@ -53,8 +53,13 @@ class ResidualLFQ(nn.Module):
         return bits.to(torch.float32) * 2 - 1
 
     def part(self, tokens: Tensor, stage: int) -> Tensor:
-        """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w]."""
-        return self.expand[stage](_channels_last(self.tokens_to_signs(tokens)))  # type: ignore[no-any-return]
+        """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w].
+
+        Negative tokens are not known, and stand for 0: what a stage that was left out adds.
+        """
+        part: Tensor = self.expand[stage](_channels_last(self.tokens_to_signs(tokens)))
+        known = tokens >= 0
+        return part if known.all() else part * known.unsqueeze(1)
 
     def quantize(self, latents: Tensor, stages: int) -> Tensor:
         """float [N, D, h, w] -> int64 [stages, N, h, w]."""
