@@ -69,7 +69,8 @@ class BitrateControl:
             if crf in sizes:
                 break
         assert best is not None
-        if best[0] > _TOLERANCE and low in sizes and high in sizes:
+        step = sizes.get(low, -math.inf) > allowed >= sizes.get(high, math.inf)
+        if best[0] > _TOLERANCE and step:
             # A step in the sizes, where a stage goes: the first chunks stay on this side of it, and how far
             # the others go beyond it is found as before.
             share = (allowed - sizes[high]) / (sizes[low] - sizes[high])
