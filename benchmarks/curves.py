@@ -36,7 +36,7 @@ class Curves:
 PANELS = (
     ("psnr", "held-out PSNR (dB)"),
     ("lpips", "held-out LPIPS"),
-    ("bits", "bits of a token, as the rate model estimates"),
+    ("bits", "bits a token (rate model)"),
 )
 LOSSES = ("l1", "mse", "ssim", "perceptual", "commitment", "gan")
 

@@ -14,7 +14,8 @@ from lfqcodec.train.config import Phase, TrainConfig, load_preset, preset_names
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    assert preset_names() == ["base", "base-decoder", "paper-image-16x", "paper-image-32x", "paper-video"]
+    names = ["base", "base-decoder", "base-tune", "paper-image-16x", "paper-image-32x", "paper-video"]
+    assert preset_names() == names
 
 
 def test_paper_video_is_the_appendix_and_the_default() -> None:

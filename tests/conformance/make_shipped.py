@@ -1,0 +1,56 @@
+"""Makes a file under shipped/ of each model that ships, in profile exact, and says what its tokens are.
+
+    python tests/conformance/make_shipped.py
+
+A file that is there already is left alone for ever: the encoder may change, what was made once may not. So
+the tokens in FILE.json are those that the encoder of its day chose, and every decoder must find them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import lfqcodec
+from lfqcodec.codec.file import ChunkTokens
+from lfqcodec.weights.store import package_folder, read_model
+
+FOLDER = Path(__file__).parent / "shipped"
+sys.path.insert(0, str(FOLDER.parent.parent))
+
+from codec_support import y4m  # noqa: E402
+
+
+def digest(chunks: list[ChunkTokens]) -> list[str]:
+    """SHA-256 of the tokens of each chunk, int32 LE in raster order, stage after stage."""
+    return [hashlib.sha256(chunk.tokens.astype("<i4").tobytes()).hexdigest() for chunk in chunks]
+
+
+def main() -> None:
+    """Add what lacks."""
+    for path in sorted(package_folder().glob("*.safetensors")):
+        if "prior" in path.stem or (FOLDER / f"{path.stem}.lfq").exists():
+            continue
+        model = read_model(path)
+        out = io.BytesIO()
+        # A GOP of two chunks and one of a single frame.
+        source = io.BytesIO(y4m(34, (56, 40)))
+        lfqcodec.encode(source, out, model=model.name, device="cpu", stages=4, gop=2)
+        with lfqcodec.open(io.BytesIO(out.getvalue()), device="cpu") as video:
+            chunks = list(video.tokens())
+            facts = {
+                "model": model.sha256.hex(),
+                "prior": video.header.prior_sha256.hex(),
+                "frames": 34,
+                "shapes": [list(chunk.tokens.shape) for chunk in chunks],
+                "tokens": digest(chunks),
+            }
+        (FOLDER / f"{path.stem}.lfq").write_bytes(out.getvalue())
+        (FOLDER / f"{path.stem}.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Files that the shipped models made once: the same tokens for ever, and pictures of what was coded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from codec_support import moving_picture, one_thread
+
+import lfqcodec
+from lfqcodec.weights.store import package_folder
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from make_shipped import FOLDER, digest
+
+NAMES = sorted(path.stem for path in package_folder().glob("*.safetensors") if "prior" not in path.stem)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tokens_are_those_that_were_coded(name):
+    facts = json.loads((FOLDER / f"{name}.json").read_text())
+    with one_thread(), lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
+        assert video.model().sha256.hex() == facts["model"]
+        assert video.header.prior_sha256.hex() == facts["prior"]
+        chunks = list(video.tokens())
+    assert [list(chunk.tokens.shape) for chunk in chunks] == facts["shapes"]
+    assert digest(chunks) == facts["tokens"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pictures_are_of_what_was_coded(name):
+    with one_thread(), lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
+        frames = list(video.frames())
+    assert len(frames) == 34
+    errors = [
+        np.square(frame.rgb.astype(float) - moving_picture(56, 40, number)).mean()
+        for number, frame in enumerate(frames)
+    ]
+    blank = [np.var(moving_picture(56, 40, number).astype(float)) for number in range(34)]
+    assert np.mean(errors) < 0.2 * np.mean(blank)
