@@ -12,9 +12,6 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.weights.store import Model, Prior
 
 MAX_CRF = 63.0
-FADE = 4.0
-"""Units of crf over which a stage is given up."""
-_FADE_DOUBLINGS = 5.0
 
 
 @dataclass(frozen=True)
@@ -23,9 +20,8 @@ class RateTable:
 
     `flip_costs`, by stage: squared error of the decoded samples, in 8-bit units, for a flipped sign, over the
     magnitude of the number that it is the sign of. lambda is `scale * (2^(crf / doubling) - 1)`, so crf 0
-    codes the tokens as they are. Stage k from 1 is given up from crf `dropped[k - 1]` on, in falling order;
-    over the `FADE` units before, its lambda grows faster, so that sizes have hardly a step there. `prior` and
-    `tokenizer` are SHA-256 in hex.
+    codes the tokens as they are. Stage k from 1 is given up from crf `dropped[k - 1]` on, in falling order,
+    which is a step in the sizes. `prior` and `tokenizer` are SHA-256 in hex.
     """
 
     flip_costs: tuple[float, ...]
@@ -48,13 +44,8 @@ class RateTable:
     def lambdas(self, crf: float, stages: int) -> tuple[float, ...]:
         """Lambda of each stage that is coded at `crf`, in 0..63, at most `stages` of them."""
         base = self.scale * (2 ** (crf / self.doubling) - 1)
-        result = [base]
-        for gone in self.dropped[: stages - 1]:
-            if crf >= gone:
-                break
-            faded = max(0.0, (crf - (gone - FADE)) / FADE)
-            result.append(base * 2 ** (_FADE_DOUBLINGS * faded))
-        return tuple(result)
+        kept = 1 + sum(crf < gone for gone in self.dropped[: stages - 1])
+        return (base,) * kept
 
 
 def rates_path(prior_path: Path) -> Path:
