@@ -578,15 +578,14 @@ def test_a_lost_stage_costs_detail_only(layered, stage):
     """Its GOP is shown with the stages below it, which are closer than a held picture; others are exact."""
     _, data = layered
     wanted = frames_of(data)
-    for chunk, begin, end in ((0, 0, 33), (1, 17, 33), (2, 33, 42)):
-        for stream in (io.BytesIO, pipe):
-            got, losses = salvaged(spoil_stage(data, chunk, stage), stream)
-            same_but(got, wanted, range(begin, end))
-            (loss,) = losses
-            assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
-            assert loss.stages == (stage, 3)
-            assert (loss.start, loss.end, loss.faults) == (begin / 25, end / 25, 1)
-            assert f"shown with {stage} of 3 stages: unit body is damaged (chunk {chunk}" in str(loss)
+    for chunk, begin, end, stream in ((0, 0, 33, io.BytesIO), (1, 17, 33, pipe), (2, 33, 42, io.BytesIO)):
+        got, losses = salvaged(spoil_stage(data, chunk, stage), stream)
+        same_but(got, wanted, range(begin, end))
+        (loss,) = losses
+        assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
+        assert loss.stages == (stage, 3)
+        assert (loss.start, loss.end, loss.faults) == (begin / 25, end / 25, 1)
+        assert f"shown with {stage} of 3 stages: unit body is damaged (chunk {chunk}" in str(loss)
         held = [Frame(f.pts, wanted[max(0, begin - 1)].rgb) for f in wanted[begin:end]]
         assert error_of(got[begin:end], wanted[begin:end]) < error_of(held, wanted[begin:end])
 
