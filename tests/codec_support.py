@@ -106,6 +106,16 @@ def y4m(
     return out.getvalue()
 
 
+def clip_of(pictures, rate=25):
+    """Pictures, uint8 [H, W, 3] each, as a y4m stream."""
+    height, width, _ = pictures[0].shape
+    out = io.BytesIO()
+    with open_writer(out, VideoInfo(width, height, Fraction(1, rate), Fraction(rate))) as writer:
+        for index, picture in enumerate(pictures):
+            writer.write(Frame(index, picture))
+    return out.getvalue()
+
+
 def y4m_planes(data: bytes) -> list[bytes]:
     """The raw planes of every frame of a y4m stream."""
     header, rest = data.split(b"\n", 1)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bitstream_helpers import patch_header, unit_offsets
 from codec_support import (
+    clip_of,
     contents,
     encoded,
     fail,
@@ -31,8 +32,7 @@ from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.damage import Loss, clock
 from lfqcodec.codec.repair import repair
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
-from lfqcodec.media import Frame, VideoInfo
-from lfqcodec.video import open_writer
+from lfqcodec.media import Frame
 
 WHERE = ["sync", "type", "head length", "body length", "head", "head CRC", "body", "body CRC", "all"]
 
@@ -557,7 +557,7 @@ def test_repair_command(steady, tmp_path):
 @pytest.fixture(scope="module", params=["static", "exact"])
 def layered(request):
     """42 frames of noise that moves, in GOPs of 33 and 9 frames: chunks 0 1, 2; three stages."""
-    return request.param, encoded(y4m(42, (32, 24)), gop=2, profile=request.param, stages=3)
+    return encoded(y4m(42, (32, 24)), gop=2, profile=request.param, stages=3)
 
 
 def spoil_stage(data, number, stage):
@@ -576,10 +576,9 @@ def error_of(frames, wanted):
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_lost_stage_costs_detail_only(layered, stage):
     """Its GOP is shown with the stages below it, which are closer than a held picture; others are exact."""
-    _, data = layered
-    wanted = frames_of(data)
+    wanted = frames_of(layered)
     for chunk, begin, end, stream in ((0, 0, 33, io.BytesIO), (1, 17, 33, pipe), (2, 33, 42, io.BytesIO)):
-        got, losses = salvaged(spoil_stage(data, chunk, stage), stream)
+        got, losses = salvaged(spoil_stage(layered, chunk, stage), stream)
         same_but(got, wanted, range(begin, end))
         (loss,) = losses
         assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
@@ -591,23 +590,21 @@ def test_a_lost_stage_costs_detail_only(layered, stage):
 
 
 def test_a_lost_first_stage_is_held(layered):
-    _, data = layered
-    wanted = frames_of(data)
-    got, losses = salvaged(spoil_stage(data, 1, 0))
+    wanted = frames_of(layered)
+    got, losses = salvaged(spoil_stage(layered, 1, 0))
     same_but(got, wanted, range(17, 33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("frames", 17, 16)]
 
 
 def test_two_losses_in_a_gop(layered):
     """What is left is what was left before: the worse of the two tells, and a lost first stage ends it."""
-    _, data = layered
-    wanted = frames_of(data)
-    got, losses = salvaged(spoil_stage(spoil_stage(data, 0, 2), 1, 1))
+    wanted = frames_of(layered)
+    got, losses = salvaged(spoil_stage(spoil_stage(layered, 0, 2), 1, 1))
     same_but(got, wanted, range(33))
     assert [(loss.kind, loss.frames, loss.stages, loss.faults) for loss in losses] == [
         ("detail", 33, (1, 3), 2)
     ]
-    got, losses = salvaged(spoil_stage(spoil_stage(data, 0, 1), 1, 0))
+    got, losses = salvaged(spoil_stage(spoil_stage(layered, 0, 1), 1, 0))
     same_but(got, wanted, range(33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [
         ("detail", 0, 17),
@@ -617,19 +614,17 @@ def test_two_losses_in_a_gop(layered):
 
 def test_lower_stages_stay_exact(layered):
     """Asked for fewer stages than were lost, the file is as good as whole, and says that it is not."""
-    _, data = layered
-    bad = spoil_stage(data, 0, 2)
+    bad = spoil_stage(layered, 0, 2)
     got, losses = salvaged(bad, stages=2)
-    assert same_frames(got, frames_of(data, stages=2))
+    assert same_frames(got, frames_of(layered, stages=2))
     assert [(loss.kind, loss.frames) for loss in losses] == [("detail", 0)]
     assert "no frame is lost" in str(losses[0])
 
 
 def test_a_cut_behind_lost_detail(layered):
     """It lies in the GOP of the damage, and so it is told; in another it is not."""
-    _, data = layered
-    wanted = frames_of(data)
-    bad = spoil_stage(data, 0, 1)
+    wanted = frames_of(layered)
+    bad = spoil_stage(layered, 0, 1)
     got, losses = salvaged(bad, start=Fraction(20, 25), duration=Fraction(5, 25))
     assert len(got) == 5
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("detail", 17, 16)]
@@ -643,11 +638,7 @@ def test_the_prior_fills_in_what_stands_still():
     """A still picture: the tokens of a lost stage are those of the chunk before, and the prior knows."""
     blocks = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
     picture = blocks.repeat(12, 0).repeat(12, 1)
-    clip = io.BytesIO()
-    with open_writer(clip, VideoInfo(48, 48, Fraction(1, 25), Fraction(25))) as writer:
-        for number in range(33):
-            writer.write(Frame(number, picture))
-    data = encoded(clip.getvalue(), gop=2, profile="exact", stages=3)
+    data = encoded(clip_of([picture] * 33), gop=2, profile="exact", stages=3)
     wanted, low = frames_of(data), frames_of(data, stages=1)
     got, losses = salvaged(spoil_stage(data, 1, 1))
     assert losses[0].stages == (1, 3)
@@ -655,8 +646,7 @@ def test_the_prior_fills_in_what_stands_still():
 
 
 def test_decode_tells_of_lost_detail(layered, tmp_path):
-    _, data = layered
-    (tmp_path / "bad.lfq").write_bytes(spoil_stage(data, 1, 1))
+    (tmp_path / "bad.lfq").write_bytes(spoil_stage(layered, 1, 1))
     done = run("decode", tmp_path / "bad.lfq", tmp_path / "a.mkv", "--json")
     assert done.returncode == 4
     report = json.loads(done.stdout)

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from codec_support import (
+    clip_of,
     contents,
     encoded,
     fail,
@@ -29,10 +30,8 @@ import lfqcodec
 from lfqcodec.bitstream import BitstreamWriter, Profile
 from lfqcodec.cli.main import cli
 from lfqcodec.errors import ChecksumMismatch, NumericsMismatch, UnknownModel, WeightsMissing
-from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.weights import PriorWeights, load_prior
-from lfqcodec.video import open_writer
 from lfqcodec.weights import loading
 from lfqcodec.weights.store import prior_for, resolve_model
 
@@ -41,16 +40,6 @@ from lfqcodec.weights.store import prior_for, resolve_model
 def _quick():
     with one_thread():
         yield
-
-
-def clip_of(pictures, rate=25):
-    """Pictures, uint8 [H, W, 3] each, as a y4m stream."""
-    height, width, _ = pictures[0].shape
-    out = io.BytesIO()
-    with open_writer(out, VideoInfo(width, height, Fraction(1, rate), Fraction(rate))) as writer:
-        for index, picture in enumerate(pictures):
-            writer.write(Frame(index, picture))
-    return out.getvalue()
 
 
 def real(frames, size=(64, 48)):

@@ -134,8 +134,8 @@ class Salvage:
         if last is not None and last.kind == DETAIL and last.first_frame + last.frames == head.first_frame:
             end = self._seconds(head.end_pts)
             stages = last.stages if last.stages and last.stages[0] <= right else (right, wanted)
-            longer = replace(last, end=end, frames=last.frames + head.valid, stages=stages)
-            self.losses[-1] = replace(longer, faults=last.faults + self._count)
+            frames, faults = last.frames + head.valid, last.faults + self._count
+            self.losses[-1] = replace(last, end=end, frames=frames, stages=stages, faults=faults)
             self._faults.clear()
             self._count = 0
         else:

@@ -53,13 +53,8 @@ class ResidualLFQ(nn.Module):
         return bits.to(torch.float32) * 2 - 1
 
     def part(self, tokens: Tensor, stage: int) -> Tensor:
-        """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w].
-
-        Negative tokens are not known, and stand for 0: what a stage that was left out adds.
-        """
-        part: Tensor = self.expand[stage](_channels_last(self.tokens_to_signs(tokens)))
-        known = tokens >= 0
-        return part if known.all() else part * known.unsqueeze(1)
+        """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w]."""
+        return self.expand[stage](_channels_last(self.tokens_to_signs(tokens)))  # type: ignore[no-any-return]
 
     def quantize(self, latents: Tensor, stages: int) -> Tensor:
         """float [N, D, h, w] -> int64 [stages, N, h, w]."""
@@ -71,10 +66,16 @@ class ResidualLFQ(nn.Module):
         return torch.stack(tokens)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
-        """int64 [stages, N, h, w] -> float [N, D, h, w]."""
-        total = self.part(tokens[0], 0)
-        for stage in range(1, len(tokens)):
-            total = total + self.part(tokens[stage], stage)
+        """int64 [stages, N, h, w] -> float [N, D, h, w]. Tokens below 0 are not known, and add nothing."""
+        known = tokens >= 0
+        mask = None if known.all() else known.unsqueeze(2)
+        total: Tensor | None = None
+        for stage, each in enumerate(tokens):
+            part = self.part(each, stage)
+            if mask is not None:
+                part = part * mask[stage]
+            total = part if total is None else total + part
+        assert total is not None
         return total
 
     def scores(self, residual: Tensor, stage: int) -> Tensor:
