@@ -196,22 +196,26 @@ def test_info_tells_what_is_left_of_a_damaged_file(folder, data):
 
 
 def test_flipped_byte(folder, data):
-    """In the payload of the second chunk, whose frames are concealed. All else is in test_codec_damage.py."""
-    broken = bytearray(data)
+    """In the second chunk: in its head, so that its frames are concealed, and in its last payload, which costs
+    a stage. All else is in test_codec_damage.py."""
     offsets = unit_offsets(data)
-    broken[(offsets[1] + offsets[2]) // 2] ^= 1
-    (folder / "bad.lfq").write_bytes(broken)
 
-    def check(output):
-        done = run("decode", folder / "bad.lfq", f"{folder}/{output}", "-f")
+    def check(output, byte, loss, summary):
+        broken = bytearray(data)
+        broken[byte] ^= 1
+        bad = folder / f"bad{byte}.lfq"
+        bad.write_bytes(broken)
+        done = run("decode", bad, f"{folder}/{output}", "-f")
         assert done.returncode == 4
         damage, last = done.stderr.decode().splitlines()[-2:]
-        assert damage.startswith("damage: 0:00.680 to 0:00.800: frames 17 to 19 are lost: ")
+        assert damage.startswith(f"damage: 0:00.680 to 0:00.800: frames 17 to 19 are {loss}: ")
         assert "damaged (chunk 1, byte " in damage
-        assert "3 frames lost and concealed" in last
+        assert summary in last
         assert done.stdout.startswith(b"20 frames ")
 
-    at_once(check, [("old.mkv",), ("new.mp4",), ("frames/",)])
+    lost = (offsets[1] + 9, "lost", "3 frames lost and concealed")
+    detail = (offsets[2] - 9, "shown with 2 of 3 stages", "no frame lost, 3 with less detail")
+    at_once(check, [("old.mkv", *lost), ("new.mp4", *lost), ("frames/", *lost), ("less.mkv", *detail)])
     assert len(list((folder / "frames").iterdir())) == 20
     no_leftovers(folder)
 
