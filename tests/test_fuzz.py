@@ -40,6 +40,12 @@ def test_faulty_files(path):
         targets.attempt(name, path.read_bytes(), memory=True)
 
 
+@pytest.mark.parametrize("path", sorted((FUZZ / "found").glob("*.lfq")), ids=lambda path: path.stem)
+def test_what_was_found_stays_mended(path):
+    for name in targets.TARGETS:
+        targets.attempt(name, path.read_bytes(), memory=True)
+
+
 def test_the_same_seed_makes_the_same_inputs():
     one, two = (Mutator(seeds(), 3) for _ in range(2))
     made = [one.next() for _ in range(100)]

@@ -24,7 +24,7 @@ from lfqcodec.prior.oracle import OracleCoder
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.prior.weights import PriorWeights, load_prior, logit_table, save_prior, score_table
 
-GRIDS = [(1, 1), (1, 9), (5, 3), (9, 10), (12, 3)]
+GRIDS = [(1, 1), (1, 9), (5, 3), (9, 10)]
 
 
 def gop_rows(coder: GopCoder | OracleCoder, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -62,8 +62,8 @@ def test_rows_are_those_of_the_integer_reference(grid: tuple[int, int]) -> None:
 def test_reference_where_a_stage_is_missing_now_and_then() -> None:
     """Stage 1 is not coded in the second frame: its keys and features are gone, and come back."""
     weights = random_prior(seed=3)
-    coders = GopCoder(ExactNetwork(weights), 5, 9), OracleCoder(weights, 5, 9)
-    tokens = random_tokens((2, 5, 5, 9))
+    coders = GopCoder(ExactNetwork(weights), 3, 9), OracleCoder(weights, 3, 9)
+    tokens = random_tokens((2, 5, 3, 9))
     for time, stages in enumerate((2, 1, 2, 2, 2)):
         for coder in coders:
             coder.begin_chunk(1, gop_start=time == 0)
@@ -91,8 +91,13 @@ def test_reference_with_other_shapes() -> None:
     np.testing.assert_array_equal(fast[0][1], slow[0][1])
 
 
-def test_batches_threads_and_products_do_not_matter() -> None:
-    expected = digest()
+@pytest.fixture(scope="module")
+def expected() -> str:
+    """The digest of this process with the usual settings."""
+    return digest()
+
+
+def test_batches_threads_and_products_do_not_matter(expected: str) -> None:
     assert digest(group=1, max_rows=17) == expected
     assert digest(int8=1) == expected
     threads = torch.get_num_threads()
@@ -112,7 +117,7 @@ def test_batches_threads_and_products_do_not_matter() -> None:
         {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
     ],
 )
-def test_rows_in_other_processes(setting: dict[str, str]) -> None:
+def test_rows_in_other_processes(setting: dict[str, str], expected: str) -> None:
     code = "import test_prior_exact as t; print(t.digest(int8=1), t.digest())"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -123,7 +128,7 @@ def test_rows_in_other_processes(setting: dict[str, str]) -> None:
         timeout=120,
         check=True,
     )
-    assert done.stdout.split() == [digest()] * 2
+    assert done.stdout.split() == [expected] * 2
 
 
 def test_element_wise_operations_at_their_limits() -> None:

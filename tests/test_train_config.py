@@ -77,6 +77,8 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("losses=1", "losses must be a section"),
         ("learning_rate.x=1", "learning_rate is not a section"),
         ("seed=true", "seed must be like"),
+        ("stage_shares=[0, 0.0]", "nor all zero"),
+        ("stage_shares=[2, -1]", "must not be negative"),
         ("schedule='steps'", "cosine or linear"),
         ("trained='encoder'", "trained must be all or decoder"),
         ("trained='decoder'", "rate must be 0"),

@@ -283,6 +283,17 @@ def test_draws_do_not_depend_on_the_number_of_processes() -> None:
     assert set(whole.kept.tolist()) <= {1, 2}
 
 
+def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:
+    def kept(shares: tuple[float, ...]) -> list[float]:
+        setting = TrainConfig(model=TokenizerConfig(), stage_shares=shares)
+        drawn = draw(setting, 0, (4000, 5, 16), World()).kept
+        return [float((drawn == stages).float().mean()) for stages in range(1, 5)]
+
+    assert kept((1.0,)) == pytest.approx([0.25] * 4, abs=0.03)
+    assert kept((3.0, 2.0)) == pytest.approx([1 / 3, 2 / 9, 2 / 9, 2 / 9], abs=0.03)
+    assert kept((0.0, 1.0, 0.0)) == [0, 1, 0, 0]
+
+
 def test_the_gan_starts_late_and_anew_with_videos() -> None:
     setting = config(gan=1.0, gan_start=4)
     assert [setting.gan_from(step) for step in (0, 9, 10, 19)] == [4, 4, 14, 14]

@@ -73,6 +73,11 @@ class Cut:
         """True for a frame, shown from tick `pts` on, behind the end."""
         return self._end is not None and self._since_origin(pts) >= self._end - self.TOLERANCE
 
+    def touches(self, begin: int, end: int) -> bool:
+        """True where a part of the time from tick `begin` to `end` belongs to the cut, were it of no length."""
+        early = self.start is not None and self._since_origin(end) < self.start - self.TOLERANCE
+        return not early and not self.is_over(begin)
+
     def first_tick(self) -> int:
         """The first tick that may belong to the cut."""
         wanted = (self.start or Fraction(0)) - self.TOLERANCE

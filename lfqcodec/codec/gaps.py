@@ -46,8 +46,9 @@ class Known:
     @classmethod
     def of(cls, head: ChunkHead) -> Known:
         """The frames of a chunk that is lost but for its head."""
-        step = head.last_duration
-        steady = range(head.pts[0], head.end_pts, step)
+        # Counted from the number of frames: a hostile head may span any time.
+        first, step = head.pts[0], head.last_duration
+        steady = range(first, first + len(head.pts) * step, step)
         return cls(head.first_frame, steady if head.pts == tuple(steady) else head.pts, head.end_pts)
 
     @property

@@ -123,14 +123,15 @@ class Playback:
             self._fault = None
 
     def _conceal(self, following: Picture | None) -> Iterator[Frame]:
-        shown = False
+        cut, shown = self._cut, False
         for pts, until, picture in fill(self._gaps, self._last, following, self._header.time_base):
-            moved = self._cut.frame(pts, until - pts)
+            moved = cut.frame(pts, until - pts)
             if moved is not None:
                 shown = True
                 yield Frame(moved, picture)
         if not shown:
-            # Outside of the cut: nothing of what was asked for is missing.
+            # Outside of the cut nothing of what was asked for is missing. In it there may be no room for pictures.
             for gap in self._gaps:
-                self._salvage.losses.remove(gap.loss)
+                if gap.parts or not cut.touches(gap.begin, gap.end):
+                    self._salvage.losses.remove(gap.loss)
         self._gaps.clear()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk, FileHeader
-from lfqcodec.codec.chunks import ChunkDecoder
 from lfqcodec.codec.payload import TokenCoder
+
+if TYPE_CHECKING:
+    from lfqcodec.codec.chunks import ChunkDecoder
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ class TrainConfig:
     """A run. `schedule` is what follows the warm-up: `cosine` to zero at the last step, or `linear`, constant
     until the last `decay` steps and then down to zero in a straight line.
 
-    `stage_dropout` lets each clip keep 1 to all residual stages, uniformly; the paper has one stage.
+    `stage_dropout` lets each clip keep 1 to all residual stages; the paper has one stage. `stage_shares` says
+    how often a clip keeps one, two, ... stages, in proportion; the last one holds for all numbers after it.
     The paper does not give the number of steps: `phases` and `warmup` are ours.
 
     `trained` is `all`, or `decoder`: encoder and quantizer stay as they are, and so do the tokens of every
@@ -127,6 +128,7 @@ class TrainConfig:
     decay: int = 0
     ema: float = 0.999
     stage_dropout: bool = True
+    stage_shares: tuple[float, ...] = (1.0,)
     trained: str = "all"
     model: AnyTokenizerConfig = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -141,6 +143,8 @@ class TrainConfig:
             raise LfqError(f"schedule must be cosine or linear, not {self.schedule!r}")
         if self.trained not in ("all", "decoder"):
             raise LfqError(f"trained must be all or decoder, not {self.trained!r}")
+        if min(self.stage_shares) < 0 or not 0 < sum(self.shares_of_stages()) < math.inf:
+            raise LfqError("stage_shares must not be negative, nor all zero")
         if self.trained == "decoder" and self.losses.rate:
             raise LfqError("losses.rate must be 0 where only the decoder is trained: tokens do not change")
         for phase in self.phases:
@@ -165,6 +169,11 @@ class TrainConfig:
     def first_step(self, number: int) -> int:
         """The step at which phase `number` begins."""
         return sum(phase.steps for phase in self.phases[:number])
+
+    def shares_of_stages(self) -> tuple[float, ...]:
+        """How often a clip keeps 1, 2, ... stages, in proportion, for each stage of the model."""
+        stages = self.model.stages
+        return (self.stage_shares + (self.stage_shares[-1],) * stages)[:stages]
 
     def begins_video(self, step: int) -> bool:
         """Whether step `step` is the first on videos after images: the moment of central inflation."""

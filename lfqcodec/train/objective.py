@@ -40,7 +40,8 @@ def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: Wor
     batch, frames, size = shape
     model = config.model
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    kept = torch.randint(1, model.stages + 1, (batch,), generator=generator)
+    shares = torch.tensor(config.shares_of_stages())
+    kept = 1 + torch.multinomial(shares, batch, replacement=True, generator=generator)
     if not config.stage_dropout:
         kept.fill_(model.stages)
     picked = torch.randint(0, frames, (batch, config.losses.perceptual_frames), generator=generator)

@@ -7,6 +7,7 @@ memory (`Hungry`) is a finding.
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 import time
 import tracemalloc
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
@@ -27,9 +29,16 @@ from lfqcodec.bitstream import (  # noqa: E402
     Profile,
     check_tokens,
 )
+from lfqcodec.codec.cut import Cut  # noqa: E402
+from lfqcodec.codec.damage import Loss  # noqa: E402
+from lfqcodec.codec.payload import TokenCoder  # noqa: E402
+from lfqcodec.codec.playback import Playback  # noqa: E402
+from lfqcodec.codec.reconstruct import Reconstructor  # noqa: E402
 from lfqcodec.codec.repair import repair  # noqa: E402
+from lfqcodec.codec.salvage import Salvage  # noqa: E402
 from lfqcodec.entropy import StaticModel, decode_tokens  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
+from lfqcodec.media import Frame  # noqa: E402
 
 SECONDS = 10.0
 """For one input; most take a thousandth of that."""
@@ -38,6 +47,10 @@ MEMORY = 64 << 20
 MOST_TOKENS = 20_000
 """Of an input, so that one claim of a large picture does not cost seconds."""
 MOST_UNITS = 2000
+MOST_FRAMES = 2000
+"""That are shown of an input: a lost chunk may speak of many times as many."""
+MOST_PIXELS = 1 << 14
+"""Of a picture that is shown."""
 
 
 class Broken(Exception):
@@ -149,6 +162,39 @@ def repaired(data: bytes) -> None:
         raise Broken("a second repair changes something")
 
 
+class Grey:
+    """Pictures without a network: all of a chunk is as grey as its tokens and those before in the GOP say."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size, self._state = size, 0
+
+    def decode(self, tokens: NDArray[np.int32], valid: int, *, gop_start: bool) -> NDArray[np.uint8]:
+        """As `lfqcodec.codec.chunks.ChunkDecoder` does it."""
+        self._state = (0 if gop_start else self._state) + int(tokens.astype(np.int64).sum())
+        return np.full((valid, *self._size, 3), self._state % 256, np.uint8)
+
+
+def shown(data: bytes) -> None:
+    """What `decode` shows of a file: times grow, and where nothing is said to be lost, nothing is wrong."""
+    reader = BitstreamReader(io.BytesIO(data))
+    header = reader.header
+    size = (header.height, header.width)
+    if header.profile != Profile.STATIC or size[0] * size[1] > MOST_PIXELS:
+        return
+    losses: list[Loss] = []
+    salvage = Salvage(reader, losses=losses, rescue=True)
+    decode = Reconstructor(header, TokenCoder(None, header.max_stages), Grey(size), None)  # type: ignore[arg-type]
+    playback = Playback(header, Cut(header, None, None), salvage, decode)
+    last = -1
+    for event in itertools.islice(playback.events(), MOST_FRAMES):
+        if isinstance(event, Frame):
+            if event.pts <= last or event.rgb.shape != (*size, 3):
+                raise Broken("a picture out of its place")
+            last = event.pts
+    if salvage.whole and not losses and not read_all(data):
+        raise Broken("a damaged file was shown without a word")
+
+
 def like_the_other(data: bytes) -> None:
     """The independent decoder finds a fault exactly where ours does."""
     try:
@@ -176,6 +222,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "heads": heads,
     "by_index": by_index,
     "repaired": repaired,
+    "shown": shown,
     "like_the_other": like_the_other,
 }
 
