@@ -74,7 +74,7 @@ class Cut:
         return self._end is not None and self._since_origin(pts) >= self._end - self.TOLERANCE
 
     def touches(self, begin: int, end: int) -> bool:
-        """True where a part of the time from tick `begin` to `end` belongs to the cut, were it of no length."""
+        """True where any of the time from tick `begin` to `end`, which may be the same, is in the cut."""
         early = self.start is not None and self._since_origin(end) < self.start - self.TOLERANCE
         return not early and not self.is_over(begin)
 
