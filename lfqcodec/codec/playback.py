@@ -130,7 +130,7 @@ class Playback:
                 shown = True
                 yield Frame(moved, picture)
         if not shown:
-            # Outside of the cut nothing that was asked for is missing. In it there may be no room for pictures.
+            # Outside of the cut nothing is missing. In it there may be no room for pictures.
             for gap in self._gaps:
                 if gap.parts or not cut.touches(gap.begin, gap.end):
                     self._salvage.losses.remove(gap.loss)
