@@ -74,6 +74,7 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("losses.gan=high", "not KEY=VALUE"),
         ("losses.gan='high'", "gan must be like"),
         ("losses.gan=-1", "must not be negative"),
+        ("losses.rate_by_stages=[1, -1]", "must not be negative"),
         ("losses=1", "losses must be a section"),
         ("learning_rate.x=1", "learning_rate is not a section"),
         ("seed=true", "seed must be like"),

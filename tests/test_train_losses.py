@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -281,6 +282,24 @@ def test_draws_do_not_depend_on_the_number_of_processes() -> None:
         assert torch.equal(joined, getattr(whole, name))
     assert not torch.equal(whole.known, draw(setting, 4, (4, 5, 16), World()).known)
     assert set(whole.kept.tolist()) <= {1, 2}
+
+
+def test_a_bit_counts_by_the_stages_of_its_clip() -> None:
+    even = config(rate=0.5)
+    uneven = dataclasses.replace(even.losses, rate_by_stages=(3.0, 0.25))
+    draws = draw(even, 0, (2, 9, 16), World())
+    known = torch.zeros(2, 2, 3, 4, 5, dtype=torch.bool)
+    draws = dataclasses.replace(draws, kept=torch.tensor([1, 2]), known=known)
+    video = torch.zeros(2, 3, 9, 16, 16)
+    # An untrained rate model says one bit for each of the four of a stage.
+    for setting, expected in (
+        (even, (4 + 8) / 2),
+        (dataclasses.replace(even, losses=uneven), (3 * 4 + 0.25 * 8) / 2),
+    ):
+        objective = Objective(setting, World(), bit_model=BitModel(6, 4, 2, width=8))
+        total, parts = objective(video, video, quantized(3), draws, 0)
+        assert float(parts["rate"]) == pytest.approx(expected)
+        assert float(total.detach()) == pytest.approx(0.5 * expected)
 
 
 def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:

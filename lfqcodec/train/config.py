@@ -53,8 +53,10 @@ class LossConfig:
     """Weights of the losses, for frames in [-1, 1]; 0 leaves a loss out.
 
     Ours, not the paper's, and therefore 0 by default: `l1`, `ssim` (of 1 - SSIM), and `rate`, a bit that a
-    latent position costs by the estimate of `lfqcodec.train.rate_model`. The first frame of a clip counts
-    `first_frame` times in L1 and MSE. `perceptual_frames` of a clip, drawn anew each step, go through LPIPS.
+    latent position costs by the estimate of `lfqcodec.train.rate_model`. It counts `rate_by_stages` times in
+    clips that keep one, two, ... stages; the last one holds for all numbers after it. The first frame of a
+    clip counts `first_frame` times in L1 and MSE. `perceptual_frames` of a clip, drawn anew each step, go
+    through LPIPS.
 
     `entropy` is reached after `entropy_anneal_steps` from `entropy_anneal_factor` times as much.
     `r1_every` is how many updates of the discriminator share one gradient penalty. Losses with a `_start`
@@ -80,10 +82,12 @@ class LossConfig:
     lecam: float = 0.001
     rate: float = 0.0
     rate_start: int = 0
+    rate_by_stages: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            if not 0 <= getattr(self, item.name) < math.inf:
+            value = getattr(self, item.name)
+            if not all(0 <= each < math.inf for each in (value if isinstance(value, tuple) else (value,))):
                 raise LfqError(f"losses.{item.name} must not be negative")
         if min(self.perceptual_frames, self.r1_every) < 1:
             raise LfqError("losses.perceptual_frames and losses.r1_every must be positive")
@@ -172,8 +176,11 @@ class TrainConfig:
 
     def shares_of_stages(self) -> tuple[float, ...]:
         """How often a clip keeps 1, 2, ... stages, in proportion, for each stage of the model."""
-        stages = self.model.stages
-        return (self.stage_shares + (self.stage_shares[-1],) * stages)[:stages]
+        return _for_each(self.stage_shares, self.model.stages)
+
+    def rates_by_stages(self) -> tuple[float, ...]:
+        """How many times a bit counts of clips that keep 1, 2, ... stages, for each stage of the model."""
+        return _for_each(self.losses.rate_by_stages, self.model.stages)
 
     def begins_video(self, step: int) -> bool:
         """Whether step `step` is the first on videos after images: the moment of central inflation."""
@@ -199,6 +206,11 @@ class TrainConfig:
             return self.learning_rate * warm * min(1.0, (self.steps - step) / max(1, self.decay))
         passed = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
         return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+
+
+def _for_each(values: tuple[float, ...], stages: int) -> tuple[float, ...]:
+    """`values` for 1 to `stages` stages, the last one again where they end."""
+    return (values + values[-1:] * stages)[:stages]
 
 
 def preset_names() -> list[str]:

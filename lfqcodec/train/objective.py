@@ -84,7 +84,9 @@ class Objective:
             weights["perceptual"] = c.perceptual
         if self.bit_model is not None and step >= c.rate_start:
             bits = self.bit_model(quantized, draws.known.to(video.device))
-            parts["rate"] = rate_of(bits, draws.kept.to(video.device)).mean()
+            kept = draws.kept.to(video.device)
+            factors = bits.new_tensor(self.config.rates_by_stages())[kept - 1]
+            parts["rate"] = (rate_of(bits, kept) * factors[:, None]).mean()
             weights["rate"] = c.rate
             for stage, mean in enumerate(bits.detach().mean((1, 2))):
                 parts[f"bits{stage + 1}"] = mean
