@@ -34,6 +34,14 @@ def test_seeds_are_let_through():
             targets.attempt(name, data, memory=True)
 
 
+def test_a_file_of_profile_exact_is_decoded(monkeypatch):
+    data = targets.exact_seed()
+    targets.shown(data)
+    monkeypatch.setattr(targets, "network", lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        targets.shown(data)
+
+
 @pytest.mark.parametrize("path", sorted(CONFORMANCE.glob("faulty/*.lfq"))[::6], ids=lambda path: path.stem)
 def test_faulty_files(path):
     for name in targets.TARGETS:

@@ -126,8 +126,8 @@ def tokenizer(
         else:
             network = load_lpips(lpips)
     start, tokens_of = None, ""
-    if init is None and config.trained == "decoder":
-        raise LfqError("to train the decoder alone takes a model to start from: --init")
+    if init is None and config.trained != "all":
+        raise LfqError(f"to train the {config.trained} alone takes a model to start from: --init")
     if init is not None:
         model = resolve_model(init)
         if model.config != config.model:

@@ -120,8 +120,10 @@ class TrainConfig:
     how often a clip keeps one, two, ... stages, in proportion; the last one holds for all numbers after it.
     The paper does not give the number of steps: `phases` and `warmup` are ours.
 
-    `trained` is `all`, or `decoder`: encoder and quantizer stay as they are, and so do the tokens of every
-    video. A prior that was trained on those tokens, and its table of rates, then fit the new model too.
+    `trained` is `all`, or a part. `decoder`: encoder and quantizer stay as they are, and so do the tokens of
+    every video. `encoder`: the decoder stays, and what it is given for a token; other tokens are chosen. In
+    both cases tokens speak the same language as before: a prior of the model that the run starts from, and
+    its table of rates, fit the new model too.
     """
 
     phases: tuple[Phase, ...] = (Phase(100_000, 256, 1, 128), Phase(270_000, 256, 17, 128))
@@ -145,8 +147,8 @@ class TrainConfig:
             raise LfqError("a run needs a phase")
         if self.schedule not in ("cosine", "linear"):
             raise LfqError(f"schedule must be cosine or linear, not {self.schedule!r}")
-        if self.trained not in ("all", "decoder"):
-            raise LfqError(f"trained must be all or decoder, not {self.trained!r}")
+        if self.trained not in ("all", "decoder", "encoder"):
+            raise LfqError(f"trained must be all, decoder or encoder, not {self.trained!r}")
         if min(self.stage_shares) < 0 or not 0 < sum(self.shares_of_stages()) < math.inf:
             raise LfqError("stage_shares must not be negative, nor all zero")
         if self.trained == "decoder" and self.losses.rate:

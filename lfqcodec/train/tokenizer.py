@@ -58,7 +58,7 @@ class TokenizerTrainer:
     """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
 
     A new run starts from the tensors `init` where there are any, else from what the architecture makes of
-    the data. `tokens_of` is what `Model.tokens_of` of those tensors says, if only the decoder is trained on.
+    the data. `tokens_of` is what `Model.tokens_of` of those tensors says, if only a part is trained on.
     Of several processes (`world`) each trains on its share of the batch; the first one writes.
     """
 
@@ -88,7 +88,7 @@ class TokenizerTrainer:
         self.objective = Objective(
             config, self.world, lpips=self.lpips, bit_model=self.bit_model, adversary=self.adversary
         )
-        self.tokens_of = tokens_of if config.trained == "decoder" else ""
+        self.tokens_of = "" if config.trained == "all" else tokens_of
         self.step = 0
         self.seconds = 0.0
         self.checkpoint_path = out / "checkpoint.safetensors"
@@ -98,9 +98,12 @@ class TokenizerTrainer:
         elif not resumed:
             sampler = Sampler(pack, SampleConfig(256, 1, config.phases[0].size), seed=config.seed)
             self.model.initialise_from(sampler.batch(2**31)[:, :, 0].to(self.device))
-        if config.trained == "decoder":
+        if config.trained != "all":
             self.model.requires_grad_(False)
-            self.model.decoder.requires_grad_(True)
+            quantizer = self.model.quantizer
+            parts = {"decoder": (self.model.decoder,), "encoder": (self.model.encoder, quantizer.project)}
+            for part in parts[config.trained]:
+                part.requires_grad_(True)
         self.optimizer = MuonAdam(self.model, config.optimizer)
         self.bit_optimizer = None
         if self.bit_model is not None:

@@ -42,9 +42,10 @@ class Model:
 
     @property
     def tokens_of(self) -> str:
-        """SHA-256, in hex, of the model whose tokens these are.
+        """SHA-256, in hex, of the model whose tokens mean what these do.
 
-        Another one where only the decoder was trained on: priors and rate tables of that model fit this one.
+        Another one where only decoder or encoder were trained on: priors and rate tables of that model fit
+        this one.
         """
         return self.metadata.get("tokens_of") or self.sha256.hex()
 

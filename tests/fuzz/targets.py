@@ -12,26 +12,32 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "conformance"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "conformance")]
 
 import independent_decoder  # noqa: E402
 
 from lfqcodec.bitstream import (  # noqa: E402
     BitstreamReader,
+    BitstreamWriter,
     Chunk,
     ChunkHead,
+    FileHeader,
     Profile,
     check_tokens,
 )
 from lfqcodec.codec.cut import Cut  # noqa: E402
 from lfqcodec.codec.damage import Loss  # noqa: E402
-from lfqcodec.codec.payload import TokenCoder  # noqa: E402
+from lfqcodec.codec.payload import GivenTokens, TokenCoder  # noqa: E402
 from lfqcodec.codec.playback import Playback  # noqa: E402
 from lfqcodec.codec.reconstruct import Reconstructor  # noqa: E402
 from lfqcodec.codec.repair import repair  # noqa: E402
@@ -39,6 +45,9 @@ from lfqcodec.codec.salvage import Salvage  # noqa: E402
 from lfqcodec.entropy import StaticModel, decode_tokens  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
 from lfqcodec.media import Frame  # noqa: E402
+
+if TYPE_CHECKING:
+    from lfqcodec.prior.exact import ExactNetwork
 
 SECONDS = 10.0
 """For one input; most take a thousandth of that."""
@@ -51,6 +60,8 @@ MOST_FRAMES = 2000
 """That are shown of an input: a lost chunk may speak of many times as many."""
 MOST_PIXELS = 1 << 14
 """Of a picture that is shown."""
+MOST_EXACT = 64
+"""Positions of a picture in profile exact, where a token takes longer."""
 
 
 class Broken(Exception):
@@ -162,6 +173,42 @@ def repaired(data: bytes) -> None:
         raise Broken("a second repair changes something")
 
 
+@cache
+def network() -> ExactNetwork:
+    """The prior of all files in profile exact, tiny and random."""
+    from prior_support import random_prior
+
+    from lfqcodec.prior.config import PriorConfig
+    from lfqcodec.prior.exact import ExactNetwork
+
+    tiny = {"width": 16, "layers": 1, "context_layers": 0, "heads": 1, "expansion": 1}
+    return ExactNetwork(random_prior(PriorConfig(stages=2, first_steps=(2, 1), later_steps=(1, 1), **tiny)))
+
+
+def exact_seed() -> bytes:
+    """A file of that prior: GOPs of 18 frames and 1, two stages and one."""
+    from prior_support import random_tokens
+
+    header = FileHeader(
+        16, 8, Fraction(1, 25), gop_chunks=2, profile=Profile.EXACT, prior_sha256=bytes(31) + b"\1"
+    )
+    out = io.BytesIO()
+    with BitstreamWriter(out, replace(header, max_stages=2)) as writer:
+        coder = TokenCoder(network, 2)
+        for first, frames, latents, stages in ((0, 17, 5, 2), (17, 1, 1, 2), (18, 1, 1, 1)):
+            tokens = random_tokens((stages, latents, *header.grid), first)
+            gop_start = first != 17
+            payload = coder.encode(GivenTokens(tokens), gop_start=gop_start)
+            writer.write_chunk(
+                gop_start=gop_start,
+                pts=range(first, first + frames),
+                last_duration=1,
+                streams=payload.streams,
+                token_crcs=payload.token_crcs,
+            )
+    return out.getvalue()
+
+
 class Grey:
     """Pictures without a network: all of a chunk is as grey as its tokens and those before in the GOP say."""
 
@@ -179,11 +226,14 @@ def shown(data: bytes) -> None:
     reader = BitstreamReader(io.BytesIO(data))
     header = reader.header
     size = (header.height, header.width)
-    if header.profile != Profile.STATIC or size[0] * size[1] > MOST_PIXELS:
+    exact = header.profile == Profile.EXACT
+    rows, columns = header.grid
+    if size[0] * size[1] > MOST_PIXELS or (exact and rows * columns > MOST_EXACT):
         return
     losses: list[Loss] = []
     salvage = Salvage(reader, losses=losses, rescue=True)
-    decode = Reconstructor(header, TokenCoder(None, header.max_stages), Grey(size), None)  # type: ignore[arg-type]
+    coder = TokenCoder(network if exact else None, header.max_stages)
+    decode = Reconstructor(header, coder, Grey(size), None)  # type: ignore[arg-type]
     playback = Playback(header, Cut(header, None, None), salvage, decode)
     last = -1
     for event in itertools.islice(playback.events(), MOST_FRAMES):
