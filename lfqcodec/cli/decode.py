@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--stages", type=click.IntRange(min=1), help="Decode fewer stages than were coded.")
 @click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
 @click.option("--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that decode a GOP each.")
 @click.option("--best-effort", is_flag=True, help="Exit with 0 even where IN is damaged.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
@@ -45,6 +46,7 @@ def command(
     stages: int | None,
     start: Fraction | None,
     duration: Fraction | None,
+    workers: int,
     best_effort: bool,
     force: bool,
     quiet: bool,
@@ -74,6 +76,7 @@ def command(
         device=device,
         overwrite=force,
         best_effort=best_effort,
+        workers=workers,
         limits=limits,
     )
     problem: DamageConcealed | None = None

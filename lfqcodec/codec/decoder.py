@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -13,7 +14,7 @@ from lfqcodec.codec.cut import Cut
 from lfqcodec.codec.damage import DETAIL, FRAMES, Loss
 from lfqcodec.codec.file import open_file
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
-from lfqcodec.errors import DamageConcealed
+from lfqcodec.errors import DamageConcealed, LfqError
 from lfqcodec.media import Frame
 from lfqcodec.output import refuse_same_file
 from lfqcodec.video import open_writer
@@ -24,6 +25,7 @@ class DecodeOptions:
     """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded.
 
     With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
+    So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -33,6 +35,7 @@ class DecodeOptions:
     device: str = "auto"
     overwrite: bool = False
     best_effort: bool = False
+    workers: int = 1
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -77,6 +80,8 @@ def decode(
     comes as a `DamageConcealed` error, with `best_effort` as usual.
     """
     options = options or DecodeOptions()
+    if options.workers < 1:
+        raise LfqError(f"workers must be at least 1, not {options.workers}")
     began = time.perf_counter()
     refuse_same_file(source, dest)
     with open_file(source, model=options.model, device=options.device, limits=options.limits) as file:
@@ -89,12 +94,14 @@ def decode(
             info = replace(info, frame_count=None)
         damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite) as writer:
-            for event in file.events(cut, stages=options.stages, damage=damage):
-                if not isinstance(event, Frame):
-                    writer.write_packet(event)
-                    continue
-                writer.write(event)
-                progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
+            events = file.events(cut, stages=options.stages, damage=damage, workers=options.workers)
+            with closing(events):
+                for event in events:
+                    if not isinstance(event, Frame):
+                        writer.write_packet(event)
+                        continue
+                    writer.write(event)
+                    progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
         name = file.name
     lost, poor = (sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL))
     report = DecodeReport(

@@ -14,12 +14,13 @@ import torch
 
 from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.chunks import pick_device
+from lfqcodec.codec.jobs import EncodeGop
 from lfqcodec.codec.parallel import ParallelSession
 from lfqcodec.codec.plan import EncodeOptions, make_header, make_plan, missed_bitrate
 from lfqcodec.codec.progress import ProgressCallback, ignore
 from lfqcodec.codec.resume import Partial, Trail, discard, recipe, resumable
 from lfqcodec.codec.session import Session
-from lfqcodec.codec.workers import Setup, Workers
+from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.output import open_output, refuse_same_file
 from lfqcodec.video import open_video
@@ -109,7 +110,7 @@ def encode(
         given = (tokenizer, reader, writer, options, plan, device, progress, trail)
         if options.workers > 1:
             size = reader.info.width, reader.info.height
-            setup = Setup(model, plan, str(device), torch.get_num_threads(), size, options.measure)
+            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
             parallel = ParallelSession(*given)
             parallel.run_with(stack.enter_context(Workers(setup, options.workers)))
             session: Session = parallel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +38,9 @@ from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
+    from lfqcodec.codec.jobs import DecodeGop
+    from lfqcodec.codec.playback import Decoder
+    from lfqcodec.codec.reconstruct import Reconstructor
     from lfqcodec.prior.exact import ExactNetwork
 
 
@@ -278,10 +281,20 @@ class LfqFile:
                 yield event
 
     def events(
-        self, cut: Cut, *, stages: int | None = None, damage: list[Loss] | None = None
-    ) -> Iterator[Frame | StreamPacket]:
-        """Decoded frames and copied packets of a part of the file, otherwise as `frames`."""
+        self,
+        cut: Cut,
+        *,
+        stages: int | None = None,
+        damage: list[Loss] | None = None,
+        workers: int = 1,
+    ) -> Generator[Frame | StreamPacket, None, None]:
+        """Decoded frames and copied packets of a part of the file, otherwise as `frames`.
+
+        With several `workers` GOPs are decoded ahead, each in a process of its own, which ends with the last
+        event or with `close`; not out of a pipe.
+        """
         from lfqcodec.codec.chunks import ChunkDecoder, pick_device
+        from lfqcodec.codec.jobs import DecodeGop
         from lfqcodec.codec.playback import Playback
         from lfqcodec.codec.reconstruct import Reconstructor
         from lfqcodec.weights.loading import load_tokenizer
@@ -299,13 +312,41 @@ class LfqFile:
         decoder = ChunkDecoder(tokenizer, header.height, header.width, device)
         with _reading(self.name):
             salvage, first = self._walk(cut, damage)
-            decode = Reconstructor(header, self._coder, decoder, stages)
-            playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
-            yield from playback.events()
+            with ExitStack() as stack:
+                here = Reconstructor(header, self._coder, decoder, stages)
+                decode: Decoder = here
+                if workers > 1 and self._owned and self.seekable:
+                    job = DecodeGop(header, model, self.prior(), stages, str(device))
+                    decode = stack.enter_context(self._ahead(here, job, cut, first, workers))
+                playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
+                yield from playback.events()
             if salvage.first_fault is not None and not playback.decoded:
                 raise salvage.first_fault
         if not cut.begun:
             raise InputVideoError(f"{self.name}: has no frame in the time asked for")
+
+    @contextmanager
+    def _ahead(
+        self, here: Reconstructor, job: DecodeGop, cut: Cut, first: int, most: int
+    ) -> Iterator[Decoder]:
+        """What decodes in at most so many workers, which read the file through a handle of their own."""
+        from lfqcodec.codec.ahead import Ahead, whole_gops
+        from lfqcodec.codec.workers import Workers
+
+        with Path(self.name).open("rb") as file:
+            reader = BitstreamReader(file, self._limits)
+            try:
+                entries = reader.index().entries
+            except BitstreamError:
+                entries = reader.scan_index().entries
+            entries = tuple(entry for entry in entries if entry.first_frame >= first)
+            count = min(most, len(entries))
+            if count < 2:
+                yield here
+                return
+            reader.seek_gop(entries[0])
+            with Workers(job.shared_by(count), count) as workers:
+                yield Ahead(here, whole_gops(reader, first, cut), workers)
 
     def model(self) -> Model:
         """The model that the file needs. Raises `WeightsError`."""

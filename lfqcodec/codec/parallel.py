@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from lfqcodec.codec.jobs import CodedGop, Pictures
 from lfqcodec.codec.session import Session, Waiting
-from lfqcodec.codec.workers import Pictures, Workers
+from lfqcodec.codec.workers import Workers
 from lfqcodec.media import StreamPacket
 
 
@@ -29,10 +30,10 @@ class ParallelSession(Session):
     In memory are a GOP for each worker and the one that is being read.
     """
 
-    workers: Workers
+    workers: Workers[list[Pictures], CodedGop]
     _open: _Gop | None = None
 
-    def run_with(self, workers: Workers) -> None:
+    def run_with(self, workers: Workers[list[Pictures], CodedGop]) -> None:
         """`run`, with these workers."""
         self.workers = workers
         self._given: deque[_Gop] = deque()

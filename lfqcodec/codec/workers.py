@@ -1,8 +1,8 @@
-"""Coding whole GOPs in processes of their own. GOPs do not lean on each other, so the bytes are the same.
+"""Processes that work for this one, each on a GOP: GOPs do not lean on each other.
 
-`Workers` is the side of the encoder, `main` the other one, in a Python of its own: jobs come in on standard
-input, results go out on standard output, pickled. A worker ends when its input does, so it outlives an
-encoder that was killed by a GOP at most.
+`Workers` is the side that gives the jobs of `lfqcodec.codec.jobs`, `main` the other one, in a Python of its
+own: jobs come in on standard input, results go out on standard output, pickled. A worker ends when its input
+does, so it outlives a process that was killed by a GOP at most.
 """
 
 from __future__ import annotations
@@ -14,24 +14,16 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from lfqcodec.codec.chunks import ChunkEncoder, pick_device
-from lfqcodec.codec.coding import Measure, fixed_lambdas, token_coder, token_source
-from lfqcodec.codec.payload import Payload
-from lfqcodec.codec.plan import Plan
 from lfqcodec.errors import LfqError
-from lfqcodec.weights.loading import load_tokenizer
-from lfqcodec.weights.store import Model
 
-Pictures = list[NDArray[np.uint8]]
+Job = TypeVar("Job", contravariant=True)
+Result = TypeVar("Result", covariant=True)
 # As `lfqcodec.cli.memory` does for the command: glibc keeps freed memory for the next tensor.
 _MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -40,53 +32,26 @@ _MEMORY = {
 }
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What a worker has to know before its first job.
+class Setup(Protocol[Job, Result]):
+    """What a worker has to know before its first job, and what it does with one; is pickled."""
 
-    `threads` are as many as the encoder itself would use: the tokenizer rounds differently with one than
-    with two.
-    """
+    @property
+    def who(self) -> str:
+        """Whose worker it is, for messages."""
 
-    model: Model
-    plan: Plan
-    device: str
-    threads: int
-    size: tuple[int, int]
-    measure: bool
+    @property
+    def threads(self) -> int:
+        """How many torch may use in a worker."""
 
-
-@dataclass(frozen=True)
-class CodedGop:
-    """The chunks of a GOP, coded; PSNR and MS-SSIM of its frames where they are measured."""
-
-    payloads: list[Payload]
-    psnr: list[float]
-    ms_ssim: list[float]
+    def run(self, job: Job) -> Result:
+        """The result of a job."""
 
 
-def code_gop(setup: Setup, chunks: list[Pictures]) -> CodedGop:
-    """Code the frames of a GOP, chunk by chunk, as an encoder without workers does."""
-    plan, device = setup.plan, pick_device(setup.device)
-    tokenizer = load_tokenizer(setup.model, device)
-    encoder, coder = ChunkEncoder(tokenizer, plan.stages, device), token_coder(plan, device)
-    measure = Measure(tokenizer, plan, setup.size, device) if setup.measure else None
-    payloads = []
-    for number, pictures in enumerate(chunks):
-        gop_start = number == 0
-        latents = encoder.latents(pictures, gop_start=gop_start)
-        source = token_source(tokenizer, plan, latents, fixed_lambdas(plan))
-        payloads.append(coder.encode(source, gop_start=gop_start))
-        if measure is not None:
-            measure.add(payloads[-1], pictures, gop_start=gop_start)
-    psnr, ms_ssim = ([], []) if measure is None else measure.quality.values(0)
-    return CodedGop(payloads, psnr, ms_ssim)
+class Workers(Generic[Job, Result]):
+    """So many processes, each with one job at a time; a context manager. Results come in order of jobs."""
 
-
-class Workers:
-    """So many processes, each with one GOP at a time; a context manager. Results come in order of jobs."""
-
-    def __init__(self, setup: Setup, count: int) -> None:
+    def __init__(self, setup: Setup[Job, Result], count: int) -> None:
+        self._who = setup.who
         folder = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         path = os.pathsep.join(filter(None, (folder, known)))
@@ -97,7 +62,7 @@ class Workers:
         self._busy: deque[subprocess.Popen[bytes]] = deque()
         try:
             for _ in range(count):
-                # A session of its own: Ctrl-C is for the encoder, which then ends its workers.
+                # A session of its own: Ctrl-C is for this process, which then ends its workers.
                 process = subprocess.Popen(
                     line,
                     stdin=subprocess.PIPE,
@@ -116,13 +81,13 @@ class Workers:
         """True where a result has to be taken before the next job is given."""
         return not self._idle
 
-    def give(self, chunks: list[Pictures]) -> None:
-        """Let an idle worker code a GOP."""
+    def give(self, job: Job) -> None:
+        """Let an idle worker do a job."""
         process = self._idle.popleft()
         self._busy.append(process)
-        self._send(process, chunks)
+        self._send(process, job)
 
-    def take(self) -> CodedGop | None:
+    def take(self) -> Result | None:
         """The result of the oldest job, None where there is none. Raises what went wrong in the worker."""
         if not self._busy:
             return None
@@ -135,8 +100,7 @@ class Workers:
         self._idle.append(self._busy.popleft())
         if isinstance(result, BaseException):
             raise result
-        assert isinstance(result, CodedGop)
-        return result
+        return result  # type: ignore[no-any-return]
 
     def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
         assert process.stdin is not None
@@ -146,11 +110,10 @@ class Workers:
         except OSError as error:
             raise self._lost(process) from error
 
-    @staticmethod
-    def _lost(process: subprocess.Popen[bytes]) -> LfqError:
+    def _lost(self, process: subprocess.Popen[bytes]) -> LfqError:
         code = process.wait()
         cause = signal.Signals(-code).name if code < 0 else f"status {code}"
-        return LfqError(f"a worker of the encoder ended early ({cause}); it may lack memory: use fewer")
+        return LfqError(f"a worker of the {self._who} ended early ({cause}); it may lack memory: use fewer")
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
@@ -180,23 +143,22 @@ def _read(stream: BinaryIO) -> Any:
 
 
 def main() -> None:
-    """Code one GOP after the other until no more come."""
+    """Do one job after the other until no more come."""
     jobs, results = sys.stdin.buffer, sys.stdout.buffer
     # Whatever a library prints must not end up between the results.
     sys.stdout = sys.stderr
-    setup: Setup | None = _read(jobs)
+    setup: Setup[Any, Any] | None = _read(jobs)
     if setup is None:
         return
     torch.set_num_threads(setup.threads)
-    while (chunks := _read(jobs)) is not None:
-        result: CodedGop | Exception
+    while (job := _read(jobs)) is not None:
         try:
-            result = code_gop(setup, chunks)
+            result = setup.run(job)
         except Exception as error:
             result = error
         try:
             pickle.dump(result, results, protocol=5)
             results.flush()
         except BrokenPipeError:
-            # The encoder is gone. Python must not complain about it at exit.
+            # Who gave the jobs is gone. Python must not complain about it at exit.
             os._exit(1)

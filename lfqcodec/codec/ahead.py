@@ -1,0 +1,95 @@
+"""Decoding GOPs ahead of need, in processes of their own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead
+from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.reconstruct import Reconstruction, Reconstructor
+from lfqcodec.codec.workers import Workers
+from lfqcodec.errors import BitstreamError, NumericsMismatch
+
+
+def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[Chunk]]:
+    """The GOPs from frame `first` to the end of `cut` in which nothing is wrong, as lists of their chunks."""
+
+    def wanted(head: ChunkHead) -> bool:
+        return head.first_frame >= first and not cut.is_over(head.pts[0])
+
+    gop: list[Chunk] = []
+    while True:
+        try:
+            unit = reader.next_wanted(wanted)
+        except BitstreamError:
+            gop = []
+            continue
+        if unit is None:
+            break
+        if isinstance(unit, Chunk):
+            if unit.head.gop_start:
+                if gop:
+                    yield gop
+                gop = []
+            if gop or unit.head.gop_start:
+                gop.append(unit)
+        elif isinstance(unit, ChunkHead) and unit.first_frame >= first:
+            break
+    if gop:
+        yield gop
+
+
+class Ahead:
+    """Takes the place of a `Reconstructor` (`lfqcodec.codec.playback.Decoder`), with the same results.
+
+    `workers` decode `gops` while their results are waited for. What is not among them, because it is damaged
+    or behind damage, `here` decodes.
+    """
+
+    def __init__(
+        self,
+        here: Reconstructor,
+        gops: Iterator[list[Chunk]],
+        workers: Workers[list[Chunk], list[Reconstruction]],
+    ) -> None:
+        self._here, self._gops, self._workers = here, gops, workers
+        self._given: deque[list[ChunkHead]] = deque()
+        self._ready: deque[tuple[ChunkHead, Reconstruction]] = deque()
+        self._open: list[Chunk] = []
+        """The chunks of the open GOP that `here` has not seen."""
+        self._alone = False
+
+    def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
+        """The pictures of the next chunk, as `Reconstructor` gives them."""
+        if chunk.head.gop_start:
+            self._begin(chunk.head)
+        if not damaged and not self._alone and self._ready and self._ready[0][0] == chunk.head:
+            self._open.append(chunk)
+            return self._ready.popleft()[1]
+        for earlier in self._open:
+            self._here(earlier, damaged=False)
+        self._open, self._alone = [], True
+        self._ready.clear()
+        return self._here(chunk, damaged=damaged)
+
+    def _begin(self, head: ChunkHead) -> None:
+        """Get the results of the GOP that starts with `head`, if it is one of those that were given."""
+        self._open, self._alone = [], False
+        self._ready.clear()
+        self._give()
+        while self._given and self._given[0][0].number <= head.number:
+            heads = self._given.popleft()
+            try:
+                made = self._workers.take()
+            except (BitstreamError, NumericsMismatch):
+                # It is raised where it happens in this process, too.
+                made = None
+            self._give()
+            if made is not None and heads[0] == head:
+                self._ready.extend(zip(heads, made, strict=True))
+
+    def _give(self) -> None:
+        while not self._workers.full and (gop := next(self._gops, None)) is not None:
+            self._workers.give(gop)
+            self._given.append([chunk.head for chunk in gop])
