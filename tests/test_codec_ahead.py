@@ -116,6 +116,19 @@ def _fail():
     raise lfqcodec.NumericsMismatch("in a worker")
 
 
+def test_a_large_gop_is_decoded_here(tmp_path, monkeypatch):
+    """33 and 2 frames; no worker gets the first GOP."""
+    path = tmp_path / "a.lfq"
+    path.write_bytes(encoded(y4m(35, (24, 24)), gop=2, stages=1, profile="static"))
+    given = []
+    give = Workers.give
+    monkeypatch.setattr(Workers, "give", lambda self, job: (given.append(len(job)), give(self, job)))
+    monkeypatch.setattr("lfqcodec.codec.ahead.MOST_BYTES", 32 * 24 * 24 * 3)
+    events, _ = same_events(path)
+    assert len(events) == 35
+    assert given == [1]
+
+
 def test_a_worker_that_dies_is_named(plain, tmp_path, monkeypatch):
     path = tmp_path / "a.lfq"
     path.write_bytes(plain)

@@ -11,9 +11,16 @@ from lfqcodec.codec.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 
+MOST_BYTES = 1 << 30
+"""Of the pictures of a GOP, which a worker has in memory all at once."""
+
 
 def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[Chunk]]:
-    """The GOPs from frame `first` to the end of `cut` in which nothing is wrong, as lists of their chunks."""
+    """The GOPs from frame `first` to the end of `cut` in which nothing is wrong, as lists of their chunks.
+
+    Those with more than `MOST_BYTES` of pictures are left out.
+    """
+    most = MOST_BYTES // (3 * reader.header.width * reader.header.height)
 
     def wanted(head: ChunkHead) -> bool:
         return head.first_frame >= first and not cut.is_over(head.pts[0])
@@ -34,6 +41,8 @@ def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[C
                 gop = []
             if gop or unit.head.gop_start:
                 gop.append(unit)
+            if gop and unit.head.first_frame + unit.head.valid - gop[0].head.first_frame > most:
+                gop = []
         elif isinstance(unit, ChunkHead) and unit.first_frame >= first:
             break
     if gop:
