@@ -82,7 +82,8 @@ class PriorTrainer:
     """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
 
     A new run starts from `init`, an exported prior, where there is one: that of a tokenizer that this one
-    was trained from saves most of the time.
+    was trained from saves most of the time. `tokens_of` is that of the tokenizer's `Model`: the prior is for
+    all models that share it.
     """
 
     def __init__(
@@ -93,10 +94,12 @@ class PriorTrainer:
         *,
         device: str = "cpu",
         init: PriorWeights | None = None,
+        tokens_of: str | None = None,
     ) -> None:
         if any(gop.stages < config.model.stages for gop in store.gops):
             raise LfqError(f"the tokens have fewer than {config.model.stages} stages")
         self.config, self.store, self.out = config, store, out
+        self.tokens_of = tokens_of or store.tokenizer
         self.device = torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -133,6 +136,7 @@ class PriorTrainer:
             "seconds": self.seconds,
             "prior": self.config.model.to_json(),
             "tokenizer": self.store.tokenizer,
+            "tokens_of": self.tokens_of,
         }
         groups = {
             "model": self.model.state_dict(),
@@ -255,7 +259,8 @@ def export_prior(checkpoint: Path) -> tuple[PriorWeights, dict[str, str]]:
     loaded = load_checkpoint(checkpoint)
     try:
         config = PriorConfig.from_json(loaded.progress["prior"])
-        metadata = {"trained_for": loaded.progress["tokenizer"], "steps": str(loaded.progress["step"])}
+        tokens_of = loaded.progress.get("tokens_of", loaded.progress["tokenizer"])
+        metadata = {"trained_for": tokens_of, "steps": str(loaded.progress["step"])}
     except KeyError as error:
         raise LfqError(f"{checkpoint}: not a checkpoint of a prior") from error
     net = PriorNet(config)
