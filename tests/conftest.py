@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-# Before torch is loaded, here and in what tests start. Several tests run at once: threads that wait for each other
-# on cores that are taken make a test of seconds one of minutes.
+# Before torch is loaded, here and in what tests start. Several tests run at once: threads that wait for each
+# other on cores that are taken make a test of seconds one of minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Started in the background of a shell, this process ignores Ctrl-C, and so would the commands that it starts.
