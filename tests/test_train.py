@@ -14,18 +14,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from prior_support import random_prior
 from safetensors.torch import load_file
 from video_support import bundled
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import InputVideoError, LfqError, WeightsError
 from lfqcodec.media import Frame
+from lfqcodec.prior.weights import save_prior
 from lfqcodec.train import data, losses
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, orthogonalise
 from lfqcodec.video import open_video, open_writer
-from lfqcodec.weights.store import Model, read_model
+from lfqcodec.weights.store import Model, prior_for, read_model
 
 SCHEDULE = ["--phase", "3:2x1x16", "--phase", "4:2x5x16"]
 
@@ -178,6 +180,30 @@ def test_decoder_alone(tmp_path: Path, finished: Path, media: tuple[Path, Path])
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "takes a model to start from" in done.stderr
+
+
+def test_encoder_alone(tmp_path: Path, finished: Path, media: tuple[Path, Path]) -> None:
+    """What tokens stand for stays, so the new model says whose priors fit. One of its own comes first."""
+    first = export(finished, tmp_path / "first.safetensors")
+    schedule = ["--preset", "base-encoder", "--phase", "2:2x5x16", "--set", "losses.perceptual=0.0"]
+    train(tmp_path / "run", media, "--init", str(first.path), schedule=schedule)
+    second = export(tmp_path / "run", tmp_path / "second.safetensors")
+    assert second.tokens_of == first.sha256.hex()
+    before, after = load_file(first.path), load_file(second.path)
+    differ = {name for name in before if not torch.equal(before[name], after[name])}
+    differ = {".".join(name.split(".")[:2]) for name in differ}
+    assert any(name.startswith("encoder.") for name in differ)
+    assert {name for name in differ if not name.startswith("encoder.")} == {"quantizer.project"}
+    for name, trained_for in (("a", second), ("z", first)):
+        metadata = {"name": name, "trained_for": trained_for.sha256.hex(), "steps": "0"}
+        save_prior(tmp_path / f"{name}.safetensors", random_prior(), metadata)
+        prior = prior_for(first if name == "z" else second)
+        assert prior is not None
+        assert prior.name == name
+    (tmp_path / "a.safetensors").unlink()
+    prior = prior_for(second)
+    assert prior is not None
+    assert prior.name == "z"
 
 
 def test_sampling_depends_on_seed_and_step_alone(finished: Path) -> None:

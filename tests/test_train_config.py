@@ -14,7 +14,15 @@ from lfqcodec.train.config import Phase, TrainConfig, load_preset, preset_names
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    names = ["base", "base-decoder", "base-tune", "paper-image-16x", "paper-image-32x", "paper-video"]
+    names = [
+        "base",
+        "base-decoder",
+        "base-encoder",
+        "base-tune",
+        "paper-image-16x",
+        "paper-image-32x",
+        "paper-video",
+    ]
     assert preset_names() == names
 
 
@@ -81,7 +89,7 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("stage_shares=[0, 0.0]", "nor all zero"),
         ("stage_shares=[2, -1]", "must not be negative"),
         ("schedule='steps'", "cosine or linear"),
-        ("trained='encoder'", "trained must be all or decoder"),
+        ("trained='quantizer'", "trained must be all, decoder or encoder"),
         ("trained='decoder'", "rate must be 0"),
         ("phases=[]", "phases must be like"),
         ("phases=3", "must be a list"),

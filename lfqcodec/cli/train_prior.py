@@ -128,7 +128,7 @@ def prior(
         model=shape,
     )
     start = None if init is None else load_prior(init)
-    trainer = PriorTrainer(config, store, out, device=where.type, init=start, tokens_of=tokenizer.tokens_of)
+    trainer = PriorTrainer(config, store, out, device=where.type, init=start)
     trainer.run(
         evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes
     )

@@ -82,8 +82,7 @@ class PriorTrainer:
     """Holds a run's state; `run` goes on from wherever the folder's last checkpoint stopped.
 
     A new run starts from `init`, an exported prior, where there is one: that of a tokenizer that this one
-    was trained from saves most of the time. `tokens_of` is that of the tokenizer's `Model`: the prior is for
-    all models that share it.
+    was trained from saves most of the time.
     """
 
     def __init__(
@@ -94,12 +93,10 @@ class PriorTrainer:
         *,
         device: str = "cpu",
         init: PriorWeights | None = None,
-        tokens_of: str | None = None,
     ) -> None:
         if any(gop.stages < config.model.stages for gop in store.gops):
             raise LfqError(f"the tokens have fewer than {config.model.stages} stages")
         self.config, self.store, self.out = config, store, out
-        self.tokens_of = tokens_of or store.tokenizer
         self.device = torch.device(device)
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -136,7 +133,6 @@ class PriorTrainer:
             "seconds": self.seconds,
             "prior": self.config.model.to_json(),
             "tokenizer": self.store.tokenizer,
-            "tokens_of": self.tokens_of,
         }
         groups = {
             "model": self.model.state_dict(),
@@ -259,8 +255,7 @@ def export_prior(checkpoint: Path) -> tuple[PriorWeights, dict[str, str]]:
     loaded = load_checkpoint(checkpoint)
     try:
         config = PriorConfig.from_json(loaded.progress["prior"])
-        tokens_of = loaded.progress.get("tokens_of", loaded.progress["tokenizer"])
-        metadata = {"trained_for": tokens_of, "steps": str(loaded.progress["step"])}
+        metadata = {"trained_for": loaded.progress["tokenizer"], "steps": str(loaded.progress["step"])}
     except KeyError as error:
         raise LfqError(f"{checkpoint}: not a checkpoint of a prior") from error
     net = PriorNet(config)

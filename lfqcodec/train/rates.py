@@ -191,7 +191,7 @@ def make_rates(
         tuple(round(value, 2) for value in drop_points(points, stages)),
         default_crf,
         prior.sha256.hex(),
-        model.tokens_of,
+        model.sha256.hex(),
     )
     return table, points
 

@@ -21,7 +21,7 @@ class RateTable:
     `flip_costs`, by stage: squared error of the decoded samples, in 8-bit units, for a flipped sign, over the
     magnitude of the number that it is the sign of. lambda is `scale * (2^(crf / doubling) - 1)`, so crf 0
     codes the tokens as they are. Stage k from 1 is given up from crf `dropped[k - 1]` on, in falling order,
-    which is a step in the sizes. `prior` is a SHA-256 in hex, `tokenizer` that of a model's `tokens_of`.
+    which is a step in the sizes. `prior` and `tokenizer` are SHA-256 in hex.
     """
 
     flip_costs: tuple[float, ...]

@@ -152,10 +152,13 @@ def available_priors(near: Path | None = None) -> list[Prior]:
 
 
 def prior_for(model: Model) -> Prior | None:
-    """The prior to encode with: of those trained on the tokens of `model` the last by name, or none."""
-    fitting = {model.sha256.hex(), model.tokens_of}
-    own = [p for p in available_priors(model.path.parent) if p.trained_for in fitting]
-    return max(own, key=lambda prior: prior.name, default=None)
+    """The prior to encode with: the last by name of those trained for `model`, or for that of `tokens_of`."""
+    priors = available_priors(model.path.parent)
+    for tokenizer in (model.sha256.hex(), model.tokens_of):
+        own = [prior for prior in priors if prior.trained_for == tokenizer]
+        if own:
+            return max(own, key=lambda prior: prior.name)
+    return None
 
 
 def find_prior(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Prior:
