@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -17,7 +18,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from make_shipped import FOLDER, digest
 
-NAMES = sorted(path.stem for path in package_folder().glob("*.safetensors") if "prior" not in path.stem)
+NAMES = sorted(path.stem for path in FOLDER.glob("*.lfq"))
+
+
+def test_there_is_a_file_of_all_that_ships():
+    facts = [json.loads((FOLDER / f"{name}.json").read_text()) for name in NAMES]
+    used = {each[kind] for each in facts for kind in ("model", "prior")}
+    assert used == {
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in package_folder().glob("*.safetensors")
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
