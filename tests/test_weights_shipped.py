@@ -19,7 +19,10 @@ SHIPPED = {
     "base-1": "bd091dc3175758d228b3d8b1dae9eb2650db8897452368143f688e0cee005498",
     "base-2": "d01c70dc4b63e837304d90d68664d3243ffebed493d50b8e8cc1eb0bcb1a3290",
 }
-PRIORS = {"base-1-prior-1": "e8d43c64f6c856e58cf33e9cec87d8c93f41f61df1cec462ce886b329f7780f9"}
+PRIORS = {
+    "base-1-prior-1": "e8d43c64f6c856e58cf33e9cec87d8c93f41f61df1cec462ce886b329f7780f9",
+    "base-2-prior-1": "d0da45fb5b80dcde96441f2f79844ed9ac76ef4bc24e52fcc752585c9e1c250e",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,6 +46,12 @@ def test_each_has_its_prior_and_rates(name):
     assert prior is not None
     assert prior.sha256.hex() == PRIORS[prior.name]
     assert load_rates(model, prior) is not None
+
+
+def test_each_model_takes_the_prior_that_was_trained_for_it():
+    names = {name: prior_for(resolve_model(name)).name for name in SHIPPED}
+    assert names == {"base-1": "base-1-prior-1", "base-2": "base-2-prior-1"}
+    assert resolve_model().name == "base-2"
 
 
 def test_the_tokens_of_base_2_are_those_of_base_1():
