@@ -36,7 +36,7 @@ from lfqcodec.cli.common import size as size_option
 from lfqcodec.codec.chunks import pick_device
 from lfqcodec.codec.payload import GivenTokens, TokenCoder
 from lfqcodec.errors import LfqError
-from lfqcodec.prior.arithmetic import int8_product_is_exact
+from lfqcodec.prior.arithmetic import int8_product_is_exact, int8_product_is_faster
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.weights.loading import load_network
@@ -89,6 +89,7 @@ def settings(pythons: tuple[str, ...], device: str, *, short: bool) -> list[Sett
         rows = [
             *_by_variables({}, two, *oneDNN, *aten, *mkl, bf16, {**_PLAIN, **_COMPATIBLE}),
             Setting("8-bit products", _ONE, int8=True),
+            Setting("float32 products", _ONE, int8=False),
             Setting("batches of 17 rows, 1 window", _ONE, max_rows=17, group=1),
             Setting("batches without a limit", _ONE, max_rows=1 << 24, group=1 << 16),
         ]
@@ -133,7 +134,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
     results = [wide[:64] @ numbers(4096, 64), F.conv2d(image, numbers(32, 32, 3, 3))]
     results += [wide.softmax(-1), wide.sum(), F.silu(wide)]
     digest = hashlib.sha256(b"".join(result.cpu().numpy().tobytes() for result in results))
-    wanted = setting.device == "cuda" if setting.int8 is None else setting.int8
+    wanted = int8_product_is_faster(setting.device) if setting.int8 is None else setting.int8
     usable = wanted and int8_product_is_exact(setting.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {

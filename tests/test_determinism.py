@@ -65,7 +65,11 @@ def test_other_batches_and_products(
         path.write_bytes(encoded(y4m(18, (72, 56)), gop=1, stages=2, profile="exact"))
         succeed("tokens", path, plain)
         expected = hashlib.sha256(plain.read_bytes()).hexdigest()
-        for options, rows in (({}, 4096), ({"group": 1}, 17), ({"group": 1 << 16, "int8": True}, 1 << 24)):
+        for options, rows in (
+            ({}, 4096),
+            ({"group": 1, "int8": False}, 17),
+            ({"group": 1 << 16, "int8": True}, 1 << 24),
+        ):
             monkeypatch.setitem(GopCoder.__init__.__kwdefaults__, "max_rows", rows)
             with lfqcodec.open(path, device="cpu") as video:
                 prior = video.prior()

@@ -35,9 +35,9 @@ def gop_rows(coder: GopCoder | OracleCoder, chunks: list[np.ndarray]) -> list[tu
     return result
 
 
-def digest(**options: int) -> str:
+def digest(*, int8: bool = False, **options: int) -> str:
     """SHA-256 of all rows of a small GOP: `run` in other processes gives the same."""
-    network = ExactNetwork(random_prior(), group=options.get("group", 32), int8=bool(options.get("int8")))
+    network = ExactNetwork(random_prior(), group=options.get("group", 32), int8=int8)
     coder = GopCoder(network, 9, 11, max_rows=options.get("max_rows", 4096))
     hasher = hashlib.sha256()
     for positions, rows in gop_rows(
@@ -99,7 +99,7 @@ def expected() -> str:
 
 def test_batches_threads_and_products_do_not_matter(expected: str) -> None:
     assert digest(group=1, max_rows=17) == expected
-    assert digest(int8=1) == expected
+    assert digest(int8=True) == expected
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
@@ -118,7 +118,7 @@ def test_batches_threads_and_products_do_not_matter(expected: str) -> None:
     ],
 )
 def test_rows_in_other_processes(setting: dict[str, str], expected: str) -> None:
-    code = "import test_prior_exact as t; print(t.digest(int8=1), t.digest())"
+    code = "import test_prior_exact as t; print(t.digest(int8=True), t.digest())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **setting},
@@ -196,6 +196,24 @@ def test_eight_bit_products_are_trusted_only_after_their_known_answers(
         arithmetic.int8_product_is_exact.cache_clear()
         assert not arithmetic.int8_product_is_exact("cpu")
     arithmetic.int8_product_is_exact.cache_clear()
+
+
+def test_which_products_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(int8: bool | None, *, right: bool, fast: bool) -> bool:
+        monkeypatch.setattr(arithmetic, "int8_product_is_exact", lambda _: right)
+        monkeypatch.setattr(arithmetic, "int8_product_is_faster", lambda _: fast)
+        network = ExactNetwork(random_prior(), int8=int8)
+        return network._linear["query.0.ask"]._narrow is not None
+
+    assert narrow(None, right=True, fast=True)
+    assert narrow(True, right=True, fast=False)
+    for int8, right, fast in (
+        (None, True, False),
+        (None, False, True),
+        (True, False, True),
+        (False, True, True),
+    ):
+        assert not narrow(int8, right=right, fast=fast)
 
 
 def _unsupported(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -104,9 +104,9 @@ class Memory:
 class ExactNetwork:
     """A prior ready to run. Results depend on nothing but the weights and the tokens.
 
-    `int8` None takes 8-bit products on CUDA where they prove to be right, and float32 products elsewhere;
-    True takes them wherever they are right. `group` windows are attended to at a time, None for as many as
-    fit the cache.
+    `int8` None takes 8-bit products where they prove to be right and faster, and float32 products elsewhere;
+    True takes them wherever they are right, False nowhere. `group` windows are attended to at a time, None
+    for as many as fit the cache.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class ExactNetwork:
     ) -> None:
         self.weights, self.config, self._group = weights, weights.config, group
         self.device = torch.device(device)
-        wanted = self.device.type == "cuda" if int8 is None else int8
-        narrow = wanted and exact.int8_product_is_exact(self.device.type)
+        narrow = int8 is not False and exact.int8_product_is_exact(self.device.type)
+        narrow = narrow and (int8 is True or exact.int8_product_is_faster(self.device.type))
         arrays, config = weights.arrays, self.config
         self._linear = {
             name: exact.Linear(
