@@ -216,6 +216,26 @@ def test_which_products_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not narrow(int8, right=right, fast=fast)
 
 
+def test_each_layer_proves_its_8_bit_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one is wrong although the known answers are right, it is done in float32."""
+    monkeypatch.setattr(arithmetic, "int8_product_is_exact", lambda _: True)
+    right = torch._int_mm
+
+    def wrong_for_heads(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        result = right(a, b)
+        return result.clamp(-32768, 32767) if b.shape[1] == 512 else result
+
+    expected = digest()
+    monkeypatch.setattr(torch, "_int_mm", wrong_for_heads)
+    network = ExactNetwork(random_prior(), int8=True)
+    narrow = {name for name, layer in network._linear.items() if layer._narrow is not None}
+    assert narrow
+    assert not any(
+        name.startswith("head.") and network._linear[name].weight.shape[1] == 512 for name in narrow
+    )
+    assert digest(int8=True) == expected
+
+
 def _unsupported(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("not here")
 

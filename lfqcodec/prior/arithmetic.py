@@ -51,7 +51,7 @@ class Linear:
             self.bias = torch.from_numpy(bias).to(device, torch.float32).mul_(self.scale)
         # The kernels want multiples of 8, on CUDA more than 16 rows too.
         usable = int8 and weight.shape[0] % 8 == 0 and weight.shape[1] % 8 == 0
-        self._narrow = matrix.to(torch.int8) if usable else None
+        self._narrow = matrix.to(torch.int8) if usable and _int8_product_is_right(matrix) else None
 
     def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """float32 [n, in] -> float32 [n, out], in `out` if it is given."""
@@ -65,6 +65,15 @@ class Linear:
         else:
             y = torch.mm(x, self.weight, out=out)
         return torch.round_(y)
+
+
+def _int8_product_is_right(matrix: Tensor) -> bool:
+    """Whether `torch._int_mm` is right for this int64 [in, out], also with inputs that make the largest sums."""
+    random = torch.Generator().manual_seed(1)
+    mixed = torch.randint(0, 2, (24, len(matrix)), generator=random).to(matrix.device) * 2 - 1
+    x = torch.cat([mixed, matrix[:, :16].T.sign()]) * LIMIT
+    narrow = torch._int_mm(x.to(torch.int8), matrix.to(torch.int8))
+    return torch.equal(narrow.double(), x.double() @ matrix.double())
 
 
 class Table:
