@@ -68,7 +68,7 @@ class Linear:
 
 
 def _int8_product_is_right(matrix: Tensor) -> bool:
-    """Whether `torch._int_mm` is right for this int64 [in, out], also with inputs that make the largest sums."""
+    """Whether `torch._int_mm` is right for these weights, int64 [in, out], where sums are largest, too."""
     random = torch.Generator().manual_seed(1)
     mixed = torch.randint(0, 2, (24, len(matrix)), generator=random).to(matrix.device) * 2 - 1
     x = torch.cat([mixed, matrix[:, :16].T.sign()]) * LIMIT
