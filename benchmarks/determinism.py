@@ -80,7 +80,7 @@ def settings(pythons: tuple[str, ...], device: str, *, short: bool) -> list[Sett
     """The rows of the table; the first one makes the files that the others are held against."""
     two = {"OMP_NUM_THREADS": "2"}
     if short:
-        rows = list(_by_variables({}, two, {**_PLAIN, **_COMPATIBLE}))
+        rows = list(_by_variables({}, two, _PLAIN, _COMPATIBLE))
     else:
         oneDNN = [{"ONEDNN_MAX_CPU_ISA": isa} for isa in ("SSE41", "AVX2", "AVX512_CORE")]
         aten = [{"ATEN_CPU_CAPABILITY": level} for level in ("default", "avx2", "avx512")]
@@ -353,7 +353,7 @@ def _render(rows: list[dict[str, Any]]) -> str:
 
 
 @click.command("determinism")
-@click.option("--short", is_flag=True, help="Three settings, a tiny video.")
+@click.option("--short", is_flag=True, help="Four settings, a tiny video.")
 @click.option("--python", "pythons", multiple=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--size", type=size_option, help="WxH (default: 240x136, short: 72x56).")

@@ -33,8 +33,8 @@ def clip():
 
 
 @pytest.mark.parametrize("gop", [1, 4])
-def test_lengths_about_the_borders_of_chunks(gop):
-    for length in (*range(1, 7), *range(16, 20), 21, *range(32, 37), 40):
+def test_every_length(gop):
+    for length in range(1, 41):
         data = encoded(y4m(length, (16, 16)), gop=gop)
         with lfqcodec.open(io.BytesIO(data), device="cpu") as video:
             assert video.info.frame_count == length

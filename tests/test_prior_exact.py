@@ -24,7 +24,7 @@ from lfqcodec.prior.oracle import OracleCoder
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.prior.weights import PriorWeights, load_prior, logit_table, save_prior, score_table
 
-GRIDS = [(1, 1), (1, 9), (5, 3), (9, 10)]
+GRIDS = [(1, 1), (1, 9), (5, 3), (9, 10), (12, 3)]
 
 
 def gop_rows(coder: GopCoder | OracleCoder, chunks: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -62,8 +62,8 @@ def test_rows_are_those_of_the_integer_reference(grid: tuple[int, int]) -> None:
 def test_reference_where_a_stage_is_missing_now_and_then() -> None:
     """Stage 1 is not coded in the second frame: its keys and features are gone, and come back."""
     weights = random_prior(seed=3)
-    coders = GopCoder(ExactNetwork(weights), 3, 9), OracleCoder(weights, 3, 9)
-    tokens = random_tokens((2, 5, 3, 9))
+    coders = GopCoder(ExactNetwork(weights), 5, 9), OracleCoder(weights, 5, 9)
+    tokens = random_tokens((2, 5, 5, 9))
     for time, stages in enumerate((2, 1, 2, 2, 2)):
         for coder in coders:
             coder.begin_chunk(1, gop_start=time == 0)
