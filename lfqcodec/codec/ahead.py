@@ -38,8 +38,8 @@ def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[C
             if unit.head.gop_start:
                 if gop:
                     yield gop
-                gop = []
-            if gop or unit.head.gop_start:
+                gop = [unit]
+            elif gop:
                 gop.append(unit)
             if gop and unit.head.first_frame + unit.head.valid - gop[0].head.first_frame > most:
                 gop = []
@@ -67,24 +67,23 @@ class Ahead:
         self._ready: deque[tuple[ChunkHead, Reconstruction]] = deque()
         self._open: list[Chunk] = []
         """The chunks of the open GOP that `here` has not seen."""
-        self._alone = False
 
     def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
         """The pictures of the next chunk, as `Reconstructor` gives them."""
         if chunk.head.gop_start:
             self._begin(chunk.head)
-        if not damaged and not self._alone and self._ready and self._ready[0][0] == chunk.head:
+        if not damaged and self._ready and self._ready[0][0] == chunk.head:
             self._open.append(chunk)
             return self._ready.popleft()[1]
         for earlier in self._open:
             self._here(earlier, damaged=False)
-        self._open, self._alone = [], True
+        self._open = []
         self._ready.clear()
         return self._here(chunk, damaged=damaged)
 
     def _begin(self, head: ChunkHead) -> None:
         """Get the results of the GOP that starts with `head`, if it is one of those that were given."""
-        self._open, self._alone = [], False
+        self._open = []
         self._ready.clear()
         self._give()
         while self._given and self._given[0][0].number <= head.number:

@@ -64,6 +64,14 @@ def _reading(name: str) -> Iterator[None]:
         raise InputVideoError(f"{name}: {error.strerror or error}") from error
 
 
+def _index_of(reader: BitstreamReader) -> Index:
+    """The stored index, or one made by a scan where that is missing."""
+    try:
+        return reader.index()
+    except BitstreamError:
+        return reader.scan_index()
+
+
 def _check_stages(stages: int | None) -> None:
     if stages is not None and stages < 1:
         raise LfqError(f"stages must be at least 1, not {stages}")
@@ -155,10 +163,7 @@ class LfqFile:
         return self._reader.seekable
 
     def _index(self) -> Index:
-        try:
-            return self._reader.index()
-        except BitstreamError:
-            return self._reader.scan_index()
+        return _index_of(self._reader)
 
     def _restart(self) -> BitstreamReader:
         """A reader that stands at the first unit."""
@@ -335,11 +340,7 @@ class LfqFile:
 
         with Path(self.name).open("rb") as file:
             reader = BitstreamReader(file, self._limits)
-            try:
-                entries = reader.index().entries
-            except BitstreamError:
-                entries = reader.scan_index().entries
-            entries = tuple(entry for entry in entries if entry.first_frame >= first)
+            entries = [entry for entry in _index_of(reader).entries if entry.first_frame >= first]
             count = min(most, len(entries))
             if count < 2:
                 yield here
