@@ -296,7 +296,7 @@ def test_a_bit_counts_by_the_stages_of_its_clip() -> None:
         (even, (4 + 8) / 2),
         (dataclasses.replace(even, losses=uneven), (3 * 4 + 0.25 * 8) / 2),
     ):
-        objective = Objective(setting, World(), bit_model=BitModel(6, 4, 2, width=8))
+        objective = Objective(setting, World(), rate_model=BitModel(6, 4, 2, width=8))
         total, parts = objective(video, video, quantized(3), draws, 0)
         assert float(parts["rate"]) == pytest.approx(expected)
         assert float(total.detach()) == pytest.approx(0.5 * expected)

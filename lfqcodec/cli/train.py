@@ -64,6 +64,12 @@ command.add_command(train_rates.rates)
 @click.option("--narrow", is_flag=True, help="A tiny model, to try a set-up out.")
 @click.option("--init", help="Model to start from: a name or a .safetensors file.")
 @click.option(
+    "--prior",
+    "rate_prior",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Prior (.safetensors) of that model: the rate in the loss is its own, and it is trained along.",
+)
+@click.option(
     "--lpips",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="LFQCODEC_LPIPS",
@@ -89,6 +95,7 @@ def tokenizer(
     stages: int | None,
     narrow: bool,
     init: str | None,
+    rate_prior: Path | None,
     lpips: Path | None,
     max_frames: int,
     evaluate_every: int,
@@ -104,6 +111,7 @@ def tokenizer(
     several processes share every batch.
     """
     from lfqcodec.codec.chunks import pick_device
+    from lfqcodec.prior.weights import load_prior
     from lfqcodec.train import data
     from lfqcodec.train.config import load_preset
     from lfqcodec.train.distributed import world_of_environment
@@ -133,6 +141,9 @@ def tokenizer(
         if model.config != config.model:
             raise LfqError(f"{init}: has another shape than the preset's model")
         start, tokens_of = load_tokenizer(model, pick_device("cpu")).state_dict(), model.tokens_of
+    if rate_prior is not None and not config.losses.rate:
+        raise LfqError("--prior is for runs with a rate in the loss, and losses.rate is 0")
+    prior = None if rate_prior is None else load_prior(rate_prior)
     with world_of_environment(where.type) as world:
         folder = pack or out / "pack"
         if world.leads and pack is None:
@@ -147,6 +158,7 @@ def tokenizer(
             lpips=network,
             init=start,
             tokens_of=tokens_of,
+            prior=prior,
             world=world,
         )
         trainer.run(evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after)

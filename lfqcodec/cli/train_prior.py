@@ -16,7 +16,11 @@ from lfqcodec.errors import LfqError
 @click.option("--pack", type=click.Path(path_type=Path), help="Pack of a tokenizer's run, instead.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @model_option
-@click.option("--init", type=click.Path(path_type=Path), help="Prior (.safetensors) to start from.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Prior to start from: a .safetensors file, or a tokenizer's run that trained one along.",
+)
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops.")
 @click.option("--frames", type=click.IntRange(min=1), default=4, show_default=True, help="Latent frames.")
@@ -80,6 +84,7 @@ def prior(
     from lfqcodec.train import data
     from lfqcodec.train.prior import PriorTrainConfig, PriorTrainer
     from lfqcodec.train.prior_data import TokenStore, build_store
+    from lfqcodec.train.rate_prior import prior_of_run
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
@@ -127,7 +132,7 @@ def prior(
         static_share=static_share,
         model=shape,
     )
-    start = None if init is None else load_prior(init)
+    start = None if init is None else prior_of_run(init) if init.is_dir() else load_prior(init)
     trainer = PriorTrainer(config, store, out, device=where.type, init=start)
     trainer.run(
         evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes

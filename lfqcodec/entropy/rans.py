@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +17,12 @@ from lfqcodec.errors import CorruptPayload
 
 Words = NDArray[np.uint32]
 
-_categorical = constriction.stream.model.Categorical
-_AnsCoder = constriction.stream.stack.AnsCoder
+
+def _stream() -> Any:
+    # Not at the top: machines that only train do without it.
+    import constriction
+
+    return constriction.stream
 
 
 class RansEncoder:
@@ -39,11 +42,13 @@ class RansEncoder:
 
     def words(self) -> Words:
         """The compressed words, uint32 [m]; the last one is not zero."""
-        coder = _AnsCoder()
+        stream = _stream()
+        coder = stream.stack.AnsCoder()
+        model = stream.model.Categorical(perfect=False)
         for starts, frequencies in reversed(self._intervals):
             if len(starts):
                 symbols, weights = _three_way(starts, frequencies)
-                coder.encode_reverse(symbols, _categorical(perfect=False), weights)
+                coder.encode_reverse(symbols, model, weights)
         return np.asarray(coder.get_compressed(), np.uint32)
 
 
@@ -72,7 +77,9 @@ class RansDecoder:
         words = np.ascontiguousarray(words, np.uint32)
         if len(words) and words[-1] == 0:
             raise CorruptPayload("the last word of a payload is zero")
-        self._coder = _AnsCoder(words)
+        stream = _stream()
+        self._categorical = stream.model.Categorical
+        self._coder = stream.stack.AnsCoder(words)
 
     def get(self, batch: Batch) -> NDArray[np.int32]:
         """The next symbols, int32 [n] in 0..511."""
@@ -81,9 +88,9 @@ class RansDecoder:
         weights = batch.weights
         try:
             if weights.ndim == 1:
-                symbols = self._coder.decode(_categorical(weights, perfect=False), len(batch.positions))
+                symbols = self._coder.decode(self._categorical(weights, perfect=False), len(batch.positions))
             else:
-                symbols = self._coder.decode(_categorical(perfect=False), weights)
+                symbols = self._coder.decode(self._categorical(perfect=False), weights)
         except (KeyError, ValueError, IndexError, AssertionError) as error:
             raise CorruptPayload(f"payload cannot be decoded: {error}") from error
         return np.asarray(symbols, np.int32)

@@ -13,6 +13,7 @@ from lfqcodec.train.config import TrainConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.losses import commitment, entropy_weight_at, lfq_entropy, ssim
 from lfqcodec.train.rate_model import BitModel, draw_known, rate_of
+from lfqcodec.train.rate_prior import PriorRate
 
 if TYPE_CHECKING:
     from lfqcodec.train.adversarial import Adversary
@@ -24,12 +25,14 @@ class Draws:
     """What chance decides in a step, for the clips of this process.
 
     `kept` int64 [B]: the stages of a clip; `frames` int64 [B, n]: those that LPIPS sees; `known` bool
-    [stages, B, T', h, w]: the tokens that the rate model sees.
+    [stages, B, T', h, w]: the tokens that the rate model sees; `stage`: the one whose tokens a prior looks
+    at.
     """
 
     kept: Tensor
     frames: Tensor
     known: Tensor
+    stage: int
 
 
 def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: World) -> Draws:
@@ -48,7 +51,17 @@ def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: Wor
     side = size // model.spatial_factor
     latent_frames = 1 + (frames - 1) // model.temporal_factor
     known = draw_known((model.stages, batch, latent_frames, side, side), generator)
-    return Draws(world.share(kept), world.share(picked), world.share(known, 1))
+    stage = int(torch.multinomial(chances_of_stages(config), 1, generator=generator))
+    return Draws(world.share(kept), world.share(picked), world.share(known, 1), stage)
+
+
+def chances_of_stages(config: TrainConfig) -> Tensor:
+    """How likely a prior is to look at each stage in a step: in proportion to the clips that keep it."""
+    shares = torch.tensor(config.shares_of_stages())
+    if not config.stage_dropout:
+        return torch.full_like(shares, 1 / len(shares))
+    kept = shares.flip(0).cumsum(0).flip(0)
+    return kept / kept.sum()
 
 
 class Objective:
@@ -60,11 +73,11 @@ class Objective:
         world: World,
         *,
         lpips: LPIPS | None = None,
-        bit_model: BitModel | None = None,
+        rate_model: BitModel | PriorRate | None = None,
         adversary: Adversary | None = None,
     ) -> None:
         self.config, self.world = config, world
-        self.lpips, self.bit_model, self.adversary = lpips, bit_model, adversary
+        self.lpips, self.rate_model, self.adversary = lpips, rate_model, adversary
 
     def __call__(
         self, video: Tensor, output: Tensor, quantized: Quantized, draws: Draws, step: int
@@ -82,14 +95,18 @@ class Objective:
         if self.lpips is not None and step >= c.perceptual_start:
             parts["perceptual"] = self._perceptual(output, video, draws.frames)
             weights["perceptual"] = c.perceptual
-        if self.bit_model is not None and step >= c.rate_start:
-            bits = self.bit_model(quantized, draws.known.to(video.device))
+        if self.rate_model is not None and step >= c.rate_start:
             kept = draws.kept.to(video.device)
-            factors = bits.new_tensor(self.config.rates_by_stages())[kept - 1]
-            parts["rate"] = (rate_of(bits, kept) * factors[:, None]).mean()
+            factors = torch.tensor(self.config.rates_by_stages(), device=video.device)[kept - 1]
+            if isinstance(self.rate_model, PriorRate):
+                parts |= self._rate_by_prior(self.rate_model, quantized, kept, factors, draws.stage)
+                weights["prior"] = c.rate
+            else:
+                bits = self.rate_model(quantized, draws.known.to(video.device))
+                parts["rate"] = (rate_of(bits, kept) * factors[:, None]).mean()
+                for stage, mean in enumerate(bits.detach().mean((1, 2))):
+                    parts[f"bits{stage + 1}"] = mean
             weights["rate"] = c.rate
-            for stage, mean in enumerate(bits.detach().mean((1, 2))):
-                parts[f"bits{stage + 1}"] = mean
         if self.adversary is not None and step >= self.config.gan_from(step):
             parts["gan"] = self.adversary.loss(output.float())
             weights["gan"] = c.gan
@@ -116,6 +133,14 @@ class Objective:
         seen, true = (x.transpose(1, 2)[clip, frames].flatten(0, 1) for x in (output, video))
         distance: Tensor = self.lpips(seen.to(true.dtype), true)
         return distance.float().mean()
+
+    def _rate_by_prior(
+        self, model: PriorRate, quantized: Quantized, kept: Tensor, factors: Tensor, stage: int
+    ) -> dict[str, Tensor]:
+        """`rate` of all stages, estimated from one, and `prior`, which trains the prior and nothing else."""
+        bits, cost = model(quantized, len(kept), stage)
+        alive = (kept > stage) * factors / chances_of_stages(self.config)[stage]
+        return {"rate": (bits * alive[:, None]).mean(), "prior": cost.mean()}
 
     def _entropy(self, quantized: Quantized) -> Tensor:
         """Mean over stages of the entropy of a token minus that of the batch, in nats."""

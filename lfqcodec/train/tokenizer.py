@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from lfqcodec.config import AnyTokenizerConfig, parse_tokenizer_config
 from lfqcodec.errors import LfqError
+from lfqcodec.prior.weights import PriorWeights
 from lfqcodec.tokenizer.build import build_tokenizer
 from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
@@ -27,10 +28,11 @@ from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.objective import Objective, draw
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
 from lfqcodec.train.rate_model import BitModel, draw_known
+from lfqcodec.train.rate_prior import PriorRate
 
 log = logging.getLogger(__name__)
 
-_BIT_MODEL_RATE = 1e-3
+_RATE_MODEL_RATE = 1e-3
 _LPIPS_EVERY = 5
 """Frames from one that the held-out LPIPS looks at to the next."""
 
@@ -59,6 +61,7 @@ class TokenizerTrainer:
 
     A new run starts from the tensors `init` where there are any, else from what the architecture makes of
     the data. `tokens_of` is what `Model.tokens_of` of those tensors says, if only a part is trained on.
+    The rate is estimated by `prior`, which is trained along, or by a small model of this run's own.
     Of several processes (`world`) each trains on its share of the batch; the first one writes.
     """
 
@@ -73,6 +76,7 @@ class TokenizerTrainer:
         lpips: LPIPS | None = None,
         init: dict[str, Tensor] | None = None,
         tokens_of: str = "",
+        prior: PriorWeights | None = None,
         world: World | None = None,
     ) -> None:
         self.config, self.pack, self.out = config, pack, out
@@ -83,10 +87,10 @@ class TokenizerTrainer:
         torch.manual_seed(config.seed)
         self.model = build_tokenizer(config.model).to(self.device)
         self.lpips = None if lpips is None else lpips.to(self.device)
-        self.bit_model = self._bit_model() if config.losses.rate else None
+        self.rate_model = self._rate_model(prior) if config.losses.rate else None
         self.adversary = self._adversary() if config.losses.gan else None
         self.objective = Objective(
-            config, self.world, lpips=self.lpips, bit_model=self.bit_model, adversary=self.adversary
+            config, self.world, lpips=self.lpips, rate_model=self.rate_model, adversary=self.adversary
         )
         self.tokens_of = "" if config.trained == "all" else tokens_of
         self.step = 0
@@ -105,16 +109,21 @@ class TokenizerTrainer:
             for part in parts[config.trained]:
                 part.requires_grad_(True)
         self.optimizer = MuonAdam(self.model, config.optimizer)
-        self.bit_optimizer = None
-        if self.bit_model is not None:
-            self.bit_optimizer = MuonAdam(self.bit_model, OptimizerConfig(muon=False))
+        self.rate_optimizer = None
+        if self.rate_model is not None:
+            muon = isinstance(self.rate_model, PriorRate)
+            self.rate_optimizer = MuonAdam(self.rate_model, OptimizerConfig(muon=muon))
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         if resumed:
             self._resume()
 
-    def _bit_model(self) -> BitModel:
+    def _rate_model(self, prior: PriorWeights | None) -> BitModel | PriorRate:
         model = self.config.model
-        return BitModel(model.latent_channels, model.bits, model.stages).to(self.device)
+        if prior is None:
+            return BitModel(model.latent_channels, model.bits, model.stages).to(self.device)
+        if prior.config.stages != model.stages:
+            raise LfqError(f"the prior knows {prior.config.stages} stages, and the model has {model.stages}")
+        return PriorRate(prior).to(self.device)
 
     def _adversary(self) -> Adversary:
         c = self.config
@@ -127,9 +136,9 @@ class TokenizerTrainer:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state,
         }
-        if self.bit_model is not None and self.bit_optimizer is not None:
-            groups["rate"] = self.bit_model.state_dict()
-            groups["rate_optimizer"] = self.bit_optimizer.state
+        if self.rate_model is not None and self.rate_optimizer is not None:
+            groups["rate"] = self.rate_model.state_dict()
+            groups["rate_optimizer"] = self.rate_optimizer.state
         if self.adversary is not None:
             groups["adversary"] = self.adversary.state()
         return groups
@@ -148,8 +157,8 @@ class TokenizerTrainer:
         self.step = checkpoint.progress["step"]
         self.seconds = checkpoint.progress["seconds"]
         self.optimizer.updates = self.step
-        if self.bit_optimizer is not None:
-            self.bit_optimizer.updates = checkpoint.progress["rate_updates"]
+        if self.rate_optimizer is not None:
+            self.rate_optimizer.updates = checkpoint.progress["rate_updates"]
         if self.adversary is not None:
             self.adversary.optimizer.updates = checkpoint.progress["adversary_updates"]
         log.info("resumed at step %d", self.step)
@@ -163,9 +172,11 @@ class TokenizerTrainer:
             "seconds": self.seconds,
             "model": self.config.model.to_json(),
             "tokens_of": self.tokens_of,
-            "rate_updates": 0 if self.bit_optimizer is None else self.bit_optimizer.updates,
+            "rate_updates": 0 if self.rate_optimizer is None else self.rate_optimizer.updates,
             "adversary_updates": 0 if self.adversary is None else self.adversary.optimizer.updates,
         }
+        if isinstance(self.rate_model, PriorRate):
+            progress["rate_prior"] = self.rate_model.net.config.to_json()
         save_checkpoint(self.checkpoint_path, Checkpoint(self._groups(), progress))
 
     def train_step(self, video: Tensor) -> dict[str, float]:
@@ -179,10 +190,14 @@ class TokenizerTrainer:
         self.world.average_gradients(self.model.parameters())
         parts["total"] = total.detach()
         norm = self.optimizer.step(self.config.rate_at(self.step))
-        if self.bit_optimizer is not None and "rate" in parts:
-            assert self.bit_model is not None
-            self.world.average_gradients(self.bit_model.parameters())
-            self.bit_optimizer.step(_BIT_MODEL_RATE)
+        if self.rate_optimizer is not None and "rate" in parts:
+            assert self.rate_model is not None
+            self.world.average_gradients(self.rate_model.parameters())
+            rate = _RATE_MODEL_RATE
+            if isinstance(self.rate_model, PriorRate):
+                # It is trained already: it only has to follow, and to settle as the tokenizer does.
+                rate *= self.config.rate_at(self.step) / self.config.learning_rate
+            self.rate_optimizer.step(rate)
         if self.adversary is not None and "gan" in parts:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 parts |= self.adversary.step(video, output.detach(), self.config.rate_at(self.step))
@@ -221,7 +236,7 @@ class TokenizerTrainer:
             rows.setdefault("psnr", []).append(torch.stack([psnr(x, video) for x in decoded], 1))
             if self.lpips is not None:
                 rows.setdefault("lpips", []).append(torch.stack([self._lpips(x, video) for x in decoded], 1))
-            if self.bit_model is not None:
+            if self.rate_model is not None:
                 rows.setdefault("bits", []).append(self._bits(video, number))
         return {name: [round(float(v), 4) for v in torch.cat(r).mean(0)] for name, r in rows.items()}
 
@@ -232,15 +247,18 @@ class TokenizerTrainer:
         return distance.view(len(video), -1).mean(1)
 
     def _bits(self, video: Tensor, number: int) -> Tensor:
-        assert self.bit_model is not None
+        assert self.rate_model is not None
         model = self.config.model
         _, quantized = self.ema(video, torch.full((len(video),), model.stages, device=self.device))
+        if isinstance(self.rate_model, PriorRate):
+            each = [self.rate_model(quantized, len(video), stage)[0].mean(1) for stage in range(model.stages)]
+            return torch.stack(each, 1)
         side = video.shape[3] // model.spatial_factor
         frames = quantized.latents.shape[0] // len(video)
         known = draw_known(
             (model.stages, len(video), frames, side, side), torch.Generator().manual_seed(number)
         )
-        bits: Tensor = self.bit_model(quantized, known.to(self.device))
+        bits: Tensor = self.rate_model(quantized, known.to(self.device))
         return bits.mean(2).T
 
     def run(
