@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from train_support import moving_patterns
 
 from lfqcodec.errors import LfqError
 from lfqcodec.train.checkpoint import load_checkpoint
-from lfqcodec.train.data import build_pack
 from lfqcodec.train.distributed import World
 
 # Everything that a paper's run has, at a tiny width: GAN with r1 and LeCAM, entropy, EMA, images, then clips.
@@ -36,18 +35,7 @@ STEPS = 30
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack of a few moving patterns."""
-    root = tmp_path_factory.mktemp("clips")
-    rng = np.random.default_rng(0)
-    for number in range(4):
-        picture = rng.integers(0, 256, (40, 64, 3), dtype=np.uint8)
-        with av.open(str(root / f"clip{number}x.mkv"), "w") as container:
-            stream = container.add_stream("ffv1", rate=25, width=64, height=40, pix_fmt="bgr0")
-            for n in range(9):
-                frame = av.VideoFrame.from_ndarray(np.roll(picture, 2 * n, 1), format="rgb24")
-                container.mux(stream.encode(frame.reformat(format="bgr0")))
-            container.mux(stream.encode())
-    build_pack(sorted(root.iterdir()), root / "pack")
-    return root / "pack"
+    return moving_patterns(tmp_path_factory.mktemp("patterns"))
 
 
 def command(out: Path, pack: Path, *more: str) -> list[str]:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
 from prior_support import random_prior
 from safetensors.torch import load_file
 from torch import Tensor
+from train_support import moving_patterns
 
 from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import LfqError
@@ -22,9 +22,8 @@ from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
 from lfqcodec.prior.weights import load_prior, save_prior
 from lfqcodec.tokenizer.quantizer import Quantized
 from lfqcodec.train.config import LossConfig, TrainConfig
-from lfqcodec.train.data import build_pack
 from lfqcodec.train.distributed import World
-from lfqcodec.train.objective import Draws, Objective, chances_of_stages, draw
+from lfqcodec.train.objective import Objective, chances_of_stages, draw
 from lfqcodec.train.rate_prior import PriorRate, prior_of_run, tokens_of
 
 TINY = PriorConfig(
@@ -131,7 +130,7 @@ def test_over_the_stages_it_comes_to_the_rate_that_clips_pay() -> None:
     drawn = draw(setting, 0, (CLIPS, 9, 32), World())
     expected = mean = 0.0
     for stage in (0, 1):
-        draws = Draws(kept, drawn.frames, drawn.known, stage)
+        draws = dataclasses.replace(drawn, kept=kept, stage=stage)
         _, parts = objective(video, video, quantized(signs), draws, 0)
         mean += float(chances[stage]) * float(parts["rate"])
         bits = model(quantized(signs), CLIPS, stage)[0].mean(1).tolist()
@@ -148,20 +147,9 @@ def test_over_the_stages_it_comes_to_the_rate_that_clips_pay() -> None:
 def start(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A pack of moving patterns, and a prior."""
     root = tmp_path_factory.mktemp("start")
-    rng = np.random.default_rng(0)
-    clips = root / "clips"
-    clips.mkdir()
-    for number in range(3):
-        picture = rng.integers(0, 256, (40, 64, 3), dtype=np.uint8)
-        with av.open(str(clips / f"clip{number}x.mkv"), "w") as container:
-            stream = container.add_stream("ffv1", rate=25, width=64, height=40, pix_fmt="bgr0")
-            for n in range(9):
-                frame = av.VideoFrame.from_ndarray(np.roll(picture, 2 * n, 1), format="rgb24")
-                container.mux(stream.encode(frame.reformat(format="bgr0")))
-            container.mux(stream.encode())
-    build_pack(sorted(clips.iterdir()), root / "pack")
+    pack = moving_patterns(root)
     save_prior(root / "prior.safetensors", random_prior(TINY), {"name": "start", "trained_for": "00" * 32})
-    return root / "pack", root / "prior.safetensors"
+    return pack, root / "prior.safetensors"
 
 
 def lfqcodec(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -221,7 +209,7 @@ def test_the_prior_of_a_run_goes_on_with_the_tokens_of_its_model(
 def test_what_does_not_fit_is_said(tmp_path: Path, start: tuple[Path, Path], finished: Path) -> None:
     for more, words in (
         (("--stages", 3), "the prior knows 2 stages, and the model has 3"),
-        (("--set", "losses.rate=0.0"), "losses.rate is 0"),
+        (("--set", "losses.rate=0.0"), "both are 0"),
     ):
         done = tokenizer_run(tmp_path / "bad", start, *more)
         assert done.returncode == 1

@@ -67,7 +67,7 @@ command.add_command(train_rates.rates)
     "--prior",
     "rate_prior",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Prior (.safetensors) of that model: the rate in the loss is its own, and it is trained along.",
+    help="Prior (.safetensors) of that model: gives the rate in the loss, and learns along; chooses tokens.",
 )
 @click.option(
     "--lpips",
@@ -141,8 +141,8 @@ def tokenizer(
         if model.config != config.model:
             raise LfqError(f"{init}: has another shape than the preset's model")
         start, tokens_of = load_tokenizer(model, pick_device("cpu")).state_dict(), model.tokens_of
-    if rate_prior is not None and not config.losses.rate:
-        raise LfqError("--prior is for runs with a rate in the loss, and losses.rate is 0")
+    if rate_prior is not None and not config.losses.rate and not config.choice.share:
+        raise LfqError("--prior is for runs with losses.rate or choice.share, and both are 0")
     prior = None if rate_prior is None else load_prior(rate_prior)
     with world_of_environment(where.type) as world:
         folder = pack or out / "pack"

@@ -23,7 +23,7 @@ from lfqcodec.tokenizer.layers import (
     channels_last,
     conv1x1,
 )
-from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
+from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
 
 _PATCH = 3 * SPATIAL_FACTOR**2
 
@@ -135,14 +135,11 @@ class BaseTokenizer(Tokenizer):
         frames = self.decoder(channels_last(latents.transpose(1, 2).flatten(0, 1)), time)
         return time.split(frames).transpose(1, 2), time.after
 
-    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
-        """One training pass over clips that start a GOP: video [B, 3, T, H, W] -> (reconstruction, losses).
-
-        `kept` int [B] is the number of stages that each clip keeps.
-        """
+    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
+        """As in the interface."""
         batch = video.shape[0]
         latents = self.encoder(video.transpose(1, 2).flatten(0, 1), TimeContext(batch, None))
-        quantized = self.quantizer(latents, kept.repeat_interleave(latents.shape[0] // batch))
+        quantized = self.quantizer(latents, kept.repeat_interleave(latents.shape[0] // batch), choose)
         time = TimeContext(batch, None)
         return time.split(self.decoder(quantized.latents, time)).transpose(1, 2), quantized
 

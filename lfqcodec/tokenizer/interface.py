@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lfqcodec.config import AnyTokenizerConfig
 from lfqcodec.tokenizer.layers import State, channels_last
-from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
+from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
 
 
 class Tokenizer(nn.Module, ABC):
@@ -38,10 +38,11 @@ class Tokenizer(nn.Module, ABC):
         """Latents to video: float32 [B, D, T', h, w] -> [B, 3, T, s*h, s*w] near [-1, 1], and next state."""
 
     @abstractmethod
-    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
+    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
         """One training pass over clips that start a GOP: video [B, 3, T, H, W] -> (reconstruction, losses).
 
-        `kept` int [B] is the number of stages that each clip keeps.
+        `kept` int [B] is the number of stages that each clip keeps. The tokens are the plain ones, or those
+        that `choose` gives.
         """
 
     @abstractmethod

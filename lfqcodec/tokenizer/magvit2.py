@@ -24,7 +24,7 @@ from lfqcodec.tokenizer.causal3d import (
 )
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
-from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
+from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
 
 
 def _blocks(inputs: int, width: int, config: Magvit2Config) -> nn.ModuleList:
@@ -146,13 +146,13 @@ class Magvit2Tokenizer(Tokenizer):
         time = TimeContext(latents.shape[0], state)
         return self.decoder(latents, time), time.after
 
-    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
+    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
         """As in the interface; `Quantized.latents` is [B*T', D, h, w]."""
         batch = video.shape[0]
         latents = self.encoder(video, TimeContext(batch, None, keep=False))
         count = latents.shape[2]
         flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
-        quantized = self.quantizer(flat, kept.repeat_interleave(count))
+        quantized = self.quantizer(flat, kept.repeat_interleave(count), choose)
         coded = quantized.latents.unflatten(0, (batch, count)).transpose(1, 2)
         return self.decoder(coded, TimeContext(batch, None, keep=False)), quantized
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from lfqcodec.config import AnyTokenizerConfig, Magvit2Config, TokenizerConfig
 from lfqcodec.errors import LfqError
+from lfqcodec.train.choice import ChoiceConfig
 from lfqcodec.train.discriminator import DiscriminatorConfig
 from lfqcodec.train.optim import OptimizerConfig
 from lfqcodec.train.sampling import SampleConfig
@@ -118,7 +119,8 @@ class TrainConfig:
 
     `stage_dropout` lets each clip keep 1 to all residual stages; the paper has one stage. `stage_shares` says
     how often a clip keeps one, two, ... stages, in proportion; the last one holds for all numbers after it.
-    The paper does not give the number of steps: `phases` and `warmup` are ours.
+    The paper does not give the number of steps: `phases` and `warmup` are ours, and so is `choice`: which
+    tokens the decoder is shown.
 
     `trained` is `all`, or a part. `decoder`: encoder and quantizer stay as they are, and so do the tokens of
     every video. `encoder`: the decoder stays, and what it is given for a token; other tokens are chosen. In
@@ -139,6 +141,7 @@ class TrainConfig:
     model: AnyTokenizerConfig = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.0, 0.99), muon=False))
 
@@ -261,6 +264,7 @@ def _apply(table: dict[str, Any], change: str) -> None:
 _SECTIONS: dict[str, Any] = {
     "losses": LossConfig,
     "data": DataConfig,
+    "choice": ChoiceConfig,
     "discriminator": DiscriminatorConfig,
     "optimizer": OptimizerConfig,
 }

@@ -26,13 +26,14 @@ class Draws:
 
     `kept` int64 [B]: the stages of a clip; `frames` int64 [B, n]: those that LPIPS sees; `known` bool
     [stages, B, T', h, w]: the tokens that the rate model sees; `stage`: the one whose tokens a prior looks
-    at.
+    at; `lambdas` float32 [B]: how eagerly the tokens of a clip are chosen, 0 not at all.
     """
 
     kept: Tensor
     frames: Tensor
     known: Tensor
     stage: int
+    lambdas: Tensor
 
 
 def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: World) -> Draws:
@@ -52,7 +53,8 @@ def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: Wor
     latent_frames = 1 + (frames - 1) // model.temporal_factor
     known = draw_known((model.stages, batch, latent_frames, side, side), generator)
     stage = int(torch.multinomial(chances_of_stages(config), 1, generator=generator))
-    return Draws(world.share(kept), world.share(picked), world.share(known, 1), stage)
+    lambdas = config.choice.draw(kept, generator)
+    return Draws(world.share(kept), world.share(picked), world.share(known, 1), stage, world.share(lambdas))
 
 
 def chances_of_stages(config: TrainConfig) -> Tensor:

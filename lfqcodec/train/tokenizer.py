@@ -20,6 +20,7 @@ from lfqcodec.prior.weights import PriorWeights
 from lfqcodec.tokenizer.build import build_tokenizer
 from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
+from lfqcodec.train.choice import TokenChoice
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
 from lfqcodec.train.distributed import World
@@ -27,6 +28,7 @@ from lfqcodec.train.losses import psnr
 from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.objective import Objective, draw
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
+from lfqcodec.train.prior_net import PriorNet
 from lfqcodec.train.rate_model import BitModel, draw_known
 from lfqcodec.train.rate_prior import PriorRate
 
@@ -61,7 +63,8 @@ class TokenizerTrainer:
 
     A new run starts from the tensors `init` where there are any, else from what the architecture makes of
     the data. `tokens_of` is what `Model.tokens_of` of those tensors says, if only a part is trained on.
-    The rate is estimated by `prior`, which is trained along, or by a small model of this run's own.
+    The rate is estimated by `prior`, which is trained along, or by a small model of this run's own. Tokens
+    are chosen by `prior`, too.
     Of several processes (`world`) each trains on its share of the batch; the first one writes.
     """
 
@@ -88,6 +91,7 @@ class TokenizerTrainer:
         self.model = build_tokenizer(config.model).to(self.device)
         self.lpips = None if lpips is None else lpips.to(self.device)
         self.rate_model = self._rate_model(prior) if config.losses.rate else None
+        self.chooser = self._chooser(prior) if config.choice.share else None
         self.adversary = self._adversary() if config.losses.gan else None
         self.objective = Objective(
             config, self.world, lpips=self.lpips, rate_model=self.rate_model, adversary=self.adversary
@@ -124,6 +128,15 @@ class TokenizerTrainer:
         if prior.config.stages != model.stages:
             raise LfqError(f"the prior knows {prior.config.stages} stages, and the model has {model.stages}")
         return PriorRate(prior).to(self.device)
+
+    def _chooser(self, prior: PriorWeights | None) -> PriorNet:
+        if prior is None:
+            raise LfqError("choice.share takes a prior: --prior")
+        if isinstance(self.rate_model, PriorRate):
+            return self.rate_model.net
+        net = PriorNet(prior.config)
+        net.load_integers(prior)
+        return net.eval().requires_grad_(False).to(self.device)
 
     def _adversary(self) -> Adversary:
         c = self.config
@@ -183,8 +196,12 @@ class TokenizerTrainer:
         """One update with this process's clips, float32 [B, 3, T, S, S]. Returns the parts of the loss."""
         shape = (len(video) * self.world.size, video.shape[2], video.shape[3])
         draws = draw(self.config, self.step, shape, self.world)
+        kept = draws.kept.to(self.device)
+        choose = None
+        if self.chooser is not None:
+            choose = TokenChoice(self.chooser, self.config.choice, draws.lambdas.to(self.device), kept)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            output, quantized = self.model(video, draws.kept.to(self.device))
+            output, quantized = self.model(video, kept, choose)
             total, parts = self.objective(video, output, quantized, draws, self.step)
         total.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(self.model.parameters())
@@ -215,7 +232,8 @@ class TokenizerTrainer:
         """Held-out figures of the averaged weights, by number of stages from 1; empty if nothing is held out.
 
         `psnr` in dB; `lpips`, where the run has LPIPS, of clamped frames; `bits`, where it has a rate model,
-        what it estimates that a token of the stage costs.
+        what it estimates that a token of the stage costs; `chosen_psnr` and `chosen_lpips`, where it chooses
+        tokens, those of chosen ones, with the lambda in the middle for the number of stages.
         """
         shape = SampleConfig(
             min(phase.batch, 8), phase.frames, phase.size, self.config.data.max_shrink, skip_chance=0.0
@@ -233,12 +251,32 @@ class TokenizerTrainer:
                 self.ema.decode(self.ema.dequantize(tokens[:, : k + 1]))[0].clamp(-1, 1)
                 for k in range(self.config.model.stages)
             ]
-            rows.setdefault("psnr", []).append(torch.stack([psnr(x, video) for x in decoded], 1))
-            if self.lpips is not None:
-                rows.setdefault("lpips", []).append(torch.stack([self._lpips(x, video) for x in decoded], 1))
+            self._compare(decoded, video, "", rows)
+            if self.chooser is not None:
+                self._compare(self._decode_chosen(video), video, "chosen_", rows)
             if self.rate_model is not None:
                 rows.setdefault("bits", []).append(self._bits(video, number))
         return {name: [round(float(v), 4) for v in torch.cat(r).mean(0)] for name, r in rows.items()}
+
+    def _compare(
+        self, decoded: list[Tensor], video: Tensor, prefix: str, rows: dict[str, list[Tensor]]
+    ) -> None:
+        each = [psnr(x, video) for x in decoded]
+        rows.setdefault(f"{prefix}psnr", []).append(torch.stack(each, 1))
+        if self.lpips is not None:
+            each = [self._lpips(x, video) for x in decoded]
+            rows.setdefault(f"{prefix}lpips", []).append(torch.stack(each, 1))
+
+    def _decode_chosen(self, video: Tensor) -> list[Tensor]:
+        assert self.chooser is not None
+        config = self.config.choice
+        decoded = []
+        for stages in range(1, self.config.model.stages + 1):
+            kept = torch.full((len(video),), stages, device=self.device)
+            lambdas = torch.full(kept.shape, config.middle(stages), device=self.device)
+            choose = TokenChoice(self.chooser, config, lambdas, kept)
+            decoded.append(self.ema(video, kept, choose)[0].clamp(-1, 1))
+        return decoded
 
     def _lpips(self, decoded: Tensor, video: Tensor) -> Tensor:
         assert self.lpips is not None
