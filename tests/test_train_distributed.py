@@ -135,7 +135,7 @@ def test_a_run_goes_on_after_one_process_was_killed(tmp_path: Path, pack: Path, 
 def test_what_they_trained_codes_a_file(tmp_path: Path, pack: Path, two: Path) -> None:
     """A MAGVIT-v2 of tiny width, from a run to a decoded video."""
     model, coded, back = (tmp_path / name for name in ("m.safetensors", "a.lfq", "a.mkv"))
-    clip = pack.parent / "clip0x.mkv"
+    clip = pack.parent / "clips" / "clip0x.mkv"
     for arguments in (
         ["train", "export", two, model, "--name", "tiny"],
         ["encode", clip, coded, "--model", model, "--profile", "static"],

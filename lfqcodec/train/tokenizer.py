@@ -24,19 +24,17 @@ from lfqcodec.train.choice import TokenChoice
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
 from lfqcodec.train.distributed import World
-from lfqcodec.train.losses import psnr
+from lfqcodec.train.held_out import HeldOut
 from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.objective import Objective, draw
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, update_average
 from lfqcodec.train.prior_net import PriorNet
-from lfqcodec.train.rate_model import BitModel, draw_known
+from lfqcodec.train.rate_model import BitModel
 from lfqcodec.train.rate_prior import PriorRate
 
 log = logging.getLogger(__name__)
 
 _RATE_MODEL_RATE = 1e-3
-_LPIPS_EVERY = 5
-"""Frames from one that the held-out LPIPS looks at to the next."""
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -118,6 +116,14 @@ class TokenizerTrainer:
             muon = isinstance(self.rate_model, PriorRate)
             self.rate_optimizer = MuonAdam(self.rate_model, OptimizerConfig(muon=muon))
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.held_out = HeldOut(
+            config,
+            pack,
+            lpips=self.lpips,
+            rate_model=self.rate_model,
+            chooser=self.chooser,
+            device=self.device,
+        )
         if resumed:
             self._resume()
 
@@ -227,78 +233,6 @@ class TokenizerTrainer:
         update_average(self.ema, self.model, self.config.ema, self.step)
         return values
 
-    @torch.no_grad()
-    def evaluate(self, phase: Phase, batches: int = 4) -> dict[str, list[float]]:
-        """Held-out figures of the averaged weights, by number of stages from 1; empty if nothing is held out.
-
-        `psnr` in dB; `lpips`, where the run has LPIPS, of clamped frames; `bits`, where it has a rate model,
-        what it estimates that a token of the stage costs; `chosen_psnr` and `chosen_lpips`, where it chooses
-        tokens, those of chosen ones, with the lambda in the middle for the number of stages.
-        """
-        shape = SampleConfig(
-            min(phase.batch, 8), phase.frames, phase.size, self.config.data.max_shrink, skip_chance=0.0
-        )
-        try:
-            sampler = Sampler(self.pack, shape, seed=self.config.seed + 1, held_out=True)
-        except LfqError:
-            return {}
-        rows: dict[str, list[Tensor]] = {}
-        for number in range(batches):
-            video = sampler.batch(number).to(self.device)
-            latents, _ = self.ema.encode(video)
-            tokens = self.ema.quantize(latents, self.config.model.stages)
-            decoded = [
-                self.ema.decode(self.ema.dequantize(tokens[:, : k + 1]))[0].clamp(-1, 1)
-                for k in range(self.config.model.stages)
-            ]
-            self._compare(decoded, video, "", rows)
-            if self.chooser is not None:
-                self._compare(self._decode_chosen(video), video, "chosen_", rows)
-            if self.rate_model is not None:
-                rows.setdefault("bits", []).append(self._bits(video, number))
-        return {name: [round(float(v), 4) for v in torch.cat(r).mean(0)] for name, r in rows.items()}
-
-    def _compare(
-        self, decoded: list[Tensor], video: Tensor, prefix: str, rows: dict[str, list[Tensor]]
-    ) -> None:
-        each = [psnr(x, video) for x in decoded]
-        rows.setdefault(f"{prefix}psnr", []).append(torch.stack(each, 1))
-        if self.lpips is not None:
-            each = [self._lpips(x, video) for x in decoded]
-            rows.setdefault(f"{prefix}lpips", []).append(torch.stack(each, 1))
-
-    def _decode_chosen(self, video: Tensor) -> list[Tensor]:
-        assert self.chooser is not None
-        config = self.config.choice
-        decoded = []
-        for stages in range(1, self.config.model.stages + 1):
-            kept = torch.full((len(video),), stages, device=self.device)
-            lambdas = torch.full(kept.shape, config.middle(stages), device=self.device)
-            choose = TokenChoice(self.chooser, config, lambdas, kept)
-            decoded.append(self.ema(video, kept, choose)[0].clamp(-1, 1))
-        return decoded
-
-    def _lpips(self, decoded: Tensor, video: Tensor) -> Tensor:
-        assert self.lpips is not None
-        pair = (x[:, :, ::_LPIPS_EVERY].transpose(1, 2).flatten(0, 1) for x in (decoded, video))
-        distance: Tensor = self.lpips(*pair)
-        return distance.view(len(video), -1).mean(1)
-
-    def _bits(self, video: Tensor, number: int) -> Tensor:
-        assert self.rate_model is not None
-        model = self.config.model
-        _, quantized = self.ema(video, torch.full((len(video),), model.stages, device=self.device))
-        if isinstance(self.rate_model, PriorRate):
-            each = [self.rate_model(quantized, len(video), stage)[0].mean(1) for stage in range(model.stages)]
-            return torch.stack(each, 1)
-        side = video.shape[3] // model.spatial_factor
-        frames = quantized.latents.shape[0] // len(video)
-        known = draw_known(
-            (model.stages, len(video), frames, side, side), torch.Generator().manual_seed(number)
-        )
-        bits: Tensor = self.rate_model(quantized, known.to(self.device))
-        return bits.mean(2).T
-
     def run(
         self, *, evaluate_every: int = 250, save_minutes: float = 3.0, stop_after: int | None = None
     ) -> None:
@@ -365,7 +299,7 @@ class TokenizerTrainer:
     def _report(self, phase: Phase, row: dict[str, float], progress: tqdm[None]) -> None:
         if not self.world.leads:
             return
-        scores = self.evaluate(phase)
+        scores = self.held_out.measure(self.ema, phase)
         progress.write(f"step {self.step}: held-out, by stages: {scores}")
         shape = f"{phase.batch}x{phase.frames}x{phase.size}"
         self._write({"event": "evaluation", "step": self.step, "phase": shape, "psnr": []} | scores | row)
