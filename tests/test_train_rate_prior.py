@@ -24,7 +24,7 @@ from lfqcodec.tokenizer.quantizer import Quantized
 from lfqcodec.train.config import LossConfig, TrainConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.objective import Objective, chances_of_stages, draw
-from lfqcodec.train.rate_prior import PriorRate, prior_of_run, tokens_of
+from lfqcodec.train.rate_prior import PriorRate, prior_from, tokens_of
 
 TINY = PriorConfig(
     stages=2, width=32, layers=2, context_layers=1, heads=2, first_steps=(3, 2), later_steps=(2, 1)
@@ -190,7 +190,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
 def test_the_prior_of_a_run_goes_on_with_the_tokens_of_its_model(
     tmp_path: Path, start: tuple[Path, Path], finished: Path
 ) -> None:
-    before, after = load_prior(start[1]), prior_of_run(finished)
+    before, after = load_prior(start[1]), prior_from(finished)
     assert after.config == before.config
     assert any(not np.array_equal(before.arrays[name], after.arrays[name]) for name in before.arrays)
     model, run = tmp_path / "mine.safetensors", tmp_path / "prior"
@@ -223,7 +223,18 @@ def test_what_does_not_fit_is_said(tmp_path: Path, start: tuple[Path, Path], fin
     )
     assert done.returncode == 0, done.stderr
     with pytest.raises(LfqError, match="trained no prior along"):
-        prior_of_run(without)
+        prior_from(without)
+
+
+def test_a_run_goes_on_from_the_model_and_prior_of_another(
+    tmp_path: Path, start: tuple[Path, Path], finished: Path
+) -> None:
+    model, out = tmp_path / "mine.safetensors", tmp_path / "next"
+    assert lfqcodec("train", "export", finished, model, "--name", "mine").returncode == 0
+    done = tokenizer_run(out, (start[0], finished), "--init", model, "--set", "losses.rate_start=100")
+    assert done.returncode == 0, done.stderr
+    before, after = prior_from(finished).arrays, prior_from(out).arrays
+    assert [name for name in before if not np.array_equal(before[name], after[name])] == []
 
 
 def test_a_machine_that_only_trains_needs_neither_pyav_nor_constriction() -> None:

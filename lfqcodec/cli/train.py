@@ -66,8 +66,9 @@ command.add_command(train_rates.rates)
 @click.option(
     "--prior",
     "rate_prior",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Prior (.safetensors) of that model: gives the rate in the loss, and learns along; chooses tokens.",
+    type=click.Path(path_type=Path),
+    help="Prior of that model (.safetensors, or the run of both): gives the rate in the loss, and learns "
+    "along; chooses tokens.",
 )
 @click.option(
     "--lpips",
@@ -111,11 +112,11 @@ def tokenizer(
     several processes share every batch.
     """
     from lfqcodec.codec.chunks import pick_device
-    from lfqcodec.prior.weights import load_prior
     from lfqcodec.train import data
     from lfqcodec.train.config import load_preset
     from lfqcodec.train.distributed import world_of_environment
     from lfqcodec.train.lpips import load_lpips
+    from lfqcodec.train.rate_prior import prior_from
     from lfqcodec.train.tokenizer import TokenizerTrainer
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
@@ -143,7 +144,7 @@ def tokenizer(
         start, tokens_of = load_tokenizer(model, pick_device("cpu")).state_dict(), model.tokens_of
     if rate_prior is not None and not config.losses.rate and not config.choice.share:
         raise LfqError("--prior is for runs with losses.rate or choice.share, and both are 0")
-    prior = None if rate_prior is None else load_prior(rate_prior)
+    prior = None if rate_prior is None else prior_from(rate_prior)
     with world_of_environment(where.type) as world:
         folder = pack or out / "pack"
         if world.leads and pack is None:

@@ -80,11 +80,10 @@ def prior(
     """
     from lfqcodec.codec.chunks import pick_device
     from lfqcodec.prior.config import PriorConfig
-    from lfqcodec.prior.weights import load_prior
     from lfqcodec.train import data
     from lfqcodec.train.prior import PriorTrainConfig, PriorTrainer
     from lfqcodec.train.prior_data import TokenStore, build_store
-    from lfqcodec.train.rate_prior import prior_of_run
+    from lfqcodec.train.rate_prior import prior_from
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
@@ -132,7 +131,7 @@ def prior(
         static_share=static_share,
         model=shape,
     )
-    start = None if init is None else prior_of_run(init) if init.is_dir() else load_prior(init)
+    start = None if init is None else prior_from(init)
     trainer = PriorTrainer(config, store, out, device=where.type, init=start)
     trainer.run(
         evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes

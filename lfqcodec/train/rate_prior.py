@@ -16,7 +16,7 @@ from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
-from lfqcodec.prior.weights import PriorWeights
+from lfqcodec.prior.weights import PriorWeights, load_prior
 from lfqcodec.tokenizer.quantizer import Quantized
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
 from lfqcodec.train.prior_net import PriorNet
@@ -73,8 +73,12 @@ def tokens_of(signs: Tensor, clips: int) -> Tensor:
     return torch.cat([tokens.new_full((clips, stages, 2, h, w), -1), tokens], 2)
 
 
-def prior_of_run(run: Path) -> PriorWeights:
-    """The prior that a tokenizer's run trained along, as integers. Raises `LfqError` if it has none."""
+def prior_from(path: Path) -> PriorWeights:
+    """A prior to start from: its file, or a tokenizer's run that trained one along. Raises `LfqError`."""
+    return _prior_of_run(path) if path.is_dir() else load_prior(path)
+
+
+def _prior_of_run(run: Path) -> PriorWeights:
     loaded = load_checkpoint(run / "checkpoint.safetensors")
     if "rate_prior" not in loaded.progress:
         raise LfqError(f"{run}: the run trained no prior along")
