@@ -36,7 +36,7 @@ from lfqcodec.cli.common import size as size_option
 from lfqcodec.codec.chunks import pick_device
 from lfqcodec.codec.payload import GivenTokens, TokenCoder
 from lfqcodec.errors import LfqError
-from lfqcodec.prior.arithmetic import int8_product_is_exact, int8_product_is_faster
+from lfqcodec.prior.arithmetic import int8_product_is_exact, takes_int8_product
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.weights.loading import load_network
@@ -134,14 +134,14 @@ def _facts(setting: Setting) -> dict[str, Any]:
     results = [wide[:64] @ numbers(4096, 64), F.conv2d(image, numbers(32, 32, 3, 3))]
     results += [wide.softmax(-1), wide.sum(), F.silu(wide)]
     digest = hashlib.sha256(b"".join(result.cpu().numpy().tobytes() for result in results))
-    wanted = int8_product_is_faster(setting.device) if setting.int8 is None else setting.int8
-    usable = wanted and int8_product_is_exact(setting.device)
+    right = int8_product_is_exact(setting.device)
+    floats = "float32" if right or setting.int8 is False else "float32 (int8 is wrong here)"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "torch": str(torch.__version__),
         "capability": name or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "products": "int8" if usable else "float32" if not wanted else "float32 (int8 is wrong here)",
+        "products": "int8" if takes_int8_product(setting.device, setting.int8) else floats,
         "floats": digest.hexdigest(),
     }
 

@@ -138,6 +138,13 @@ def int8_product_is_faster(device: str) -> bool:
     return seconds[1] < seconds[0]
 
 
+def takes_int8_product(device: str, wanted: bool | None = None) -> bool:
+    """Whether 8-bit products are to be used: where they are right, and wanted or, without a wish, faster."""
+    if wanted is False or not int8_product_is_exact(device):
+        return False
+    return wanted is True or int8_product_is_faster(device)
+
+
 def add_residual(x: Tensor, update: Tensor) -> Tensor:
     """The sum of two integer tensors, cut to +-32767; overwrites and returns `x`."""
     return x.add_(update).clamp_(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)

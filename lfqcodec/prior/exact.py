@@ -119,8 +119,7 @@ class ExactNetwork:
     ) -> None:
         self.weights, self.config, self._group = weights, weights.config, group
         self.device = torch.device(device)
-        narrow = int8 is not False and exact.int8_product_is_exact(self.device.type)
-        narrow = narrow and (int8 is True or exact.int8_product_is_faster(self.device.type))
+        narrow = exact.takes_int8_product(self.device.type, int8)
         arrays, config = weights.arrays, self.config
         self._linear = {
             name: exact.Linear(
