@@ -18,10 +18,12 @@ from lfqcodec.weights.store import package_folder, prior_for, read_model, resolv
 SHIPPED = {
     "base-1": "bd091dc3175758d228b3d8b1dae9eb2650db8897452368143f688e0cee005498",
     "base-2": "d01c70dc4b63e837304d90d68664d3243ffebed493d50b8e8cc1eb0bcb1a3290",
+    "base-3": "167b61102d48e554d56f18fd15258ea2d0b4f49f38d24e3a841ae7d26c8fdafe",
 }
 PRIORS = {
     "base-1-prior-1": "e8d43c64f6c856e58cf33e9cec87d8c93f41f61df1cec462ce886b329f7780f9",
     "base-2-prior-1": "d0da45fb5b80dcde96441f2f79844ed9ac76ef4bc24e52fcc752585c9e1c250e",
+    "base-3-prior-1": "bd58fdcadcc465d2951795b8367ef843996c4e15f38484d9b8cd917f25561b4c",
 }
 
 
@@ -50,8 +52,8 @@ def test_each_has_its_prior_and_rates(name):
 
 def test_each_model_takes_the_prior_that_was_trained_for_it():
     names = {name: prior_for(resolve_model(name)).name for name in SHIPPED}
-    assert names == {"base-1": "base-1-prior-1", "base-2": "base-2-prior-1"}
-    assert resolve_model().name == "base-2"
+    assert names == {"base-1": "base-1-prior-1", "base-2": "base-2-prior-1", "base-3": "base-3-prior-1"}
+    assert resolve_model().name == "base-3"
 
 
 def test_the_tokens_of_base_2_are_those_of_base_1():

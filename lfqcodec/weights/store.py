@@ -24,7 +24,7 @@ from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, Wei
 from lfqcodec.prior.config import PriorConfig
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
-DEFAULT_MODEL = "base-2"
+DEFAULT_MODEL = "base-3"
 _SUFFIX = ".safetensors"
 _MAX_HEADER = 1 << 24
 _Weights = TypeVar("_Weights")
