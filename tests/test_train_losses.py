@@ -17,7 +17,7 @@ from lfqcodec.train import adversarial
 from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import copy_into
 from lfqcodec.train.config import LossConfig, Phase, TrainConfig
-from lfqcodec.train.discriminator import BlurPool, Discriminator, DiscriminatorConfig
+from lfqcodec.train.discriminator import Around, BlurPool, Discriminator, DiscriminatorConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.losses import commitment, entropy_weight_at, lfq_entropy
 from lfqcodec.train.objective import Objective, draw
@@ -311,6 +311,27 @@ def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:
     assert kept((1.0,)) == pytest.approx([0.25] * 4, abs=0.03)
     assert kept((3.0, 2.0)) == pytest.approx([1 / 3, 2 / 9, 2 / 9, 2 / 9], abs=0.03)
     assert kept((0.0, 1.0, 0.0)) == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_bfloat16_gradients_of_the_discriminator_are_those_of_float32(frames: int) -> None:
+    """Whatever lay in memory before: a gradient that reads what nobody wrote was found so."""
+    torch.manual_seed(0)
+    layer, x = Around(64, 64), torch.randn(2, 64, frames, 4, 4)
+    plain = torch.nn.functional.conv3d(x, layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(x), plain, atol=1e-5)
+    direction = torch.randn_like(plain)
+    layer(x).backward(direction)
+    assert layer.weight.grad is not None
+    expected = layer.weight.grad.clone()
+    for _ in range(3):
+        layer.weight.grad = None
+        dirt = [torch.full((1 << power,), math.nan) for power in range(8, 21) for _ in range(2)]
+        del dirt
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        y.backward(direction.to(y.dtype))
+        assert float((layer.weight.grad - expected).abs().max()) < 0.05 * float(expected.abs().max())
 
 
 def test_the_gan_starts_late_and_anew_with_videos() -> None:
