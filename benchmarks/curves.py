@@ -54,10 +54,11 @@ def read_curves(logs: Sequence[Path]) -> Curves:
             ends.append((total, f"{phase['batch']}x{phase['frames']}x{phase['size']}"))
         current, latest = None, 0.0
         for row in (row for row in rows if row["event"] == "evaluation"):
-            latest = row["seconds"] / 3600
+            before, latest = latest, row["seconds"] / 3600
             name = next((shape for end, shape in ends if row["step"] <= end), None)
             if name is not None and (log, name) != current:
-                curves.borders.append((base + (0.0 if current is None else latest), name))
+                # A phase is only known by its evaluations: it began behind the last one of the phase before.
+                curves.borders.append((base + (0.0 if current is None else before), name))
                 current = (log, name)
             _add(curves, base + latest, row)
         base += latest
