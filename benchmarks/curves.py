@@ -128,11 +128,13 @@ def draw(curves: Curves, title: str, out: Path) -> None:
                 axis.plot(
                     *_broken(points, curves.borders),
                     color=_STAGES[stage],
+                    marker=".",
                     label=f"{stage + 1} stage{'s' * (stage > 0)}",
                 )
             axis.set_ylabel(label)
         for number, (name, points) in enumerate(curves.losses.items()):
-            axes[-1].plot(*_broken(points, curves.borders), color=_STAGES[number % len(_STAGES)], label=name)
+            color = _STAGES[number % len(_STAGES)]
+            axes[-1].plot(*_broken(points, curves.borders), color=color, marker=".", label=name)
         axes[-1].set_yscale("log")
         axes[-1].set_ylabel("training loss, unweighted")
         axes[-1].set_xlabel("hours of training")
@@ -141,12 +143,12 @@ def draw(curves: Curves, title: str, out: Path) -> None:
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
             for hours, _ in curves.borders:
                 axis.axvline(hours, color="#777777", linewidth=0.8, linestyle=":")
-        for hours, name in curves.borders:
+        for number, (hours, name) in enumerate(curves.borders):
             axes[0].annotate(
                 name,
                 (hours, 1.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(2, 2),
+                xytext=(2, 2 + 8 * (number % 2)),  # two that are close stay apart
                 textcoords="offset points",
                 fontsize=7,
             )
