@@ -210,9 +210,10 @@ def test_what_does_not_fit_is_said(tmp_path: Path, start: tuple[Path, Path], fin
     for more, words in (
         (("--stages", 3), "the prior knows 2 stages, and the model has 3"),
         (("--set", "losses.rate=0.0"), "both are 0"),
+        (("--prior", "base-9"), "no prior named 'base-9' (available: base-1-prior-1"),
     ):
         done = tokenizer_run(tmp_path / "bad", start, *more)
-        assert done.returncode == 1
+        assert done.returncode not in (0, 2)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
     without = tmp_path / "without"

@@ -66,8 +66,8 @@ command.add_command(train_rates.rates)
 @click.option(
     "--prior",
     "rate_prior",
-    type=click.Path(path_type=Path),
-    help="Prior of that model (.safetensors, or the run of both): gives the rate in the loss, and learns "
+    metavar="NAME|FILE|RUN",
+    help="Prior of that model, perhaps still in the run of both: gives the rate in the loss, and learns "
     "along; chooses tokens.",
 )
 @click.option(
@@ -96,7 +96,7 @@ def tokenizer(
     stages: int | None,
     narrow: bool,
     init: str | None,
-    rate_prior: Path | None,
+    rate_prior: str | None,
     lpips: Path | None,
     max_frames: int,
     evaluate_every: int,

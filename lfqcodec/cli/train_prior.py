@@ -18,8 +18,8 @@ from lfqcodec.errors import LfqError
 @model_option
 @click.option(
     "--init",
-    type=click.Path(path_type=Path),
-    help="Prior to start from: a .safetensors file, or a tokenizer's run that trained one along.",
+    metavar="NAME|FILE|RUN",
+    help="Prior to start from, or the run of a tokenizer that trained one along.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops.")
@@ -49,7 +49,7 @@ def prior(
     pack: Path | None,
     out: Path,
     model: str | None,
-    init: Path | None,
+    init: str | None,
     steps: int,
     batch: int,
     frames: int,

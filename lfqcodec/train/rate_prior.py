@@ -7,6 +7,7 @@ sign, and it follows the tokens as they change. A step looks at the tokens of on
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from lfqcodec.prior.weights import PriorWeights, load_prior
 from lfqcodec.tokenizer.quantizer import Quantized
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
 from lfqcodec.train.prior_net import PriorNet
+from lfqcodec.weights.store import resolve_prior
 
 _MOST_BITS = 8.0
 """What a sign is thought to cost at most: rare tokens must not drown the others."""
@@ -73,9 +75,13 @@ def tokens_of(signs: Tensor, clips: int) -> Tensor:
     return torch.cat([tokens.new_full((clips, stages, 2, h, w), -1), tokens], 2)
 
 
-def prior_from(path: Path) -> PriorWeights:
-    """A prior to start from: its file, or a tokenizer's run that trained one along. Raises `LfqError`."""
-    return _prior_of_run(path) if path.is_dir() else load_prior(path)
+def prior_from(wanted: str | os.PathLike[str]) -> PriorWeights:
+    """A prior to start from, by name or file, or of a tokenizer's run that trained one along.
+
+    Raises `LfqError`.
+    """
+    path = Path(wanted)
+    return _prior_of_run(path) if path.is_dir() else load_prior(resolve_prior(wanted).path)
 
 
 def _prior_of_run(run: Path) -> PriorWeights:

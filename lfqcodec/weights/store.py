@@ -161,6 +161,22 @@ def prior_for(model: Model) -> Prior | None:
     return None
 
 
+def resolve_prior(wanted: str | os.PathLike[str]) -> Prior:
+    """The prior that a user names: a name or a file.
+
+    Raises `UnknownModel`, `WeightsMissing` or `WeightsError`.
+    """
+    text = os.fspath(wanted)
+    if Path(text).suffix == _SUFFIX:
+        return read_prior(Path(text))
+    priors = available_priors()
+    for prior in priors:
+        if prior.name == text:
+            return prior
+    names = ", ".join(sorted(prior.name for prior in priors)) or "none"
+    raise UnknownModel(f"no prior named {text!r} (available: {names})")
+
+
 def find_prior(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Prior:
     """The prior with that SHA-256, which a .lfq file needs. Raises `UnknownModel` where there is none.
 
