@@ -313,6 +313,13 @@ def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:
     assert kept((0.0, 1.0, 0.0)) == [0, 1, 0, 0]
 
 
+def test_a_new_discriminator_sees_its_clips() -> None:
+    torch.manual_seed(0)
+    model = Discriminator(DiscriminatorConfig(base_channels=8))
+    clips = torch.randn(6, 3, 5, 32, 32).clamp(-1, 1) * torch.linspace(0.2, 1, 6).view(-1, 1, 1, 1, 1)
+    assert float(model(clips).detach().std()) > 0.01
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_bfloat16_gradients_of_the_discriminator_are_those_of_float32(frames: int) -> None:
     """Whatever lay in memory before: a gradient that reads what nobody wrote was found so."""

@@ -107,6 +107,7 @@ class Discriminator(nn.Module):
         self.last = Around(widths[-1], widths[-1])
         self.hidden = nn.Linear(widths[-1], widths[-1])
         self.head = nn.Linear(widths[-1], 1)
+        self.apply(_initialise)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Logits of clips of any number of frames and size."""
@@ -116,3 +117,12 @@ class Discriminator(nn.Module):
         x = F.leaky_relu(self.last(x), _SLOPE).mean((2, 3, 4))
         logits: Tensor = self.head(F.leaky_relu(self.hidden(x), _SLOPE))
         return logits[:, 0]
+
+
+def _initialise(module: nn.Module) -> None:
+    # He et al., arXiv 1502.01852. PyTorch's own weights are less than half as large: behind a dozen layers
+    # the logits hardly depended on the clip (deviation 2e-5), and hundreds of steps taught nothing.
+    if isinstance(module, (nn.Conv3d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight, a=_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
