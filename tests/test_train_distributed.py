@@ -14,10 +14,13 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from prior_support import random_prior
 from safetensors.torch import load_file
 from train_support import moving_patterns
 
 from lfqcodec.errors import LfqError
+from lfqcodec.prior.config import PriorConfig
+from lfqcodec.prior.weights import save_prior
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 
@@ -27,6 +30,9 @@ MAGVIT2 = (
     *("discriminator.base_channels=4", "discriminator.multipliers=[1, 1]"),
     *("losses.gan_start=1", "losses.r1_every=2", "losses.rate=0.01", "losses.first_frame=2.0"),
     *("warmup=2", "learning_rate=1e-3"),
+)
+TINY = PriorConfig(
+    stages=2, width=32, layers=2, context_layers=1, heads=2, first_steps=(3, 2), later_steps=(2, 1)
 )
 SCHEDULE = ("4:4x1x16", "26:4x5x16")
 STEPS = 30
@@ -51,9 +57,9 @@ def environment() -> dict[str, str]:
     return variables | {"OMP_NUM_THREADS": "1"}
 
 
-def alone(out: Path, pack: Path) -> None:
+def alone(out: Path, pack: Path, *more: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "lfqcodec", *command(out, pack)],
+        [sys.executable, "-m", "lfqcodec", *command(out, pack, *more)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -62,10 +68,10 @@ def alone(out: Path, pack: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def torchrun(out: Path, pack: Path) -> subprocess.Popen[str]:
+def torchrun(out: Path, pack: Path, *more: str) -> subprocess.Popen[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.Popen(
-        [*launcher, "-m", "lfqcodec", *command(out, pack)],
+        [*launcher, "-m", "lfqcodec", *command(out, pack, *more)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -87,7 +93,19 @@ def children(pid: int) -> list[int]:
 
 def losses_of(run: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    names = ("mse", "commitment", "entropy", "rate", "gan", "discriminator", "lecam", "r1", "total", "norm")
+    names = (
+        "mse",
+        "commitment",
+        "entropy",
+        "rate",
+        "prior",
+        "gan",
+        "discriminator",
+        "lecam",
+        "r1",
+        "total",
+        "norm",
+    )
     return [{n: row[n] for n in names if n in row} for row in rows if row["event"] == "evaluation"]
 
 
@@ -108,6 +126,23 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, pack: Path, two: Path
     # Sums in another order differ in the last bit, and training makes more of it with every step.
     for step, (a, b) in enumerate(zip(expected[:12], found[:12], strict=True)):
         assert a.keys() == b.keys()
+        for name in a:
+            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), (step, name)
+
+
+def test_two_processes_train_a_prior_along(tmp_path: Path, pack: Path) -> None:
+    prior = tmp_path / "prior.safetensors"
+    save_prior(prior, random_prior(TINY), {"name": "start", "trained_for": "00" * 32})
+    more = ["--prior", str(prior), "--set", "choice.share=0.5", "--stop-after", "8"]
+    alone(tmp_path / "one", pack, *more)
+    process = torchrun(tmp_path / "two", pack, *more)
+    _, text = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    expected, found = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
+    assert len(expected) == len(found) == 8
+    for step, (a, b) in enumerate(zip(expected, found, strict=True)):
+        assert a.keys() == b.keys()
+        assert {"rate", "prior"} <= a.keys()
         for name in a:
             assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), (step, name)
 
