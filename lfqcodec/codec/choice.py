@@ -60,6 +60,16 @@ class WorthyTokens:
             self._residual = self._residual - self._quantizer.part(picked, stage)
 
 
+def pull_values(device: torch.device) -> Tensor:
+    """What turns pulls [n, 9] into what each symbol costs by them, up to a constant: float32 [9, 512].
+
+    A sign s that differs from that of a pull p costs |p|: (|p| - s p) / 2, of which -s p / 2 counts.
+    """
+    symbols = torch.arange(SYMBOLS, device=device)
+    bits = torch.arange(SUBTOKEN_BITS, device=device)
+    return ((symbols[:, None] >> bits & 1).float() - 0.5).T.neg()
+
+
 class _Worth:
     """Picks the subtokens of a stage, batch by batch.
 
@@ -68,10 +78,7 @@ class _Worth:
 
     def __init__(self, pull: Tensor) -> None:
         self._pull = pull
-        symbols = torch.arange(SYMBOLS, device=pull.device)
-        bits = torch.arange(SUBTOKEN_BITS, device=pull.device)
-        # A sign s that differs from that of a pull p costs |p|: (|p| - s p) / 2, of which -s p / 2 counts.
-        self._values = ((symbols[:, None] >> bits & 1).float() - 0.5).T.neg()  # [9, 512]
+        self._values = pull_values(pull.device)
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> NDArray[np.int64]:

@@ -18,6 +18,18 @@ Choose: TypeAlias = Callable[[int, Tensor], Tensor]
 """What gives other signs than the plain ones: (stage, scores [N, bits, h, w]) -> signs, -1 and +1."""
 
 
+def pack_signs(positive: Tensor) -> Tensor:
+    """Which signs are positive, bool [..., bits, h, w], to tokens int64 [..., h, w] in [0, 2^bits)."""
+    bits = torch.arange(positive.shape[-3], device=positive.device).view(-1, 1, 1)
+    return (positive.to(torch.int64) << bits).sum(-3)
+
+
+def unpack_signs(tokens: Tensor, bits: int) -> Tensor:
+    """Tokens int64 [..., h, w] to float32 [..., bits, h, w] of -1 and +1."""
+    shifts = torch.arange(bits, device=tokens.device).view(-1, 1, 1)
+    return (tokens.unsqueeze(-3) >> shifts & 1).to(torch.float32) * 2 - 1
+
+
 @dataclass
 class Quantized:
     """Result of quantizing with straight-through gradients; N = B * T'.
@@ -36,26 +48,20 @@ class Quantized:
 class ResidualLFQ(nn.Module):
     """`stages` steps of lookup-free quantization of a `channels`-vector, `bits` signs each."""
 
-    powers: Tensor
-
     def __init__(self, channels: int, bits: int, stages: int) -> None:
         super().__init__()
         self.bits = bits
         self.stages = stages
         self.project = nn.ModuleList([nn.Conv2d(channels, bits, 1) for _ in range(stages)])
         self.expand = nn.ModuleList([nn.Conv2d(bits, channels, 1) for _ in range(stages)])
-        # Not computed: on the meta device a power makes torch import its compiler, two seconds of every run.
-        powers = torch.tensor([1 << bit for bit in range(bits)], dtype=torch.int64)
-        self.register_buffer("powers", powers, persistent=False)
 
     def signs_to_tokens(self, positive: Tensor) -> Tensor:
         """bool [N, bits, h, w] -> int64 [N, h, w] in [0, 2^bits)."""
-        return (positive.to(torch.int64) * self.powers.view(-1, 1, 1)).sum(1)
+        return pack_signs(positive)
 
     def tokens_to_signs(self, tokens: Tensor) -> Tensor:
         """int64 [N, h, w] -> float32 [N, bits, h, w] of -1 and +1."""
-        bits = (tokens.unsqueeze(1) & self.powers.view(-1, 1, 1)) != 0
-        return bits.to(torch.float32) * 2 - 1
+        return unpack_signs(tokens, self.bits)
 
     def part(self, tokens: Tensor, stage: int) -> Tensor:
         """What the tokens of a stage stand for: int64 [N, h, w] -> float32 [N, D, h, w]."""

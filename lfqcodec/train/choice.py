@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
+from lfqcodec.codec.choice import pull_values
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS
-from lfqcodec.train.prior_net import PriorNet
+from lfqcodec.tokenizer.quantizer import pack_signs, unpack_signs
+from lfqcodec.train.prior_net import PriorNet, begin_gop
 
 
 @dataclass(frozen=True)
@@ -71,36 +73,26 @@ class TokenChoice:
     def __init__(self, prior: PriorNet, config: ChoiceConfig, lambdas: Tensor, kept: Tensor) -> None:
         self._prior, self._config, self._lambdas, self._kept = prior, config, lambdas, kept
         self._stages: list[Tensor] = []
-        bits = torch.arange(SUBTOKEN_BITS, device=lambdas.device)
-        symbols = torch.arange(SYMBOLS, device=lambdas.device)
-        # A symbol costs the magnitudes of the numbers whose signs it has wrong; up to a constant, half of
-        # their sum with all signs turned round.
-        self._values = (0.5 - (symbols[:, None] >> bits & 1).float()).T  # [9, 512]
+        self._values = pull_values(lambdas.device)
 
     @torch.no_grad()
     def __call__(self, stage: int, scores: Tensor) -> Tensor:
         """Signs, float32 like `scores` [B * T', 18, h, w]. Stages come in their order."""
-        positive = scores > 0
         clips = len(self._kept)
-        powers = (1 << torch.arange(scores.shape[1], device=scores.device)).view(-1, 1, 1)
-        tokens = (positive * powers).sum(1).view(clips, -1, *scores.shape[2:])  # [B, T', h, w]
+        tokens = pack_signs(scores > 0).view(clips, -1, *scores.shape[2:])  # [B, T', h, w]
         picked = ((self._lambdas > 0) & (self._kept > stage)).nonzero().squeeze(1)
         if len(picked):
             pull = scores.float().reshape(clips, -1, *scores.shape[1:])[picked].flatten(3).transpose(2, 3)
             pull = pull * (self._config.flip_cost(stage) / self._lambdas[picked]).view(-1, 1, 1, 1)
             tokens[picked] = self._choose(stage, tokens[picked], picked, pull)
         self._stages.append(tokens)
-        chosen = (tokens.flatten(0, 1).unsqueeze(1) & powers) != 0
-        return torch.where(chosen, 1.0, -1.0)
+        return unpack_signs(tokens.flatten(0, 1), scores.shape[1])
 
     def _choose(self, stage: int, tokens: Tensor, picked: Tensor, pull: Tensor) -> Tensor:
         """Tokens [b, T', h, w] of the clips `picked`; `pull` [b, T', h * w, 18] in bits."""
         start = torch.zeros(len(picked), dtype=torch.int64, device=tokens.device)
         for _ in range(self._config.rounds):
-            each = torch.stack([*(below[picked] for below in self._stages), tokens], 1)
-            unknown = each.new_full((len(picked), self._prior.config.stages, 2, *each.shape[3:]), -1)
-            later = unknown[:, stage + 1 :, :1].expand(-1, -1, each.shape[2], -1, -1)
-            known = torch.cat([unknown, torch.cat([each, later], 1)], 2)
+            known = begin_gop(torch.stack([*(below[picked] for below in self._stages), tokens], 1))
             with torch.autocast(tokens.device.type, enabled=False):
                 pair = self._prior(known, start, stage)
             first = self._cheapest(pair[0], pull[..., :SUBTOKEN_BITS])

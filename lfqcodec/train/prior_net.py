@@ -72,7 +72,8 @@ class PriorNet(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Logits of all tokens of a stage, each as in its own step of the schedule.
 
-        `tokens` int64 [B, stages, 2 + T, h, w], -1 where unknown: T latent frames and the two before them.
+        `tokens` int64 [B, stages, 2 + T, h, w], -1 where unknown: T latent frames and the two before them, of
+        this stage and those below; what lies above is not looked at, and may be left out.
         `start` int64 [B]: time in the GOP of the first of the T. Returns the logits of both subtokens,
         float32 [B, T, h * w, 512] in units of 2^-6 nats, the second given the true first.
         """
@@ -126,6 +127,12 @@ class PriorNet(nn.Module):
         """Real nats to integer units of attention scores, with gradients."""
         units = (nats * NAT).clamp(-SCORE_LIMIT, SCORE_LIMIT)
         return replace(units, units.round()) if rounded else units
+
+
+def begin_gop(tokens: Tensor) -> Tensor:
+    """Tokens int64 [B, stages, T, h, w] that start a GOP, behind two unknown frames, for `PriorNet`."""
+    batch, stages, _, h, w = tokens.shape
+    return torch.cat([tokens.new_full((batch, stages, 2, h, w), -1), tokens], 2)
 
 
 class _Pass:

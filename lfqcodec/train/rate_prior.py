@@ -18,9 +18,9 @@ from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
 from lfqcodec.prior.weights import PriorWeights, load_prior
-from lfqcodec.tokenizer.quantizer import Quantized
+from lfqcodec.tokenizer.quantizer import Quantized, pack_signs
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
-from lfqcodec.train.prior_net import PriorNet
+from lfqcodec.train.prior_net import PriorNet, begin_gop
 from lfqcodec.weights.store import resolve_prior
 
 _MOST_BITS = 8.0
@@ -69,10 +69,8 @@ def tokens_of(signs: Tensor, clips: int) -> Tensor:
 
     int64 [clips, stages, 2 + T', h, w]: the two latent frames before are unknown, -1.
     """
-    stages, _, bits, h, w = signs.shape
-    powers = (1 << torch.arange(bits, device=signs.device)).view(-1, 1, 1)
-    tokens = ((signs > 0) * powers).sum(2).view(stages, clips, -1, h, w).transpose(0, 1)
-    return torch.cat([tokens.new_full((clips, stages, 2, h, w), -1), tokens], 2)
+    tokens = pack_signs(signs > 0)
+    return begin_gop(tokens.view(len(tokens), clips, -1, *tokens.shape[2:]).transpose(0, 1))
 
 
 def prior_from(wanted: str | os.PathLike[str]) -> PriorWeights:
