@@ -7,6 +7,8 @@ from torch import Tensor
 
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.layers import channels_last
+from lfqcodec.tokenizer.quantizer import Choose, Quantized
 from lfqcodec.train.choice import TokenChoice
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.data import Pack, SampleConfig, Sampler
@@ -59,26 +61,28 @@ class HeldOut:
         rows: _Rows = {}
         for number in range(_BATCHES):
             video = sampler.batch(number).to(self.device)
-            self._compare(self._decode_plain(model, video), video, "", rows)
+            latents = model.encode(video)[0]
+            self._compare(self._decode_plain(model, latents), video, "", rows)
             if self.chooser is not None:
-                self._compare(self._decode_chosen(model, self.chooser, video), video, "chosen_", rows)
+                self._compare(self._decode_chosen(model, self.chooser, latents), video, "chosen_", rows)
             if self.rate_model is not None:
-                rows.setdefault("bits", []).append(self._bits(model, self.rate_model, video, number))
+                rows.setdefault("bits", []).append(self._bits(model, self.rate_model, latents, number))
         return {name: [round(float(v), 4) for v in torch.cat(r).mean(0)] for name, r in rows.items()}
 
-    def _decode_plain(self, model: Tokenizer, video: Tensor) -> list[Tensor]:
+    def _decode_plain(self, model: Tokenizer, latents: Tensor) -> list[Tensor]:
         """What one, two, ... stages give."""
         stages = self.config.model.stages
-        tokens = model.quantize(model.encode(video)[0], stages)
+        tokens = model.quantize(latents, stages)
         return [model.decode(model.dequantize(tokens[:, :kept]))[0] for kept in range(1, stages + 1)]
 
-    def _decode_chosen(self, model: Tokenizer, chooser: PriorNet, video: Tensor) -> list[Tensor]:
+    def _decode_chosen(self, model: Tokenizer, chooser: PriorNet, latents: Tensor) -> list[Tensor]:
         config = self.config.choice
         decoded = []
         for stages in range(1, self.config.model.stages + 1):
-            kept = torch.full((len(video),), stages, device=self.device)
+            kept = torch.full((len(latents),), stages, device=self.device)
             lambdas = torch.full(kept.shape, config.middle(stages), device=self.device)
-            decoded.append(model(video, kept, TokenChoice(chooser, config, lambdas, kept))[0])
+            flat = _quantize(model, latents, kept, TokenChoice(chooser, config, lambdas, kept)).latents
+            decoded.append(model.decode(flat.view(len(latents), -1, *flat.shape[1:]).transpose(1, 2))[0])
         return decoded
 
     def _compare(self, decoded: list[Tensor], video: Tensor, prefix: str, rows: _Rows) -> None:
@@ -95,15 +99,22 @@ class HeldOut:
         distance: Tensor = lpips(*pair)
         return distance.view(len(video), -1).mean(1)
 
-    def _bits(self, model: Tokenizer, rate_model: BitModel | PriorRate, video: Tensor, number: int) -> Tensor:
-        config = self.config.model
-        _, quantized = model(video, torch.full((len(video),), config.stages, device=self.device))
+    def _bits(
+        self, model: Tokenizer, rate_model: BitModel | PriorRate, latents: Tensor, number: int
+    ) -> Tensor:
+        clips, stages = len(latents), self.config.model.stages
+        quantized = _quantize(model, latents, torch.full((clips,), stages, device=self.device))
         if isinstance(rate_model, PriorRate):
-            each = [rate_model(quantized, len(video), stage)[0].mean(1) for stage in range(config.stages)]
+            each = [rate_model(quantized, clips, stage)[0].mean(1) for stage in range(stages)]
             return torch.stack(each, 1)
-        side = video.shape[3] // config.spatial_factor
-        frames = quantized.latents.shape[0] // len(video)
-        shape = (config.stages, len(video), frames, side, side)
-        known = draw_known(shape, torch.Generator().manual_seed(number))
+        frames, h, w = latents.shape[2:]
+        known = draw_known((stages, clips, frames, h, w), torch.Generator().manual_seed(number))
         bits: Tensor = rate_model(quantized, known.to(self.device))
         return bits.mean(2).T
+
+
+def _quantize(model: Tokenizer, latents: Tensor, kept: Tensor, choose: Choose | None = None) -> Quantized:
+    """As in a training pass: latents [B, D, T', h, w], `kept` int64 [B]."""
+    flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
+    quantized: Quantized = model.quantizer(flat, kept.repeat_interleave(latents.shape[2]), choose)
+    return quantized
