@@ -44,7 +44,7 @@ format: $(STAMP) ## Put the code into the project's style
 	$(BIN)/ruff check --fix .
 
 conformance: $(STAMP) ## Run the format's own tests, with the independent decoder
-	$(BIN)/python -m pytest -q tests/conformance tests/test_bitstream_*.py tests/test_entropy_*.py tests/test_spec_*.py
+	$(BIN)/python -m pytest -q tests/conformance tests/bitstream tests/entropy tests/spec
 
 # Without atheris, which has no wheels for some systems, the other fuzzer gets all the time.
 fuzz: $(STAMP) ## Fuzz the reader of .lfq files for FUZZ_SECONDS (10 minutes)

@@ -20,13 +20,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FOLDER = HERE / "faulty"
 MOST = 4096
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / name) for name in ("support", "bitstream"))]
 
 # The tables of single faults are those of the tests of the container: what is added there comes here too.
-import test_bitstream_chunks as chunks  # noqa: E402
-import test_bitstream_header as header  # noqa: E402
-import test_bitstream_index as index  # noqa: E402
-import test_bitstream_packets as packets  # noqa: E402
+import test_chunks as chunks  # noqa: E402
+import test_header as header  # noqa: E402
+import test_index as index  # noqa: E402
+import test_packets as packets  # noqa: E402
 from bitstream_helpers import (  # noqa: E402
     decode_file,
     make_file,

@@ -20,7 +20,7 @@ from lfqcodec.codec.file import ChunkTokens
 from lfqcodec.weights.store import package_folder, prior_for, read_model
 
 FOLDER = Path(__file__).parent / "shipped"
-sys.path.insert(0, str(FOLDER.parent.parent))
+sys.path.insert(0, str(FOLDER.parents[1] / "support"))
 
 from codec_support import y4m  # noqa: E402
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "conformance")]
+sys.path[:0] = [str(HERE.parent / name) for name in ("support", "conformance")]
 
 import independent_decoder  # noqa: E402
 

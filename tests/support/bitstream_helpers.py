@@ -25,7 +25,7 @@ from lfqcodec.bitstream.limits import DEFAULT_LIMITS
 from lfqcodec.entropy import StaticModel, decode_tokens, encode_tokens
 from lfqcodec.media import StreamInfo, StreamPacket
 
-CONFORMANCE = Path(__file__).parent / "conformance"
+CONFORMANCE = Path(__file__).parents[1] / "conformance"
 MODEL = StaticModel()
 AUDIO = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"

@@ -13,7 +13,7 @@ import pytest
 from lfqcodec.bitstream import BitstreamWriter, ChunkHead, FileHeader, Limits
 from lfqcodec.bitstream.fields import crc32
 
-SPEC = (Path(__file__).parent.parent / "bitstream_spec.md").read_text("utf-8")
+SPEC = (Path(__file__).parents[2] / "bitstream_spec.md").read_text("utf-8")
 
 
 def overhead(gop, *, seconds=60, durations=(1,), rate=100_000):

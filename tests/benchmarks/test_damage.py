@@ -12,7 +12,7 @@ import pytest
 from benchmarks import damage
 from lfqcodec.errors import LfqError
 
-TINY = Path(__file__).parent / "conformance" / "uncommon" / "one-pixel-one-frame.lfq"
+TINY = Path(__file__).parents[1] / "conformance" / "uncommon" / "one-pixel-one-frame.lfq"
 
 
 def test_everything_is_noticed():
@@ -48,7 +48,7 @@ def test_the_command(tmp_path):
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
     assert "bits flipped" in done.stdout

@@ -1,4 +1,4 @@
-"""Results made up from formulas, and tiny video files to go with them, for tests/test_benchmarks_*.py."""
+"""Results made up from formulas, and tiny video files to go with them, for tests/benchmarks."""
 
 from __future__ import annotations
 

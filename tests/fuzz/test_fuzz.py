@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FUZZ = Path(__file__).parent / "fuzz"
+FUZZ = Path(__file__).parent
 sys.path.insert(0, str(FUZZ))
 
 import run as fuzz  # noqa: E402

@@ -14,7 +14,7 @@ import lfqcodec
 from lfqcodec.bitstream import Limits
 from lfqcodec.errors import LimitExceeded
 
-VALID = Path(__file__).parent / "conformance" / "valid"
+VALID = Path(__file__).parents[1] / "conformance" / "valid"
 SMALL = 300 << 20
 """Bytes of address space that `info` gets by with; importing torch alone takes more."""
 

@@ -13,7 +13,7 @@ from bitstream_helpers import add_chunk, decode_file, independent
 from lfqcodec.bitstream import BitstreamWriter, FileHeader
 from lfqcodec.media import StreamInfo, StreamPacket
 
-SPEC = Path(__file__).parent.parent / "bitstream_spec.md"
+SPEC = Path(__file__).parents[2] / "bitstream_spec.md"
 BEGIN, END = "<!-- example -->\n", "<!-- /example -->\n"
 TOKENS = np.array([[[0x00001, 0x20000]], [[0x3FFFF, 0x15555]]])
 

@@ -21,7 +21,7 @@ from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.prior.weights import load_prior
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

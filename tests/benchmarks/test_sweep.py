@@ -27,7 +27,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 POINTS = ["--codecs", "lfq,x265-medium,x264-medium,svtav1-8", "--points", "lfq=20,60"]
 for _point in ("x265-medium=30,45", "x264-medium=30", "svtav1-8=50"):
     POINTS += ["--points", _point]

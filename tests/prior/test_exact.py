@@ -118,10 +118,10 @@ def test_batches_threads_and_products_do_not_matter(expected: str) -> None:
     ],
 )
 def test_rows_in_other_processes(setting: dict[str, str], expected: str) -> None:
-    code = "import test_prior_exact as t; print(t.digest(int8=True), t.digest())"
+    code = "import test_exact as t; print(t.digest(int8=True), t.digest())"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **setting},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support"), **setting},
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

@@ -28,7 +28,7 @@ from lfqcodec.train.losses import ssim
 from lfqcodec.train.lpips import LPIPS, load_lpips
 from lfqcodec.video import open_video
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks is not installed
+sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks is not installed
 import benchmarks.fetch as fetching
 from benchmarks.metrics import Scores, compare, file_sha256, find_lpips
 from benchmarks.metrics.weights import FILE, VARIABLE

@@ -1,4 +1,4 @@
-"""Small video files made on the spot through PyAV, and ways to read them back, for tests/test_video_*.py."""
+"""Small video files made on the spot through PyAV, and ways to read them back, for tests/video."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from codec_support import ENVIRONMENT, y4m
 from lfqcodec.entropy import StaticModel, decode_tokens, encode_tokens
 from lfqcodec.weights.store import prior_for, resolve_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_figures(tmp_path):
