@@ -19,25 +19,24 @@ STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "errors": set(),
     "media": set(),
-    "config": {"bitstream", "errors"},
     "output": {"errors"},
     "reproducible": set(),
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
-    "tokenizer": {"bitstream", "config", "errors"},
-    "prior": {"bitstream", "config", "entropy", "errors", "reproducible"},
+    "tokenizer": {"bitstream", "errors"},
+    "prior": {"bitstream", "entropy", "errors", "reproducible"},
     "video": {"errors", "media", "output"},
-    "weights": {"config", "errors", "prior", "reproducible", "tokenizer"},
+    "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
-        *("bitstream", "config", "entropy", "errors", "media", "output"),
+        *("bitstream", "entropy", "errors", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
     },
     "train": {
-        *("bitstream", "codec", "config", "entropy", "errors", "media", "output"),
+        *("bitstream", "codec", "entropy", "errors", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
     },
     "cli": {
-        *("__init__", "bitstream", "codec", "config", "errors", "media", "output", "prior", "video"),
+        *("__init__", "bitstream", "codec", "errors", "media", "output", "prior", "video"),
         "weights",
     },
     "__init__": {"codec", "errors"},
@@ -54,11 +53,11 @@ OUTSIDE = {
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"cli", "train"},
     "skvideo": set(),
-    "numpy": set(ALLOWED) - {"errors", "config", "output", "reproducible", "__init__", "__main__"},
+    "numpy": set(ALLOWED) - {"errors", "output", "reproducible", "__init__", "__main__"},
 }
 # What has to start fast: none of these may load torch or PyAV when it is imported.
 LIGHT = [
-    *("lfqcodec", "lfqcodec.config", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
+    *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
     *(f"lfqcodec.codec.{name}" for name in ("cut", "file", "payload", "plan", "progress", "rate_control")),
     *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),

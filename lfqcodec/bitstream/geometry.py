@@ -30,6 +30,13 @@ def latent_frames(valid: int, gop_start: bool) -> int:
     return -(-valid // TEMPORAL_FACTOR)
 
 
+def padded_frames(frames: int, *, gop_start: bool) -> int:
+    """`frames` rounded up to a number that fills its latent frames: 1 + 4k at a GOP start, else 4k."""
+    if gop_start:
+        return 1 + -(-(frames - 1) // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
+    return -(-frames // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
+
+
 def max_words(tokens: int) -> int:
     """The most 32-bit words that `tokens` tokens can take: a subtoken adds 24 bits to the state at most."""
     bits = tokens * SUBTOKENS * PRECISION_BITS

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKEN_BITS
 from lfqcodec.entropy import SYMBOLS, Batch, Chooser, tokens_to_subtokens
-from lfqcodec.tokenizer.quantizer import ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import ResidualLFQ
 
 FlipCosts = Sequence[float]
 """By stage: squared error of a flipped sign over the magnitude of its number."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from lfqcodec.bitstream.geometry import padded_frames
 from lfqcodec.codec.tiles import Tile, pixels, plan_tiles
-from lfqcodec.config import padded_frames
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import State

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from lfqcodec.config import AnyTokenizerConfig
+from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.layers import State, channels_last
-from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
 
 
 class Tokenizer(nn.Module, ABC):
@@ -18,7 +18,7 @@ class Tokenizer(nn.Module, ABC):
     GOP start, else 4k to k. (A model of images, with a temporal factor of 1, has a latent frame each.)
     """
 
-    config: AnyTokenizerConfig
+    config: TokenizerConfig
     quantizer: ResidualLFQ
     encoder_reach: int | None = None
     """Positions of the latent grid from a latent to the last pixel that matters to it; None: all matter."""

@@ -18,7 +18,7 @@ from lfqcodec.codec.choice import pull_values
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS
-from lfqcodec.tokenizer.quantizer import pack_signs, unpack_signs
+from lfqcodec.tokenizer.lfq.binary import pack_signs, unpack_signs
 from lfqcodec.train.prior_net import PriorNet, begin_gop
 
 
@@ -65,7 +65,7 @@ class ChoiceConfig:
 
 
 class TokenChoice:
-    """Chooses the tokens of a batch of clips that start a GOP: a `lfqcodec.tokenizer.quantizer.Choose`.
+    """Chooses the tokens of a batch of clips that start a GOP: a `lfqcodec.tokenizer.lfq.binary.Choose`.
 
     `lambdas` float32 [B] and `kept` int64 [B]: the tokens of stages that a clip does not keep stay plain.
     """

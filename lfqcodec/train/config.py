@@ -15,8 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lfqcodec.config import AnyTokenizerConfig, Magvit2Config, TokenizerConfig
 from lfqcodec.errors import LfqError
+from lfqcodec.tokenizer.base.config import BaseConfig
+from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.train.choice import ChoiceConfig
 from lfqcodec.train.discriminator import DiscriminatorConfig
 from lfqcodec.train.optim import OptimizerConfig
@@ -138,7 +140,7 @@ class TrainConfig:
     stage_dropout: bool = True
     stage_shares: tuple[float, ...] = (1.0,)
     trained: str = "all"
-    model: AnyTokenizerConfig = field(default_factory=Magvit2Config)
+    model: TokenizerConfig = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
@@ -280,7 +282,7 @@ def train_config(table: dict[str, Any]) -> TrainConfig:
     if "model" in values:
         model = values["model"]
         base = isinstance(model, dict) and model.get("architecture") == "base"
-        values["model"] = _build(TokenizerConfig if base else Magvit2Config, model, "model")
+        values["model"] = _build(BaseConfig if base else Magvit2Config, model, "model")
     for name, section in _SECTIONS.items():
         if name in values:
             default = TrainConfig.__dataclass_fields__[name].default_factory

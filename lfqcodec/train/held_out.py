@@ -8,7 +8,7 @@ from torch import Tensor
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import channels_last
-from lfqcodec.tokenizer.quantizer import Choose, Quantized
+from lfqcodec.tokenizer.lfq.binary import Choose, Quantized
 from lfqcodec.train.choice import TokenChoice
 from lfqcodec.train.config import Phase, TrainConfig
 from lfqcodec.train.data import Pack, SampleConfig, Sampler

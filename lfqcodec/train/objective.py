@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lfqcodec.tokenizer.quantizer import Quantized
+from lfqcodec.tokenizer.lfq.binary import Quantized
 from lfqcodec.train.config import TrainConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.losses import commitment, entropy_weight_at, lfq_entropy, ssim

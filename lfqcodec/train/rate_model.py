@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.quantizer import Quantized
+from lfqcodec.tokenizer.lfq.binary import Quantized
 
 
 class BitModel(nn.Module):

@@ -18,7 +18,7 @@ from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
 from lfqcodec.prior.weights import PriorWeights, load_prior
-from lfqcodec.tokenizer.quantizer import Quantized, pack_signs
+from lfqcodec.tokenizer.lfq.binary import Quantized, pack_signs
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
 from lfqcodec.train.prior_net import PriorNet, begin_gop
 from lfqcodec.weights.store import resolve_prior

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lfqcodec.config import AnyTokenizerConfig, parse_tokenizer_config
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.weights import PriorWeights
-from lfqcodec.tokenizer.build import build_tokenizer
+from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
 from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from lfqcodec.train.choice import TokenChoice
@@ -164,7 +164,7 @@ class TokenizerTrainer:
 
     def _resume(self) -> None:
         checkpoint = load_checkpoint(self.checkpoint_path)
-        stored = parse_tokenizer_config(checkpoint.progress["model"])
+        stored = parse_config(checkpoint.progress["model"])
         if stored != self.config.model:
             raise LfqError(f"{self.checkpoint_path}: belongs to another model configuration")
         groups = self._groups()
@@ -334,10 +334,10 @@ def device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
-def export_tokenizer(checkpoint: Path) -> tuple[AnyTokenizerConfig, dict[str, Tensor], dict[str, str]]:
+def export_tokenizer(checkpoint: Path) -> tuple[TokenizerConfig, dict[str, Tensor], dict[str, str]]:
     """Averaged weights of a checkpoint as half-precision tensors, with their configuration and metadata."""
     loaded = load_checkpoint(checkpoint)
-    config = parse_tokenizer_config(loaded.progress["model"])
+    config = parse_config(loaded.progress["model"])
     tokens_of = loaded.progress.get("tokens_of")
     metadata = {"tokens_of": str(tokens_of)} if tokens_of else {}
     return config, {name: each.half().contiguous() for name, each in loaded.groups["ema"].items()}, metadata

@@ -10,12 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from lfqcodec.config import AnyTokenizerConfig
 from lfqcodec.errors import WeightsError
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.weights import load_prior
 from lfqcodec.reproducible import sort_safetensors_header
-from lfqcodec.tokenizer.build import Tokenizer, build_tokenizer
+from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.registry import build_tokenizer
 from lfqcodec.weights.store import Model, Prior
 
 
@@ -29,7 +30,7 @@ def load_tokenizer(model: Model, device: torch.device) -> Tokenizer:
 
 # Reading takes longer than coding a picture. The SHA-256 is in the key because files can be replaced.
 @lru_cache(maxsize=2)
-def _load(path: Path, sha256: bytes, config: AnyTokenizerConfig, device: torch.device) -> Tokenizer:
+def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.device) -> Tokenizer:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -60,7 +61,7 @@ def _load_network(path: Path, sha256: bytes, device: torch.device) -> ExactNetwo
 
 
 def save_tokenizer(
-    path: Path, config: AnyTokenizerConfig, tensors: dict[str, Tensor], metadata: dict[str, str]
+    path: Path, config: TokenizerConfig, tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> None:
     """Write a model file. The same tensors and metadata give the same bytes, and so the same SHA-256."""
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}

@@ -19,9 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from lfqcodec.config import AnyTokenizerConfig, parse_tokenizer_config
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
 from lfqcodec.prior.config import PriorConfig
+from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.registry import parse_config
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_MODEL = "base-3"
@@ -37,7 +38,7 @@ class Model:
     name: str
     path: Path
     sha256: bytes
-    config: AnyTokenizerConfig
+    config: TokenizerConfig
     metadata: dict[str, str]
 
     @property
@@ -113,7 +114,7 @@ def read_model(path: Path) -> Model:
         name=metadata.get("name", path.stem),
         path=path,
         sha256=_identity(path),
-        config=parse_tokenizer_config(metadata["tokenizer"]),
+        config=parse_config(metadata["tokenizer"]),
         metadata=metadata,
     )
 

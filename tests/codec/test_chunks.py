@@ -8,10 +8,10 @@ import torch
 from codec_support import one_thread
 from video_support import moving_picture
 
+from lfqcodec.bitstream.geometry import padded_frames
 from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder, frames_to_tensor, pick_device, tensor_to_frames
-from lfqcodec.config import padded_frames
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base import BaseTokenizer
+from lfqcodec.tokenizer.base.tokenizer import BaseTokenizer
 from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import resolve_model
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from lfqcodec.bitstream import latent_frames
-from lfqcodec.config import TokenizerConfig, padded_frames
+from lfqcodec.bitstream.geometry import padded_frames
 from lfqcodec.errors import WeightsError
-from lfqcodec.tokenizer.base import BaseTokenizer, to_patches
-from lfqcodec.tokenizer.quantizer import ResidualLFQ
+from lfqcodec.tokenizer.base.config import BaseConfig
+from lfqcodec.tokenizer.base.tokenizer import BaseTokenizer, to_patches
+from lfqcodec.tokenizer.lfq.binary import ResidualLFQ
 from lfqcodec.train.losses import commitment
 
-SMALL = TokenizerConfig(
+SMALL = BaseConfig(
     stages=4,
     widths=(32, 32, 48),
     encoder_blocks=(1, 2, 1),
@@ -22,7 +23,7 @@ SMALL = TokenizerConfig(
 )
 
 
-def lively(config: TokenizerConfig = SMALL) -> BaseTokenizer:
+def lively(config: BaseConfig = SMALL) -> BaseTokenizer:
     """A tokenizer in which every weight matters: many start at zero, which would hide mistakes."""
     torch.manual_seed(5)
     model = BaseTokenizer(config).eval()
@@ -43,7 +44,7 @@ def clip(frames: int, height: int = 32, width: int = 40, batch: int = 1) -> torc
 
 
 def test_default_config_has_the_latent_shape_of_the_design() -> None:
-    model = BaseTokenizer(TokenizerConfig()).eval()
+    model = BaseTokenizer(BaseConfig()).eval()
     with torch.inference_mode():
         latents, _ = model.encode(clip(17, 128, 128))
         tokens = model.quantize(latents, 4)
@@ -181,7 +182,7 @@ def test_initialisation_is_a_working_transform_codec() -> None:
         wave = torch.sin(x / (3 + i % 7) + i) * torch.cos(y / (4 + i % 5))
         images.append(torch.stack([wave, 0.5 * wave + 0.3, -wave]) * 0.6)
     frames = torch.stack(images)
-    model = BaseTokenizer(TokenizerConfig()).eval()
+    model = BaseTokenizer(BaseConfig()).eval()
     model.requires_grad_(False).initialise_from(frames)
     video = frames[:, :, None]
     errors = []
@@ -245,11 +246,11 @@ def test_latent_frame_arithmetic(frames: int, gop_start: bool, latents: int, pad
 )
 def test_impossible_configurations_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(WeightsError):
-        TokenizerConfig(**change)  # type: ignore[arg-type]
+        BaseConfig(**change)  # type: ignore[arg-type]
 
 
 def test_configuration_survives_json() -> None:
-    assert TokenizerConfig.from_json(SMALL.to_json()) == SMALL
+    assert BaseConfig.from_json(SMALL.to_json()) == SMALL
     for text in ("", "[]", "{}x", '{"colour": 1}', '{"widths": 5}'):
         with pytest.raises(WeightsError):
-            TokenizerConfig.from_json(text)
+            BaseConfig.from_json(text)

@@ -20,7 +20,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.weights import PriorWeights, save_prior
-from lfqcodec.tokenizer.quantizer import ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import ResidualLFQ
 from lfqcodec.train.choice import ChoiceConfig, TokenChoice
 from lfqcodec.train.config import TrainConfig
 from lfqcodec.train.distributed import World

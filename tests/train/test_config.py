@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lfqcodec.config import IMAGE_16X, IMAGE_32X, Magvit2Config, TokenizerConfig
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.build import build_tokenizer
+from lfqcodec.tokenizer.base.config import BaseConfig
+from lfqcodec.tokenizer.magvit2.config import IMAGE_16X, IMAGE_32X, Magvit2Config
+from lfqcodec.tokenizer.registry import build_tokenizer
 from lfqcodec.train.config import Phase, TrainConfig, load_preset, preset_names
 
 
@@ -53,7 +54,7 @@ def test_image_presets(name: str, model: Magvit2Config) -> None:
 
 def test_base_is_the_architecture_that_ships() -> None:
     config = load_preset("base")
-    assert config.model == TokenizerConfig()
+    assert config.model == BaseConfig()
     assert config.losses.gan == 0
     assert config.losses.rate > 0
 
@@ -68,7 +69,7 @@ def test_changes_and_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('phases = ["5:2x1x16"]\nlearning_rate = 1\n[model]\narchitecture = "base"\nstages = 3\n')
     mine = load_preset(str(path))
-    assert mine.model == TokenizerConfig(stages=3)
+    assert mine.model == BaseConfig(stages=3)
     assert mine.learning_rate == 1.0
     assert mine.losses == TrainConfig().losses
 

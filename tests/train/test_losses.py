@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lfqcodec.config import TokenizerConfig
-from lfqcodec.tokenizer.quantizer import Quantized, ResidualLFQ
+from lfqcodec.tokenizer.base.config import BaseConfig
+from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.train import adversarial
 from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import copy_into
@@ -252,7 +252,7 @@ def test_adversary_goes_on_from_its_state(tmp_path) -> None:
 def config(**losses: float) -> TrainConfig:
     names = ("mse", "perceptual", "commitment", "entropy", "gan")
     weights = LossConfig(**(dict.fromkeys(names, 0.0) | losses))
-    model = TokenizerConfig(stages=2)
+    model = BaseConfig(stages=2)
     return TrainConfig((Phase(10, 2, 1, 16), Phase(10, 2, 5, 16)), model=model, losses=weights)
 
 
@@ -304,7 +304,7 @@ def test_a_bit_counts_by_the_stages_of_its_clip() -> None:
 
 def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:
     def kept(shares: tuple[float, ...]) -> list[float]:
-        setting = TrainConfig(model=TokenizerConfig(), stage_shares=shares)
+        setting = TrainConfig(model=BaseConfig(), stage_shares=shares)
         drawn = draw(setting, 0, (4000, 5, 16), World()).kept
         return [float((drawn == stages).float().mean()) for stages in range(1, 5)]
 

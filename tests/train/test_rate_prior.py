@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from train_support import moving_patterns
 
-from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.config import LOGIT_BITS, PriorConfig
 from lfqcodec.prior.weights import load_prior, save_prior
-from lfqcodec.tokenizer.quantizer import Quantized
+from lfqcodec.tokenizer.base.config import BaseConfig
+from lfqcodec.tokenizer.lfq.binary import Quantized
 from lfqcodec.train.config import LossConfig, TrainConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.objective import Objective, chances_of_stages, draw
@@ -29,7 +29,7 @@ from lfqcodec.train.rate_prior import PriorRate, prior_from, tokens_of
 TINY = PriorConfig(
     stages=2, width=32, layers=2, context_layers=1, heads=2, first_steps=(3, 2), later_steps=(2, 1)
 )
-NARROW = TokenizerConfig(
+NARROW = BaseConfig(
     widths=(32, 32, 48),
     encoder_blocks=(1, 1, 1),
     decoder_blocks=(1, 1, 1),

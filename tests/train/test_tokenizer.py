@@ -18,10 +18,10 @@ from prior_support import random_prior
 from safetensors.torch import load_file
 from video_support import bundled
 
-from lfqcodec.config import TokenizerConfig
 from lfqcodec.errors import InputVideoError, LfqError, WeightsError
 from lfqcodec.media import Frame
 from lfqcodec.prior.weights import save_prior
+from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.train import data, losses
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.config import Phase, TrainConfig
@@ -260,7 +260,7 @@ def test_schedule() -> None:
         schedule="linear",
         warmup=5,
         decay=10,
-        model=TokenizerConfig(),
+        model=BaseConfig(),
     )
     assert [config.phase_at(step)[0] for step in (0, 9, 10, 29, 35)] == [0, 0, 1, 1, 1]
     assert config.rate_at(0) == pytest.approx(0.2)

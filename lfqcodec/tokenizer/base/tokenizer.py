@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR
-from lfqcodec.config import TokenizerConfig
+from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import (
     Block,
@@ -23,7 +23,7 @@ from lfqcodec.tokenizer.layers import (
     channels_last,
     conv1x1,
 )
-from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
 
 _PATCH = 3 * SPATIAL_FACTOR**2
 
@@ -50,7 +50,7 @@ class Level(nn.Module):
 class Encoder(nn.Module):
     """Frames to latent vectors."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: BaseConfig) -> None:
         super().__init__()
         w0, w1, w2 = config.widths
         b0, b1, b2 = config.encoder_blocks
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latent vectors to frames."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: BaseConfig) -> None:
         super().__init__()
         w0, w1, w2 = config.widths
         b0, b1, b2 = config.decoder_blocks
@@ -106,9 +106,9 @@ class Decoder(nn.Module):
 class BaseTokenizer(Tokenizer):
     """The tokenizer of this file; its methods are those of the interface."""
 
-    config: TokenizerConfig
+    config: BaseConfig
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: BaseConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)

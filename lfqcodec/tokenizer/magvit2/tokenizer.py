@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.config import Magvit2Config
-from lfqcodec.tokenizer.causal3d import (
+from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
+from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.magvit2.causal3d import (
     AdaptiveGroupNorm,
     CausalConv3d,
     DepthToSpace,
     FrameGroupNorm,
     ResidualBlock,
 )
-from lfqcodec.tokenizer.interface import Tokenizer
-from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
-from lfqcodec.tokenizer.quantizer import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 
 
 def _blocks(inputs: int, width: int, config: Magvit2Config) -> nn.ModuleList:

@@ -1,0 +1,1 @@
+"""The `base` tokenizer, which works at 1/8 resolution."""

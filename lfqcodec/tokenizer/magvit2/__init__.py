@@ -1,0 +1,1 @@
+"""The tokenizer of MAGVIT-v2, appendix A.2."""
