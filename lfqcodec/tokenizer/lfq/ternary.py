@@ -1,4 +1,4 @@
-"""Ternary lookup-free quantization: whole numbers in balanced ternary, nine values of a number's digits to a token.
+"""Ternary lookup-free quantization: whole numbers in balanced ternary, nine digits to a token.
 
 LFQ is a product of one-dimensional codebooks (MAGVIT-v2 section 3.2). Here each codebook is {-1, 0, +1}. A
 token has 18 bits: subtoken 0 (bits 0..8) is the significance map, bit j set where value j is not zero;
@@ -6,8 +6,8 @@ subtoken 1 (bits 9..17) the signs, bit j set where value j is +1, and never wher
 that there is nothing.
 
 A latent number is a whole number of one to `digits` balanced ternary digits. Each digit has a slot: one of
-the nine values of one of the layers. Slots are ordered by how often they are not zero, so that the last layers
-are the emptiest.
+the nine values of one of the layers. Slots are ordered by how often they are not zero, so that the last
+layers are the emptiest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lfqcodec.errors import WeightsError
 VALUES = 9
 """Ternary values in a token."""
 STEPS = (1.0, 0.62, 0.38, 0.23, 0.142, 0.088)
-"""Steps of an untrained quantizer by quality level, for blocks of samples in [-0.5, 0.5] in an orthonormal basis."""
+"""Steps of an untrained quantizer by level, for samples in [-0.5, 0.5] in an orthonormal basis."""
 _SIGNS = (1 << VALUES) - 1
 
 Tokens = TypeVar("Tokens")
@@ -53,8 +53,8 @@ class Quantized(NamedTuple):
     """Numbers after quantization, for training.
 
     `values` float [B, 9 * layers, h, w], the ternary values; `decoded` float [B, dim, h, w], what they stand
-    for, with gradient; `scaled` float [B, dim, h, w], the numbers before rounding, in steps; `stray` float [B],
-    the mean squared rounding error as squared 8-bit steps of a sample, with a gradient to the numbers alone.
+    for, with gradient; `scaled` float [B, dim, h, w], the numbers before rounding, in steps; `stray` float
+    [B], the mean squared rounding error of a sample in 8-bit steps, with a gradient to the numbers alone.
     """
 
     values: Tensor
@@ -64,7 +64,7 @@ class Quantized(NamedTuple):
 
 
 class _Round(torch.autograd.Function):
-    """To integers within +-limit, with a dead zone. A gradient passes unless it pushes further out of range."""
+    """To integers within +-limit. A gradient passes unless it pushes a number further out of range."""
 
     @staticmethod
     def forward(ctx: Any, scaled: Tensor, limit: Tensor, rounding: float) -> Tensor:
@@ -79,7 +79,7 @@ class _Round(torch.autograd.Function):
 
 
 def round_numbers(scaled: Tensor, limit: Tensor, rounding: float) -> Tensor:
-    """Towards zero after adding `rounding` (0.4: a dead zone of +-0.6), within +-limit. Any shapes that fit."""
+    """Round magnitudes down after adding `rounding` (0.4: a dead zone of +-0.6), within +-limit."""
     return torch.minimum((scaled.abs() + rounding).floor(), limit) * scaled.sign()
 
 
@@ -102,7 +102,7 @@ class TernaryQuantizer(nn.Module):
             self.register_buffer(name, torch.zeros(VALUES * layers, dtype=torch.int64))
         self.register_buffer("limit", torch.ones(dim))
         self.initialise_slots(torch.logspace(0, -3, dim), 0.45)
-        self.register_load_state_dict_post_hook(_check_slots)
+        self.register_load_state_dict_post_hook(_check_slots)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def initialise_slots(self, variance: Tensor, step: float) -> None:
@@ -167,7 +167,7 @@ class TernaryQuantizer(nn.Module):
         return signs[:, self.channel] * (self.digit == 0).float()[:, None, None]
 
     def pressure(self, scaled: Tensor, excess: Tensor) -> Tensor:
-        """A term of value 0 whose gradient shrinks numbers by what they cost, as an absolute-value penalty does.
+        """A term of value 0 whose gradient shrinks numbers by what they cost, as a penalty on |number| does.
 
         `excess` [B, 9 * layers, h, w]: bits that each digit costs above a zero, or would cost if it were not
         zero. Numbers below the threshold shrink too: else they gather just under it and flicker. Returns [B].

@@ -1,0 +1,1 @@
+"""The `motion` tokenizer: pictures in groups, predicted by motion, what is missed as ternary tokens."""

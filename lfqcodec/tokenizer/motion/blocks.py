@@ -1,0 +1,174 @@
+"""Building blocks of the networks: pointwise layers and depthwise 3x3 at 1/8 of the size.
+
+Tensors are channels_last batches [B, C, h, w]. A decoder need not act everywhere: `Region` names the
+positions that matter, and layers compute those alone, with the same result there.
+
+The short names of layers are those in weights files.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PATCH = 8
+"""Pixels of a block, in each direction."""
+SAMPLES = 3 * PATCH**2
+
+
+def to_patches(pictures: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 192, H/8, W/8], channels_last."""
+    return F.pixel_unshuffle(pictures, PATCH).contiguous(memory_format=torch.channels_last)
+
+
+def from_patches(patches: Tensor) -> Tensor:
+    """[B, 192, H/8, W/8] -> [B, 3, H, W]."""
+    return F.pixel_shuffle(patches, PATCH)
+
+
+def plane(values: Tensor, like: Tensor) -> Tensor:
+    """One value for all positions of a picture: [B] -> [B, 1, h, w]."""
+    return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
+
+
+class Pointwise(nn.Module):
+    """A linear layer at every position."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * (scale * inputs**-0.5))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, h, w] -> [B, outputs, h, w]."""
+        return self.rows(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> [..., outputs]."""
+        outputs: Tensor = F.linear(x, self.weight, self.bias)
+        return outputs
+
+
+class Block(nn.Module):
+    """Two residual branches: a depthwise 3x3 between pointwise layers, then a gated pointwise layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = max(8, int(width * 1.5) // 8 * 8)
+        self.a, self.b = Pointwise(width, width), Pointwise(width, width, scale=0.3)
+        self.d = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.u, self.v = Pointwise(width, 2 * hidden), Pointwise(hidden, width, scale=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, width, h, w] -> the same shape."""
+        x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
+        value, gate = self.u(x).chunk(2, 1)
+        return x + self.v(value * F.silu(gate))
+
+    def rows(self, x: Tensor, before: Region, after: Region) -> Tensor:
+        """The same for positions alone: rows of `before` [n, width] -> rows of `after` [m, width].
+
+        Every neighbour of a position in `after` that lies in the picture must be in `before`.
+        """
+        mixed = self.d(before.spread(F.leaky_relu(self.a.rows(x), 0.1)))
+        x = x[after.within(before)] + self.b.rows(after.rows(mixed))
+        value, gate = self.u.rows(x).chunk(2, -1)
+        return x + self.v.rows(value * F.silu(gate))
+
+
+class Stack(nn.Sequential):
+    """A pointwise layer, residual blocks, and a pointwise layer if `outputs` are given.
+
+    With an output layer it is an encoder, whose output starts near zero.
+    """
+
+    def __init__(self, inputs: int, width: int, blocks: int, outputs: int | None = None) -> None:
+        last = [] if outputs is None else [Pointwise(width, outputs, scale=0.05)]
+        super().__init__(Pointwise(inputs, width), *(Block(width) for _ in range(blocks)), *last)
+
+    def rows(self, x: Tensor, region: Region) -> Tensor:
+        """What a stack without an output layer gives in a region: [1, inputs, h, w] -> rows [n, width]."""
+        enter, *blocks = self
+        assert isinstance(enter, Pointwise)
+        regions = [region]
+        for _ in blocks:
+            regions.append(regions[-1].grown())
+        before = regions.pop()
+        rows = enter.rows(before.rows(x))
+        for block in blocks:
+            assert isinstance(block, Block)
+            after = regions.pop()
+            rows = block.rows(rows, before, after)
+            before = after
+        return rows
+
+
+class Head(nn.Module):
+    """Features at 1/8 of the size to a picture, with a pair of 3x3 at 1/4 against block borders.
+
+    Its output starts near zero.
+    """
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.h, self.f = Pointwise(width, SAMPLES, scale=0.02), Pointwise(width, 4 * channels)
+        self.k = nn.Conv2d(SAMPLES // 4, channels, 3, padding=1)
+        self.o = nn.Conv2d(channels, SAMPLES // 4, 3, padding=1)
+        nn.init.zeros_(self.o.weight)
+        if self.o.bias is not None:
+            nn.init.zeros_(self.o.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, width, h, w] -> [B, 3, 8 * h, 8 * w]."""
+        return self._refine(self.h(x), self.f(x))
+
+    def rows(self, x: Tensor, region: Region) -> Tensor:
+        """Rows of a region [n, width] -> [1, 3, 8 * h, 8 * w]; right where all neighbours are in it."""
+        return self._refine(region.spread(self.h.rows(x)), region.spread(self.f.rows(x)))
+
+    def _refine(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        coarse = F.pixel_shuffle(coarse, 2).contiguous(memory_format=torch.channels_last)
+        fine = F.pixel_shuffle(fine, 2).contiguous(memory_format=torch.channels_last)
+        return F.pixel_shuffle(coarse + self.o(F.leaky_relu(self.k(coarse) + fine, 0.1)), PATCH // 2)
+
+
+class Region:
+    """Positions of one picture's grid: `mask` bool [h, w]."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+        self.positions = mask.flatten().nonzero()[:, 0]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def grown(self) -> Region:
+        """With the eight neighbours of every position."""
+        return Region(F.max_pool2d(self.mask[None].float(), 3, 1, 1)[0] > 0)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """[1, C, h, w] -> the positions' vectors [n, C]."""
+        return x.permute(0, 2, 3, 1).flatten(0, 2)[self.positions]
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Vectors [n, C] to their places: [1, C, h, w], channels_last, zero elsewhere."""
+        h, w = self.mask.shape
+        grid = rows.new_zeros(h * w, rows.shape[1])
+        grid[self.positions] = rows
+        return grid.reshape(1, h, w, -1).permute(0, 3, 1, 2)
+
+    def within(self, other: Region) -> Tensor:
+        """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
+        return torch.searchsorted(other.positions, self.positions)
+
+
+def near_tokens(values: Tensor) -> Tensor:
+    """Where a block or one of its eight neighbours has a value: [B, C, h, w] -> bool [B, h, w]."""
+    some = (values.detach() != 0).any(1, keepdim=True)
+    return F.max_pool2d(some.float(), 3, 1, 1)[:, 0] > 0
+
+
+def to_pixels(mask: Tensor) -> Tensor:
+    """bool [B, h, w] for blocks -> float32 [B, 1, 8 * h, 8 * w] for pixels."""
+    return F.interpolate(mask[:, None].float(), scale_factor=PATCH, mode="nearest")

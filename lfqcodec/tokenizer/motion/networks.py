@@ -1,0 +1,216 @@
+"""The networks: pictures, and what predictions miss, to latent numbers at 1/8 of the size, and back.
+
+A linear path, principal components at first, goes beside networks whose output starts near zero. Encoders and
+decoders of predicted pictures see the prediction; their decoders act only where there are tokens (the gate).
+
+Pictures are float32 [B, 3, H, W] in [-0.5, 0.5], H and W multiples of 8; q is float32 [B]. Latents are
+float32 [B, channels, H/8, W/8] before scaling by the quantizer's gains.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lfqcodec.tokenizer.lfq.ternary import Quantized, TernaryQuantizer
+from lfqcodec.tokenizer.motion.blocks import (
+    SAMPLES,
+    Head,
+    Pointwise,
+    Region,
+    Stack,
+    from_patches,
+    near_tokens,
+    plane,
+    to_patches,
+    to_pixels,
+)
+from lfqcodec.tokenizer.motion.config import MotionConfig
+
+PIXELS = SAMPLES // 3
+DENSE = 0.8
+"""Share of positions from which on a decoder acts everywhere, because picking them out is slower."""
+
+
+class Intra(nn.Module):
+    """First pictures."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        width, dim = config.intra_width, config.intra_channels
+        self.into, self.out = Pointwise(SAMPLES, dim), Pointwise(dim, SAMPLES)
+        self.encoder = Stack(SAMPLES + 1, width, config.intra_encoder_blocks, dim)
+        self.decoder = Stack(dim + 1, width, config.intra_decoder_blocks)
+        self.head = Head(width, config.head_channels)
+        self.quantizer = TernaryQuantizer(
+            dim, config.intra_layers, config.intra_levels, config.intra_digits, config.intra_rounding
+        )
+
+    @torch.no_grad()
+    def initialise_from(self, pictures: Tensor) -> None:
+        """Start the linear path and the slots from the principal components of pictures [N, 3, H, W]."""
+        patches = to_patches(pictures).permute(0, 2, 3, 1).reshape(-1, SAMPLES)
+        mean = patches.mean(0)
+        variance, basis = principal_components(patches - mean, self.quantizer.dim)
+        assert self.into.bias is not None
+        assert self.out.bias is not None
+        self.into.weight.copy_(basis.T)
+        self.into.bias.copy_(-(mean @ basis))
+        self.out.weight.copy_(basis)
+        self.out.bias.copy_(mean)
+        self.quantizer.initialise_slots(variance, 0.15)
+
+    def analyse(self, pictures: Tensor, q: Tensor) -> Tensor:
+        """Pictures to latents."""
+        patches = to_patches(pictures)
+        seen = torch.cat([patches, plane(q, patches)], 1)
+        return (self.into(patches) + self.encoder(seen)).float()  # type: ignore[no-any-return]
+
+    def synthesise(self, decoded: Tensor, q: Tensor) -> Tensor:
+        """Decoded latents to pictures."""
+        features = self.decoder(torch.cat([decoded, plane(q, decoded)], 1))
+        return (from_patches(self.out(decoded)) + self.head(features)).float()  # type: ignore[no-any-return]
+
+    def forward(self, pictures: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
+        """For training: pictures -> what is decoded of them, and the quantized latents."""
+        quantized = self.quantizer(self.analyse(pictures, q), q)
+        return self.synthesise(quantized.decoded, q), quantized
+
+
+class _Residual(nn.Module):
+    """What anchors and pictures between share."""
+
+    into: Pointwise
+    quantizer: TernaryQuantizer
+    out: Pointwise
+    decoder: Stack
+
+    @torch.no_grad()
+    def initialise_from(self, residuals: Tensor) -> None:
+        """Start the linear path and the slots from the principal components of residuals [N, 3, H, W]."""
+        patches = to_patches(residuals).permute(0, 2, 3, 1).reshape(-1, SAMPLES)
+        variance, basis = principal_components(patches, self.quantizer.dim)
+        self.into.weight.copy_(basis.T)
+        self.out.weight.copy_(basis)
+        self.quantizer.initialise_slots(variance, 0.45)
+
+    def finish(self, features: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        raise NotImplementedError
+
+    def decode(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
+        """Decoded latents to residuals [B, 3, H, W], everywhere; `context` is what `context` gave."""
+        features = self.decoder(torch.cat([decoded, context], 1))
+        gate = to_pixels(near_tokens(values))
+        return from_patches(self.out(decoded)).float() + gate * self.finish(features).float()
+
+    def decode_open(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
+        """The same for one picture, computed only where the gate is open."""
+        region = Region(near_tokens(values)[0])
+        if len(region) == 0:
+            return decoded.new_zeros(1, 3, *(8 * n for n in decoded.shape[2:]))
+        grown = region.grown()
+        if len(grown) > DENSE * grown.mask.numel():
+            return self.decode(decoded, values, context)
+        rows = self.decoder.rows(torch.cat([decoded, context], 1), grown)
+        gate = to_pixels(region.mask[None])
+        return from_patches(self.out(decoded)) + gate * self.finish_rows(rows, grown)
+
+
+class Anchor(_Residual):
+    """The last picture of a group, predicted from the anchor before."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        width, dim = config.anchor_width, config.anchor_channels
+        self.into, self.out = Pointwise(SAMPLES, dim, bias=False), Pointwise(dim, SAMPLES, bias=False)
+        self.encoder = Stack(2 * SAMPLES + 1, width, config.anchor_encoder_blocks, dim)
+        self.decoder = Stack(dim + SAMPLES + 1, width, config.anchor_decoder_blocks)
+        self.head = Head(width, config.head_channels)
+        self.quantizer = TernaryQuantizer(
+            dim, config.anchor_layers, config.anchor_levels, config.anchor_digits, config.anchor_rounding
+        )
+
+    def context(self, prediction: Tensor, q: Tensor) -> Tensor:
+        """What encoder and decoder see besides: [B, 193, h, w]."""
+        patches = to_patches(prediction)
+        return torch.cat([patches, plane(q, patches)], 1)
+
+    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
+        """Pictures to latents, given what `context` gave for their predictions."""
+        patches = to_patches(pictures)
+        linear = self.into(patches - context[:, :SAMPLES])
+        return (linear + self.encoder(torch.cat([patches, context], 1))).float()  # type: ignore[no-any-return]
+
+    def finish(self, features: Tensor) -> Tensor:
+        return self.head(features)  # type: ignore[no-any-return]
+
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        return self.head.rows(rows, region)
+
+    def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
+        """For training: pictures and predictions -> what is decoded, and the quantized latents."""
+        context = self.context(prediction, q)
+        quantized = self.quantizer(self.analyse(pictures, context), q)
+        return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
+
+
+class Between(_Residual):
+    """A picture between two decoded ones, which predict it both."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        width, dim = config.between_width, config.between_channels
+        self.into, self.out = Pointwise(SAMPLES, dim, bias=False), Pointwise(dim, SAMPLES, bias=False)
+        self.encoder = Stack(3 * SAMPLES + 2, width, config.between_encoder_blocks, dim)
+        self.decoder = Stack(dim + 2 * SAMPLES + 2, width, config.between_decoder_blocks)
+        self.last = Pointwise(width, SAMPLES, scale=0.02)
+        # This network acts everywhere, so it is small.
+        self.mask = Stack(2 * SAMPLES, config.mask_width, 1, PIXELS)
+        self.quantizer = TernaryQuantizer(
+            dim, config.between_layers, config.between_levels, config.between_digits, config.between_rounding
+        )
+
+    def weigh(self, earlier: Tensor, later: Tensor) -> Tensor:
+        """The weight of the earlier of two predictions, for every pixel: [B, 1, H, W] in [0, 1]."""
+        first, second = to_patches(earlier), to_patches(later)
+        mask = self.mask(torch.cat([(first + second) / 2, first - second], 1))
+        return torch.sigmoid(from_patches(mask).float() * 4)
+
+    def context(self, prediction: Tensor, difference: Tensor, q: Tensor, level: Tensor) -> Tensor:
+        """What encoder and decoder see besides: [B, 386, h, w].
+
+        `difference`: the earlier prediction less the later; `level` [B]: 0 in the middle, 1 at a quarter.
+        """
+        patches = to_patches(prediction)
+        return torch.cat([patches, to_patches(difference), plane(q, patches), plane(level, patches)], 1)
+
+    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
+        """Pictures to latents, given what `context` gave for their predictions."""
+        missed = to_patches(pictures) - context[:, :SAMPLES]
+        return (self.into(missed) + self.encoder(torch.cat([missed, context], 1))).float()  # type: ignore[no-any-return]
+
+    def finish(self, features: Tensor) -> Tensor:
+        return from_patches(self.last(features))
+
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        return from_patches(region.spread(self.last.rows(rows)))
+
+    def forward(
+        self, pictures: Tensor, earlier: Tensor, later: Tensor, q: Tensor, level: Tensor
+    ) -> tuple[Tensor, Quantized]:
+        """For training: pictures and two predictions each -> what is decoded, and the quantized latents."""
+        weight = self.weigh(earlier, later)
+        prediction = earlier * weight + later * (1 - weight)
+        context = self.context(prediction, earlier - later, q, level)
+        quantized = self.quantizer(self.analyse(pictures, context), q)
+        return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
+
+
+def principal_components(patches: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Patches [M, 192] -> variances [count], orthonormal directions [192, count], the strongest first."""
+    wide = patches.double()
+    variances, directions = torch.linalg.eigh(wide.T @ wide / len(wide))
+    return variances.flip(0)[:count].float(), directions.flip(1)[:, :count].float()
