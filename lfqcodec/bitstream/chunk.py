@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,29 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.fields import (
-    Cursor,
-    crc32,
-    pack_i64,
-    pack_u8,
-    pack_u32,
-    pack_u64,
-    pack_varint,
-    require,
-)
-from lfqcodec.bitstream.geometry import latent_frames, latent_grid, max_words
+from lfqcodec.bitstream.fields import Cursor, crc32, pack, pack_varint, require
+from lfqcodec.bitstream.geometry import latent_frames, max_valid, max_words
 from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, Profile
 from lfqcodec.bitstream.timeline import Timeline
 from lfqcodec.bitstream.units import UnitFrame
-from lfqcodec.errors import ChecksumMismatch, CorruptPayload, InvalidField, NumericsMismatch
+from lfqcodec.errors import ChecksumMismatch, CorruptPayload, NumericsMismatch
 
 FLAG_GOP_START = 1
 FLAG_FIRST_PTS = 2
 DELTA_SHIFT = 2
 DELTA_INHERITED, DELTA_CONSTANT, DELTA_LISTED = 0, 1, 2
 RESERVED_FLAGS = 0xF0
-MAX_DELTA = (1 << 32) - 1
+MAX_DURATION = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +60,11 @@ class ChunkHead:
     def latent_frames(self) -> int:
         """Latent frames T that this chunk codes."""
         return latent_frames(self.valid, self.gop_start)
+
+    @property
+    def durations(self) -> list[int]:
+        """Ticks that each new frame lasts."""
+        return [after - before for before, after in pairwise(self.pts)] + [self.last_duration]
 
     @property
     def end_pts(self) -> int:
@@ -136,37 +133,32 @@ def parse_body(head: ChunkHead, body: bytes) -> Chunk:
 
 def pack_chunk_head(head: ChunkHead, timeline: Timeline) -> bytes:
     """The head fields of a chunk that follows `timeline`, in the shortest form of its times."""
-    deltas = [after - before for before, after in pairwise(head.pts)] + [head.last_duration]
-    constant = all(delta == deltas[0] for delta in deltas)
+    durations = head.durations
+    constant = len(set(durations)) == 1
     continues = not head.gop_start and head.pts[0] == timeline.end_pts
-    if constant and not head.gop_start and deltas[0] == timeline.delta:
-        mode = DELTA_INHERITED
+    if constant and not head.gop_start and durations[0] == timeline.delta:
+        mode, stored = DELTA_INHERITED, []
+    elif constant:
+        mode, stored = DELTA_CONSTANT, durations[:1]
     else:
-        mode = DELTA_CONSTANT if constant else DELTA_LISTED
+        mode, stored = DELTA_LISTED, durations
     flags = (FLAG_GOP_START if head.gop_start else 0) | (0 if continues else FLAG_FIRST_PTS)
-    out = [
-        pack_u8(flags | mode << DELTA_SHIFT, "flags"),
-        pack_u8(head.valid, "valid frames"),
-        pack_u8(head.stages, "stages"),
-        pack_u32(head.number, "chunk number"),
-    ]
+    flags |= mode << DELTA_SHIFT
+    out = [pack("BBBI", "frames, stages or chunk number", flags, head.valid, head.stages, head.number)]
     if head.gop_start:
-        out.append(pack_u64(head.first_frame, "first frame"))
+        out.append(pack("Q", "first frame", head.first_frame))
     if not continues:
-        out.append(pack_i64(head.pts[0], "presentation time"))
-    if mode != DELTA_INHERITED:
-        out += [pack_varint(delta) for delta in (deltas[:1] if constant else deltas)]
+        out.append(pack("q", "presentation time", head.pts[0]))
+    out += map(pack_varint, stored)
     for words, crc in zip(head.words, head.token_crcs, strict=True):
-        out += [pack_varint(words), pack_u32(crc, "token CRC")]
+        out += [pack_varint(words), pack("I", "token CRC", crc)]
     return b"".join(out)
 
 
 def peek_chunk(frame: UnitFrame, chunk: int | None) -> tuple[bool, int]:
     """GOP flag and chunk number, by which a reader goes on after damage. `InvalidField` where too short."""
-    cursor = Cursor(frame.head, frame.head_offset, chunk)
-    flags = cursor.u8("flags")
-    cursor.take(2, "valid frames and stages")
-    return bool(flags & FLAG_GOP_START), cursor.u32("chunk number")
+    flags, _, _, number = Cursor(frame.head, frame.head_offset, chunk).unpack("BBBI", "start of a chunk head")
+    return bool(flags & FLAG_GOP_START), number
 
 
 def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -> ChunkHead:
@@ -175,56 +167,43 @@ def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -
     Raises `InvalidField`, and `CorruptPayload` for a word count that no encoder can have reached. The rules
     between chunks are those of `Timeline.check`.
     """
-    _, number = peek_chunk(frame, timeline.number)
+    gop_start, number = peek_chunk(frame, timeline.number)
     cursor = Cursor(frame.head, frame.head_offset, number)
-    flags = cursor.u8("flags")
-    if flags & RESERVED_FLAGS:
-        raise InvalidField(
-            f"reserved chunk flags are set: {flags:#04x}", offset=frame.head_offset, chunk=number
-        )
-    gop_start = bool(flags & FLAG_GOP_START)
-    valid = cursor.u8("valid frames")
-    stages = cursor.u8("stages")
-    if not 1 <= stages <= header.max_stages:
-        raise InvalidField(
-            f"stages must be 1..{header.max_stages}, not {stages}", offset=frame.head_offset + 2, chunk=number
-        )
-    try:
-        frames = latent_frames(valid, gop_start)
-    except InvalidField as error:
-        raise InvalidField(error.message, offset=frame.head_offset + 1, chunk=number) from None
-    cursor.u32("chunk number")
-    first_frame = cursor.u64("first frame") if gop_start else timeline.frames
-    first_pts = _first_pts(cursor, flags, timeline)
-    deltas = _deltas(cursor, flags, valid, timeline)
-    pts = [first_pts]
-    for delta in deltas:
-        pts.append(pts[-1] + delta)
-    if pts[-1] > MAX_PTS:
-        raise cursor.fail("presentation time does not fit 64 bits")
-    rows, columns = latent_grid(header.width, header.height)
-    bound = max_words(frames * rows * columns)
-    words, crcs = [], []
+
+    def check(condition: bool, message: str, offset: int) -> None:
+        require(condition, message, offset=offset, chunk=number)
+
+    flags, valid, stages, _ = cursor.unpack("BBBI", "start of a chunk head")
+    at = frame.head_offset
+    check(flags & RESERVED_FLAGS == 0, f"reserved chunk flags are set: {flags:#04x}", at)
+    check(1 <= stages <= header.max_stages, f"stages must be 1..{header.max_stages}, not {stages}", at + 2)
+    most = max_valid(gop_start)
+    check(1 <= valid <= most, f"valid frames must be 1..{most}, not {valid}", at + 1)
+    first_frame = cursor.unpack("Q", "first frame")[0] if gop_start else timeline.frames
+    pts = [_first_pts(cursor, flags, timeline)]
+    for duration in _durations(cursor, flags, valid, timeline):
+        pts.append(pts[-1] + duration)
+    check(pts[-1] <= MAX_PTS, "presentation time does not fit 64 bits", cursor.offset)
+    bound = max_words(latent_frames(valid, gop_start) * header.grid[0] * header.grid[1])
+    words: list[int] = []
+    crcs: list[int] = []
     for stage in range(stages):
         at = cursor.offset
         count = cursor.varint("word count")
         if count > bound:
-            raise CorruptPayload(
-                f"stage {stage} claims {count} words, at most {bound} are possible", offset=at, chunk=number
-            )
+            message = f"stage {stage} claims {count} words, at most {bound} are possible"
+            raise CorruptPayload(message, offset=at, chunk=number)
         words.append(count)
-        crcs.append(cursor.u32("token CRC"))
+        crcs += cursor.unpack("I", "token CRC")
     cursor.finish("chunk head")
-    if frame.body_length != 4 * sum(words):
-        raise InvalidField(
-            f"body of {frame.body_length} bytes for {sum(words)} words", offset=frame.offset + 6, chunk=number
-        )
+    matches = frame.body_length == 4 * sum(words)
+    check(matches, f"body of {frame.body_length} bytes for {sum(words)} words", frame.offset + 6)
     return ChunkHead(
         number=number,
         gop_start=gop_start,
         first_frame=first_frame,
         pts=tuple(pts[:-1]),
-        last_duration=deltas[-1],
+        last_duration=pts[-1] - pts[-2],
         words=tuple(words),
         token_crcs=tuple(crcs),
         offset=frame.offset,
@@ -234,43 +213,41 @@ def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -
 
 def _first_pts(cursor: Cursor, flags: int, timeline: Timeline) -> int:
     if flags & FLAG_FIRST_PTS:
-        return cursor.i64("presentation time")
+        return cursor.unpack("q", "presentation time")[0]
     if flags & FLAG_GOP_START or timeline.end_pts is None:
         raise cursor.fail("the first chunk of a GOP needs a presentation time")
     return timeline.end_pts
 
 
-def _deltas(cursor: Cursor, flags: int, valid: int, timeline: Timeline) -> list[int]:
+def _durations(cursor: Cursor, flags: int, valid: int, timeline: Timeline) -> list[int]:
     mode = flags >> DELTA_SHIFT & 3
     if mode == DELTA_INHERITED:
         if flags & FLAG_GOP_START or timeline.delta is None:
             raise cursor.fail("no constant frame duration to go on with")
         return [timeline.delta] * valid
     if mode == DELTA_CONSTANT:
-        return [_delta(cursor)] * valid
+        return [_duration(cursor)] * valid
     if mode == DELTA_LISTED:
-        return [_delta(cursor) for _ in range(valid)]
+        return [_duration(cursor) for _ in range(valid)]
     raise cursor.fail("reserved coding of frame durations")
 
 
-def _delta(cursor: Cursor) -> int:
-    delta = cursor.varint("frame duration")
-    if not 1 <= delta <= MAX_DELTA:
-        raise cursor.fail(f"frame duration must be 1..2^32-1, not {delta}")
-    return delta
+def _duration(cursor: Cursor) -> int:
+    duration = cursor.varint("frame duration")
+    if not 1 <= duration <= MAX_DURATION:
+        raise cursor.fail(f"frame duration must be 1..2^32-1, not {duration}")
+    return duration
 
 
 def check_chunk(head: ChunkHead, streams: Sequence[NDArray[np.uint32]], header: FileHeader) -> None:
     """`InvalidField` unless a chunk about to be written keeps the rules that `parse_chunk_head` checks."""
-    require(
-        1 <= head.stages <= header.max_stages, f"stages must be 1..{header.max_stages}, not {head.stages}"
-    )
+    most = header.max_stages
+    require(1 <= head.stages <= most, f"stages must be 1..{most}, not {head.stages}")
     require(len(head.token_crcs) == head.stages, "one token CRC per stage is needed")
-    shape = head.shape(header)
-    bound = max_words(shape[0] * shape[1] * shape[2])
+    bound = max_words(math.prod(head.shape(header)))
     for stream in streams:
         require(stream.ndim == 1 and stream.dtype == np.uint32, "a stream must be a flat array of uint32")
         require(len(stream) <= bound, f"stream of {len(stream)} words, at most {bound} are possible")
-    deltas = [after - before for before, after in pairwise(head.pts)] + [head.last_duration]
-    require(all(1 <= delta <= MAX_DELTA for delta in deltas), "frame durations must be 1..2^32-1")
+    in_range = all(1 <= duration <= MAX_DURATION for duration in head.durations)
+    require(in_range, "frame durations must be 1..2^32-1")
     require(head.pts[0] >= MIN_PTS and head.end_pts <= MAX_PTS, "presentation time does not fit 64 bits")

@@ -1,17 +1,12 @@
-"""Reading and writing of single fields: little-endian integers, varints, CRC-32 (spec sections 1 and 2)."""
+"""Single fields: little-endian integers, varints, ratios, CRC-32, and their checks (spec sections 1 to 3)."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from fractions import Fraction
 
-from lfqcodec.errors import InvalidField, Truncated
-
-_U8 = struct.Struct("<B")
-_U16 = struct.Struct("<H")
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
-_I64 = struct.Struct("<q")
+from lfqcodec.errors import InvalidField, LimitExceeded, Truncated
 
 VARINT_BYTES = 10
 
@@ -25,6 +20,19 @@ def require(condition: bool, message: str, *, offset: int | None = None, chunk: 
     """Raise `InvalidField` unless `condition` holds."""
     if not condition:
         raise InvalidField(message, offset=offset, chunk=chunk)
+
+
+def limit(value: int, most: int, what: str, *, offset: int | None = None, chunk: int | None = None) -> None:
+    """Raise `LimitExceeded` where `value`, which `what` puts into words, is over `most`."""
+    if value > most:
+        raise LimitExceeded(f"{what}, at most {most} are allowed", offset=offset, chunk=chunk)
+
+
+def truncated(what: str, wanted: int, got: int, *, offset: int, chunk: int | None = None) -> Truncated:
+    """The error for a file that ends inside `what`; `offset` is where the file ends."""
+    return Truncated(
+        f"file ends inside {what}: {wanted} bytes wanted, {got} there", offset=offset, chunk=chunk
+    )
 
 
 class Cursor:
@@ -45,49 +53,46 @@ class Cursor:
         """File offset of the next field."""
         return self._base + self._at
 
-    @property
-    def remaining(self) -> int:
-        return len(self._data) - self._at
-
     def fail(self, message: str) -> InvalidField:
         """An `InvalidField` placed at the next field."""
         return InvalidField(message, offset=self.offset, chunk=self._chunk)
 
     def take(self, count: int, what: str) -> bytes:
-        if count > self.remaining:
-            raise self.fail(f"{what}: {count} bytes announced, {self.remaining} are there")
-        start = self._at
+        remaining = len(self._data) - self._at
+        if count > remaining:
+            raise self.fail(f"{what}: {count} bytes announced, {remaining} are there")
         self._at += count
-        return self._data[start : self._at]
+        return self._data[self._at - count : self._at]
 
-    def u8(self, what: str) -> int:
-        return int(_U8.unpack(self.take(1, what))[0])
+    def unpack(self, form: str, what: str) -> list[int]:
+        """Integers of a fixed size, a letter of `struct` for each: "BH" is a u8 and a u16."""
+        return [
+            int(struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}"), what))[0]) for code in form
+        ]
 
-    def u16(self, what: str) -> int:
-        return int(_U16.unpack(self.take(2, what))[0])
-
-    def u32(self, what: str) -> int:
-        return int(_U32.unpack(self.take(4, what))[0])
-
-    def u64(self, what: str) -> int:
-        return int(_U64.unpack(self.take(8, what))[0])
-
-    def i64(self, what: str) -> int:
-        return int(_I64.unpack(self.take(8, what))[0])
+    def ratio(self, what: str) -> Fraction:
+        """A ratio of two u32, both at least 1 and without a common factor: one encoding only."""
+        offset = self.offset
+        numerator, denominator = self.unpack("II", what)
+        text = f"{what} {numerator}/{denominator}"
+        require(numerator > 0 and denominator > 0, f"{text} has a zero", offset=offset)
+        value = Fraction(numerator, denominator)
+        require(value.denominator == denominator, f"{text} is not in lowest terms", offset=offset)
+        return value
 
     def varint(self, what: str) -> int:
         """An unsigned LEB128 integer below 2^64 in its shortest form."""
         value = 0
         for index in range(VARINT_BYTES):
-            byte = self.u8(what)
+            byte = self.take(1, what)[0]
             value |= (byte & 0x7F) << (7 * index)
             if byte < 0x80:
-                if byte == 0 and index > 0:
-                    raise self.fail(f"{what}: varint is not in its shortest form")
-                if value >= 1 << 64:
-                    break
-                return value
-        raise self.fail(f"{what}: varint is not below 2^64")
+                break
+        if byte == 0 and index > 0:
+            raise self.fail(f"{what}: varint is not in its shortest form")
+        if byte >= 0x80 or value >= 1 << 64:
+            raise self.fail(f"{what}: varint is not below 2^64")
+        return value
 
     def svarint(self, what: str) -> int:
         """A zigzag-coded signed varint: 0, -1, 1, -2, ... are stored as 0, 1, 2, 3, ..."""
@@ -96,8 +101,22 @@ class Cursor:
 
     def finish(self, what: str) -> None:
         """Refuse bytes left over."""
-        if self.remaining:
-            raise self.fail(f"{what}: {self.remaining} bytes too many")
+        remaining = len(self._data) - self._at
+        if remaining:
+            raise self.fail(f"{what}: {remaining} bytes too many")
+
+
+def pack(form: str, what: str, *values: int) -> bytes:
+    """The bytes that `Cursor.unpack` reads. `InvalidField` where a value does not fit its field."""
+    try:
+        return struct.pack(f"<{form}", *values)
+    except struct.error as error:
+        raise InvalidField(f"{what} does not fit its field: {', '.join(map(str, values))}") from error
+
+
+def pack_ratio(value: Fraction, what: str) -> bytes:
+    """Two u32, in lowest terms."""
+    return pack("II", what, value.numerator, value.denominator)
 
 
 def pack_varint(value: int) -> bytes:
@@ -115,37 +134,3 @@ def pack_svarint(value: int) -> bytes:
     """Zigzag-coded signed varint. `value` in -2^63..2^63-1, else `InvalidField`."""
     require(-(1 << 63) <= value < 1 << 63, f"signed varint out of range: {value}")
     return pack_varint(value << 1 if value >= 0 else (~value << 1) | 1)
-
-
-def pack_u16(value: int, what: str) -> bytes:
-    return _pack(_U16, value, what)
-
-
-def pack_u32(value: int, what: str) -> bytes:
-    return _pack(_U32, value, what)
-
-
-def pack_u64(value: int, what: str) -> bytes:
-    return _pack(_U64, value, what)
-
-
-def pack_i64(value: int, what: str) -> bytes:
-    return _pack(_I64, value, what)
-
-
-def pack_u8(value: int, what: str) -> bytes:
-    return _pack(_U8, value, what)
-
-
-def _pack(form: struct.Struct, value: int, what: str) -> bytes:
-    try:
-        return form.pack(value)
-    except struct.error as error:
-        raise InvalidField(f"{what} does not fit its field: {value}") from error
-
-
-def truncated(what: str, wanted: int, got: int, *, offset: int, chunk: int | None = None) -> Truncated:
-    """The error for a file that ends inside `what`; `offset` is where the file ends."""
-    return Truncated(
-        f"file ends inside {what}: {wanted} bytes wanted, {got} there", offset=offset, chunk=chunk
-    )

@@ -1,22 +1,81 @@
-"""Reading whole units from a byte source, and finding the next one after damage (spec section 13)."""
+"""Reading whole units from files and pipes, and finding the next one after damage (spec section 13)."""
 
 from __future__ import annotations
 
-from lfqcodec.bitstream.fields import truncated
-from lfqcodec.bitstream.limits import MAX_UNIT_HEAD, Limits
-from lfqcodec.bitstream.source import ByteSource
-from lfqcodec.bitstream.units import (
-    CRC_BYTES,
-    PREFIX_BYTES,
-    SYNC,
-    UnitFrame,
-    check_body,
-    parse_frame,
-    parse_prefix,
-)
-from lfqcodec.errors import BitstreamError, Truncated
+import io
+from typing import BinaryIO
 
+from lfqcodec.bitstream.fields import crc32, truncated
+from lfqcodec.bitstream.limits import MAX_UNIT_HEAD, Limits
+from lfqcodec.bitstream.units import CRC_BYTES, PREFIX_BYTES, SYNC, UnitFrame, parse_frame, parse_prefix
+from lfqcodec.errors import BitstreamError, ChecksumMismatch, Truncated
+
+READ_BLOCK = 1 << 20
 SCAN_BLOCK = 1 << 16
+
+
+class ByteSource:
+    """Reads `fileobj` from where it stands; that place is position 0.
+
+    Memory grows with what the file really holds, never with what is asked for: large reads go block by
+    block, so a length field of a short file cannot claim more than the file's own size.
+    """
+
+    def __init__(self, fileobj: BinaryIO) -> None:
+        self._file = fileobj
+        self._pending = b""
+        self.position = 0
+        self.seekable = fileobj.seekable()
+        self._base = fileobj.tell() if self.seekable else 0
+
+    def read(self, count: int) -> bytes:
+        """Exactly `count` bytes, fewer only at the end of the file."""
+        parts = []
+        wanted = count
+        if self._pending:
+            parts.append(self._pending[:wanted])
+            self._pending = self._pending[wanted:]
+            wanted -= len(parts[0])
+        while wanted > 0:
+            block = self._file.read(min(wanted, READ_BLOCK))
+            if not block:
+                break
+            parts.append(block)
+            wanted -= len(block)
+        self.position += count - wanted
+        return b"".join(parts)
+
+    def push_back(self, data: bytes) -> None:
+        """Make `data`, the bytes read last, the next to be read."""
+        self._pending = data + self._pending
+        self.position -= len(data)
+
+    def skip(self, count: int) -> int:
+        """Go `count` bytes on without keeping them; give how many there were."""
+        if self.seekable and count > len(self._pending):
+            target = min(self.position + count, max(self.position, self.size()))
+            skipped = target - self.position
+            self.seek(target)
+            return skipped
+        skipped = 0
+        while skipped < count:
+            block = self.read(min(count - skipped, READ_BLOCK))
+            if not block:
+                break
+            skipped += len(block)
+        return skipped
+
+    def seek(self, position: int) -> None:
+        """Go to `position`. Only where `seekable`."""
+        self._pending = b""
+        self._file.seek(self._base + position)
+        self.position = position
+
+    def size(self) -> int:
+        """Bytes from position 0 to the end. Only where `seekable`; bytes taken back do not survive it."""
+        end = self._file.seek(0, io.SEEK_END) - self._base
+        self.seek(self.position)
+        return end
 
 
 class FrameReader:
@@ -72,7 +131,8 @@ class FrameReader:
             if len(data) < wanted:
                 raise truncated("a unit body", wanted, len(data), offset=self._source.position, chunk=chunk)
             body = data[:-CRC_BYTES]
-            check_body(frame, body, int.from_bytes(data[-CRC_BYTES:], "little"), chunk)
+            if crc32(body) != int.from_bytes(data[-CRC_BYTES:], "little"):
+                raise ChecksumMismatch("unit body is damaged", offset=frame.body_offset, chunk=chunk)
         except BitstreamError:
             self._damaged_body = data
             raise

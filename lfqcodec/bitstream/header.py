@@ -1,4 +1,4 @@
-"""The file header (spec section 3)."""
+"""The file header, and the table in it of copied audio and subtitle streams (spec section 3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from lfqcodec.bitstream.fields import Cursor, crc32, pack_u8, pack_u16, pack_u32, pack_u64, require
+from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_ratio, require
 from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
@@ -21,15 +21,7 @@ from lfqcodec.bitstream.limits import (
     Limits,
     Profile,
 )
-from lfqcodec.bitstream.streams import check_stream, pack_stream, parse_stream
-from lfqcodec.errors import (
-    BadMagic,
-    ChecksumMismatch,
-    InvalidField,
-    LimitExceeded,
-    Truncated,
-    UnsupportedVersion,
-)
+from lfqcodec.errors import BadMagic, ChecksumMismatch, Truncated, UnsupportedVersion
 from lfqcodec.media import Colour, StreamInfo
 
 PROLOGUE_BYTES: Final = 16
@@ -42,7 +34,15 @@ FRAME_COUNT_OFFSET: Final = 24
 UNKNOWN_FRAMES: Final = (1 << 64) - 1
 FLAG_STILL_IMAGE: Final = 1
 NO_HASH: Final = bytes(32)
+KINDS: Final = ("audio", "subtitle")
 ROTATIONS: Final = (0, 90, 180, 270)
+FACTORS: Final = {
+    "bits per token": BITS_PER_TOKEN,
+    "spatial factor": SPATIAL_FACTOR,
+    "temporal factor": TEMPORAL_FACTOR,
+    "chunk frames": CHUNK_FRAMES,
+}
+"""What the four bytes after the rotation have to hold."""
 
 
 @dataclass(frozen=True)
@@ -73,41 +73,37 @@ class FileHeader:
     still_image: bool = False
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, f"width must be at least 1, not {self.width}", offset=16)
-        require(self.height >= 1, f"height must be at least 1, not {self.height}", offset=20)
-        require(self.frame_count is None or self.frame_count >= 1, "frame count is 0", offset=24)
-        require(self.time_base > 0, "time base is not positive", offset=32)
-        require(self.frame_rate is None or self.frame_rate > 0, "frame rate is not positive", offset=40)
-        require(self.sar > 0, "sample aspect ratio is not positive", offset=48)
-        for at, code in enumerate((self.colour.primaries, self.colour.transfer, self.colour.matrix)):
-            require(0 <= code <= 255, f"colour code point out of range: {code}", offset=56 + at)
-        require(
-            self.rotation in ROTATIONS, f"rotation must be 0, 90, 180 or 270, not {self.rotation}", offset=60
-        )
-        require(
-            1 <= self.max_stages <= MAX_STAGES,
-            f"stages must be 1..{MAX_STAGES}, not {self.max_stages}",
-            offset=66,
-        )
-        require(
-            1 <= self.gop_chunks <= MAX_GOP_CHUNKS,
-            f"GOP length must be 1..{MAX_GOP_CHUNKS} chunks, not {self.gop_chunks}",
-            offset=68,
-        )
-        require(len(self.tokenizer_sha256) == 32, "tokenizer SHA-256 must be 32 bytes", offset=72)
-        require(len(self.prior_sha256) == 32, "prior SHA-256 must be 32 bytes", offset=104)
-        if self.profile == Profile.STATIC:
-            require(
-                self.prior_sha256 == NO_HASH, "profile static has no prior, but its hash is set", offset=104
-            )
-        else:
-            require(self.prior_sha256 != NO_HASH, "profile exact needs the hash of its prior", offset=104)
-        require(
-            not self.still_image or self.frame_count == 1, "a still image has exactly one frame", offset=24
-        )
-        require(len(self.streams) <= 255, "more than 255 copied streams", offset=70)
+        static = self.profile == Profile.STATIC
+        stages, gop = self.max_stages, self.gop_chunks
+        codes = (self.colour.primaries, self.colour.transfer, self.colour.matrix)
+        for condition, message, offset in (
+            (self.width >= 1, f"width must be at least 1, not {self.width}", 16),
+            (self.height >= 1, f"height must be at least 1, not {self.height}", 20),
+            (self.frame_count is None or self.frame_count >= 1, "frame count is 0", 24),
+            (self.time_base > 0, "time base is not positive", 32),
+            (self.frame_rate is None or self.frame_rate > 0, "frame rate is not positive", 40),
+            (self.sar > 0, "sample aspect ratio is not positive", 48),
+            *(
+                (0 <= code <= 255, f"colour code point out of range: {code}", 56 + at)
+                for at, code in enumerate(codes)
+            ),
+            (self.rotation in ROTATIONS, f"rotation must be 0, 90, 180 or 270, not {self.rotation}", 60),
+            (1 <= stages <= MAX_STAGES, f"stages must be 1..{MAX_STAGES}, not {stages}", 66),
+            (1 <= gop <= MAX_GOP_CHUNKS, f"GOP length must be 1..{MAX_GOP_CHUNKS} chunks, not {gop}", 68),
+            (len(self.tokenizer_sha256) == 32, "tokenizer SHA-256 must be 32 bytes", 72),
+            (len(self.prior_sha256) == 32, "prior SHA-256 must be 32 bytes", 104),
+            (
+                not static or self.prior_sha256 == NO_HASH,
+                "profile static has no prior, but its hash is set",
+                104,
+            ),
+            (static or self.prior_sha256 != NO_HASH, "profile exact needs the hash of its prior", 104),
+            (not self.still_image or self.frame_count == 1, "a still image has exactly one frame", 24),
+            (len(self.streams) <= 255, "more than 255 copied streams", 70),
+        ):
+            require(condition, message, offset=offset)
         for stream in self.streams:
-            check_stream(stream)
+            _check_stream(stream)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -117,41 +113,30 @@ class FileHeader:
 
 def pack_header(header: FileHeader) -> bytes:
     """The bytes of the header, CRC included. Raises `InvalidField` where a value does not fit its field."""
-    rate = header.frame_rate
+    rate, colour = header.frame_rate, header.colour
     count = UNKNOWN_FRAMES if header.frame_count is None else header.frame_count
-    require(
-        header.frame_count is None or count < UNKNOWN_FRAMES, "frame count does not fit its field", offset=24
-    )
-    table = b"".join(pack_stream(stream) for stream in header.streams)
+    unknown = header.frame_count is None
+    require(unknown or count < UNKNOWN_FRAMES, "frame count does not fit its field", offset=24)
+    flags = FLAG_STILL_IMAGE if header.still_image else 0
+    table = b"".join(_pack_stream(stream) for stream in header.streams)
     body = b"".join(
         (
             MAGIC,
-            pack_u16(VERSION, "version"),
-            pack_u16(FLAG_STILL_IMAGE if header.still_image else 0, "flags"),
-            pack_u32(FIXED_BYTES + len(table), "header length"),
-            pack_u32(header.width, "width"),
-            pack_u32(header.height, "height"),
-            pack_u64(count, "frame count"),
-            _pack_ratio(header.time_base, "time base"),
-            bytes(8) if rate is None else _pack_ratio(rate, "frame rate"),
-            _pack_ratio(header.sar, "sample aspect ratio"),
-            pack_u8(header.colour.primaries, "colour primaries"),
-            pack_u8(header.colour.transfer, "colour transfer"),
-            pack_u8(header.colour.matrix, "colour matrix"),
-            pack_u8(int(header.colour.full_range), "colour range"),
-            pack_u16(header.rotation, "rotation"),
-            bytes((BITS_PER_TOKEN, SPATIAL_FACTOR, TEMPORAL_FACTOR, CHUNK_FRAMES)),
-            pack_u8(header.max_stages, "stages"),
-            pack_u8(int(header.profile), "profile"),
-            pack_u16(header.gop_chunks, "GOP length"),
-            pack_u8(len(header.streams), "stream count"),
-            b"\0",
+            pack("HHI", "header length", VERSION, flags, FIXED_BYTES + len(table)),
+            pack("IIQ", "size or frame count", header.width, header.height, count),
+            pack_ratio(header.time_base, "time base"),
+            bytes(8) if rate is None else pack_ratio(rate, "frame rate"),
+            pack_ratio(header.sar, "sample aspect ratio"),
+            pack("BBBB", "colour", colour.primaries, colour.transfer, colour.matrix, colour.full_range),
+            pack("HBBBB", "rotation", header.rotation, *FACTORS.values()),
+            pack("BB", "stages or profile", header.max_stages, header.profile),
+            pack("HBB", "GOP length or stream count", header.gop_chunks, len(header.streams), 0),
             header.tokenizer_sha256,
             header.prior_sha256,
             table,
         )
     )
-    return body + pack_u32(crc32(body), "header CRC")
+    return body + pack("I", "header CRC", crc32(body))
 
 
 def parse_prologue(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:
@@ -162,19 +147,14 @@ def parse_prologue(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:
     """
     if data[:8] != MAGIC[: len(data[:8])]:
         raise BadMagic("not a .lfq file", offset=0)
-    if len(data) < 10:
-        raise Truncated("file ends inside the header", offset=len(data))
     version = int.from_bytes(data[8:10], "little")
-    if version != VERSION:
+    if len(data) >= 10 and version != VERSION:
         raise UnsupportedVersion(f"format version {version}; this decoder knows version {VERSION}", offset=8)
     if len(data) < PROLOGUE_BYTES:
         raise Truncated("file ends inside the header", offset=len(data))
     length = int.from_bytes(data[12:16], "little")
     require(length >= FIXED_BYTES, f"header length {length} is below {FIXED_BYTES}", offset=12)
-    if length > limits.max_header_bytes:
-        raise LimitExceeded(
-            f"header of {length} bytes, at most {limits.max_header_bytes} are allowed", offset=12
-        )
+    limit(length, limits.max_header_bytes, f"header of {length} bytes", offset=12)
     return length
 
 
@@ -183,59 +163,44 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
 
     Raises `ChecksumMismatch`, `InvalidField` or `LimitExceeded`, each with the offset of the field.
     """
-    stored = int.from_bytes(data[-4:], "little")
-    if crc32(data[:-4]) != stored:
+    if crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise ChecksumMismatch("header is damaged", offset=len(data) - 4)
     cursor = Cursor(data[:-4])
     cursor.take(10, "magic and version")
-    flags = cursor.u16("flags")
+    flags, _ = cursor.unpack("HI", "flags and header length")
     require(flags & ~FLAG_STILL_IMAGE == 0, f"reserved header flags are set: {flags:#06x}", offset=10)
-    cursor.u32("header length")
-    width, height = cursor.u32("width"), cursor.u32("height")
-    _check_size(width, height, limits)
-    count = cursor.u64("frame count")
-    if count != UNKNOWN_FRAMES and count > limits.max_frames:
-        raise LimitExceeded(f"{count} frames, at most {limits.max_frames} are allowed", offset=24)
-    time_base = _ratio(cursor, "time base")
+    width, height, count = cursor.unpack("IIQ", "size and frame count")
+    limit(width, limits.max_width, f"width {width}", offset=16)
+    limit(height, limits.max_height, f"height {height}", offset=20)
+    limit(width * height, limits.max_pixels, f"{width}x{height} pixels", offset=16)
+    frame_count = None if count == UNKNOWN_FRAMES else count
+    limit(frame_count or 0, limits.max_frames, f"{frame_count} frames", offset=24)
+    time_base = cursor.ratio("time base")
+    frame_rate = None
     if data[40:48] == bytes(8):
         cursor.take(8, "frame rate")
-        frame_rate = None
     else:
-        frame_rate = _ratio(cursor, "frame rate")
-    sar = _ratio(cursor, "sample aspect ratio")
-    primaries, transfer, matrix = (cursor.u8("colour") for _ in range(3))
-    full_range = cursor.u8("colour range")
+        frame_rate = cursor.ratio("frame rate")
+    sar = cursor.ratio("sample aspect ratio")
+    primaries, transfer, matrix, full_range = cursor.unpack("BBBB", "colour")
     require(full_range <= 1, f"colour range must be 0 or 1, not {full_range}", offset=59)
-    rotation = cursor.u16("rotation")
-    for at, (what, wanted) in enumerate(
-        (
-            ("bits per token", BITS_PER_TOKEN),
-            ("spatial factor", SPATIAL_FACTOR),
-            ("temporal factor", TEMPORAL_FACTOR),
-            ("chunk frames", CHUNK_FRAMES),
-        )
-    ):
-        value = cursor.u8(what)
+    rotation, *factors = cursor.unpack("HBBBB", "rotation and factors")
+    for at, (value, (what, wanted)) in enumerate(zip(factors, FACTORS.items(), strict=True)):
         require(value == wanted, f"{what} must be {wanted}, not {value}", offset=62 + at)
-    max_stages = cursor.u8("stages")
-    profile = cursor.u8("profile")
+    max_stages, profile, gop_chunks = cursor.unpack("BBH", "stages, profile and GOP length")
     require(profile in tuple(Profile), f"unknown profile {profile}", offset=67)
-    gop_chunks = cursor.u16("GOP length")
-    stream_count = cursor.u8("stream count")
-    if stream_count > limits.max_streams:
-        raise LimitExceeded(
-            f"{stream_count} copied streams, at most {limits.max_streams} are allowed", offset=70
-        )
-    require(cursor.u8("reserved") == 0, "reserved header byte is set", offset=71)
+    stream_count, reserved = cursor.unpack("BB", "stream count")
+    limit(stream_count, limits.max_streams, f"{stream_count} copied streams", offset=70)
+    require(reserved == 0, "reserved header byte is set", offset=71)
     tokenizer, prior = cursor.take(32, "tokenizer SHA-256"), cursor.take(32, "prior SHA-256")
-    streams = tuple(parse_stream(cursor, limits) for _ in range(stream_count))
+    streams = tuple(_parse_stream(cursor, limits) for _ in range(stream_count))
     cursor.finish("header")
     return FileHeader(
         width=width,
         height=height,
         time_base=time_base,
         frame_rate=frame_rate,
-        frame_count=None if count == UNKNOWN_FRAMES else count,
+        frame_count=frame_count,
         colour=Colour(primaries, transfer, matrix, bool(full_range)),
         sar=sar,
         rotation=rotation,
@@ -256,31 +221,63 @@ def check_limits(header: FileHeader, limits: Limits) -> None:
     parse_header(data, limits)
 
 
-def _check_size(width: int, height: int, limits: Limits) -> None:
-    if width > limits.max_width:
-        raise LimitExceeded(f"width {width}, at most {limits.max_width} is allowed", offset=16)
-    if height > limits.max_height:
-        raise LimitExceeded(f"height {height}, at most {limits.max_height} is allowed", offset=20)
-    if width * height > limits.max_pixels:
-        raise LimitExceeded(
-            f"{width}x{height} pixels, at most {limits.max_pixels} in all are allowed", offset=16
+def _printable(text: str) -> bool:
+    return all(" " <= character <= "~" for character in text)
+
+
+def _check_stream(stream: StreamInfo) -> None:
+    """`InvalidField` unless every value of `stream` can be written."""
+    require(stream.kind in KINDS, f"unknown kind of copied stream: {stream.kind!r}")
+    require(bool(stream.codec), "a copied stream has no codec name")
+    for what, text in (("codec", stream.codec), ("layout", stream.layout), ("language", stream.language)):
+        short = _printable(text) and len(text) <= 255
+        require(short, f"{what} of a copied stream is not short ASCII: {text!r}")
+    require(stream.time_base > 0, "time base of a copied stream is not positive")
+
+
+def _pack_stream(stream: StreamInfo) -> bytes:
+    """The bytes of one entry. Raises `InvalidField` where a value does not fit its field."""
+    texts = [text.encode("ascii") for text in (stream.codec, stream.layout, stream.language)]
+    return b"".join(
+        (
+            pack("BBBB", "kind or text length", KINDS.index(stream.kind), *map(len, texts)),
+            pack_ratio(stream.time_base, "stream time base"),
+            pack("IH", "sample rate or channels", stream.sample_rate, stream.channels),
+            pack("II", "bit rate or frame size", stream.bit_rate, stream.frame_size),
+            pack("II", "padding or extradata length", stream.initial_padding, len(stream.extradata)),
+            *texts,
+            stream.extradata,
         )
-
-
-def _pack_ratio(value: Fraction, what: str) -> bytes:
-    return pack_u32(value.numerator, what) + pack_u32(value.denominator, what)
-
-
-def _ratio(cursor: Cursor, what: str) -> Fraction:
-    """A ratio of two u32, both at least 1 and without a common factor, so that it has one encoding only."""
-    offset = cursor.offset
-    numerator, denominator = cursor.u32(what), cursor.u32(what)
-    if numerator == 0 or denominator == 0:
-        raise InvalidField(f"{what} {numerator}/{denominator} has a zero", offset=offset)
-    ratio = Fraction(numerator, denominator)
-    require(
-        ratio.denominator == denominator,
-        f"{what} {numerator}/{denominator} is not in lowest terms",
-        offset=offset,
     )
-    return ratio
+
+
+def _parse_stream(cursor: Cursor, limits: Limits) -> StreamInfo:
+    """Parse one entry. Raises `InvalidField` or `LimitExceeded` (extradata)."""
+    start = cursor.offset
+    kind, *lengths = cursor.unpack("BBBB", "stream kind and text lengths")
+    require(kind < len(KINDS), f"unknown kind of copied stream: {kind}", offset=start)
+    require(lengths[0] > 0, "a copied stream has no codec name", offset=start + 1)
+    time_base = cursor.ratio("stream time base")
+    sample_rate, channels, bit_rate, frame_size = cursor.unpack("IHII", "stream parameters")
+    initial_padding, extradata = cursor.unpack("II", "padding and extradata length")
+    where = cursor.offset - 4
+    limit(extradata, limits.max_extradata_bytes, f"extradata of {extradata} bytes", offset=where)
+    texts = []
+    for length in lengths:
+        at = cursor.offset
+        text = cursor.take(length, "text of a copied stream").decode("latin-1")
+        require(_printable(text), "text of a copied stream is not printable ASCII", offset=at)
+        texts.append(text)
+    return StreamInfo(
+        kind=KINDS[kind],
+        codec=texts[0],
+        time_base=time_base,
+        sample_rate=sample_rate,
+        channels=channels,
+        layout=texts[1],
+        bit_rate=bit_rate,
+        frame_size=frame_size,
+        initial_padding=initial_padding,
+        language=texts[2],
+        extradata=cursor.take(extradata, "extradata"),
+    )

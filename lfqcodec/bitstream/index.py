@@ -6,19 +6,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.fields import (
-    Cursor,
-    crc32,
-    pack_i64,
-    pack_svarint,
-    pack_u32,
-    pack_u64,
-    pack_varint,
-    require,
-)
+from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_svarint, pack_varint, require
 from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, TAIL_MAGIC, Limits
 from lfqcodec.bitstream.units import UnitFrame
-from lfqcodec.errors import ChecksumMismatch, InvalidField, LimitExceeded
+from lfqcodec.errors import ChecksumMismatch, InvalidField
 
 TRAILER_BYTES = 20
 MIN_ENTRY_BYTES = 3
@@ -60,14 +51,8 @@ class Index:
 
 def pack_index(index: Index) -> tuple[bytes, bytes]:
     """Head and body of the index unit."""
-    head = b"".join(
-        (
-            pack_u32(len(index.entries), "index entries"),
-            pack_u32(index.chunks, "chunk count"),
-            pack_u64(index.frames, "frame count"),
-            pack_i64(index.end_pts, "end time"),
-        )
-    )
+    totals = (len(index.entries), index.chunks, index.frames, index.end_pts)
+    head = pack("IIQq", "a total of the index", *totals)
     body = bytearray()
     before = IndexEntry(0, 0, 0)
     for entry in index.entries:
@@ -78,30 +63,19 @@ def pack_index(index: Index) -> tuple[bytes, bytes]:
     return head, bytes(body)
 
 
-def parse_index_head(frame: UnitFrame, limits: Limits) -> tuple[int, int, int, int]:
-    """Entries, chunks, frames and end time. Raises `InvalidField` or `LimitExceeded`."""
-    cursor = Cursor(frame.head, frame.head_offset)
-    count, chunks = cursor.u32("index entries"), cursor.u32("chunk count")
-    frames, end_pts = cursor.u64("frame count"), cursor.i64("end time")
-    cursor.finish("index head")
-    require(1 <= count <= chunks, f"index of {count} GOPs for {chunks} chunks", offset=frame.head_offset)
-    require(
-        count * MIN_ENTRY_BYTES <= frame.body_length,
-        f"index of {count} GOPs in {frame.body_length} bytes",
-        offset=frame.head_offset,
-    )
-    if count > limits.max_gops:
-        raise LimitExceeded(f"{count} GOPs, at most {limits.max_gops} are allowed", offset=frame.head_offset)
-    if frames > limits.max_frames:
-        raise LimitExceeded(
-            f"{frames} frames, at most {limits.max_frames} are allowed", offset=frame.head_offset + 8
-        )
-    return count, chunks, frames, end_pts
-
-
 def parse_index(frame: UnitFrame, body: bytes, limits: Limits) -> Index:
-    """Parse an index unit. Entries must increase in offset, frame and time, and lie before the index."""
-    count, chunks, frames, end_pts = parse_index_head(frame, limits)
+    """Parse an index unit. Entries must increase in offset, frame and time, and lie before the index.
+
+    Raises `InvalidField` or `LimitExceeded`.
+    """
+    at, size = frame.head_offset, frame.body_length
+    cursor = Cursor(frame.head, at)
+    count, chunks, frames, end_pts = cursor.unpack("IIQq", "index head")
+    cursor.finish("index head")
+    require(1 <= count <= chunks, f"index of {count} GOPs for {chunks} chunks", offset=at)
+    require(count * MIN_ENTRY_BYTES <= size, f"index of {count} GOPs in {size} bytes", offset=at)
+    limit(count, limits.max_gops, f"{count} GOPs", offset=at)
+    limit(frames, limits.max_frames, f"{frames} frames", offset=at + 8)
     cursor = Cursor(body, frame.body_offset)
     entries: list[IndexEntry] = []
     offset = first_frame = first_pts = 0
@@ -113,9 +87,8 @@ def parse_index(frame: UnitFrame, body: bytes, limits: Limits) -> Index:
             require(steps[0] > 0 and steps[1] == 0, "the first GOP must start with frame 0", offset=at)
         else:
             require(min(steps) > 0, "index entries do not increase", offset=at)
-        require(
-            offset < frame.offset and first_frame < frames, "index entry lies outside the file", offset=at
-        )
+        inside = offset < frame.offset and first_frame < frames
+        require(inside, "index entry lies outside the file", offset=at)
         require(MIN_PTS <= first_pts <= MAX_PTS, "presentation time does not fit 64 bits", offset=at)
         entries.append(IndexEntry(offset, first_frame, first_pts))
     cursor.finish("index")
@@ -132,8 +105,8 @@ def make_index(entries: Sequence[IndexEntry], chunks: int, frames: int, end_pts:
 
 def pack_trailer(index_offset: int) -> bytes:
     """The last 20 bytes of a file."""
-    offset = pack_u64(index_offset, "index offset")
-    return offset + pack_u32(crc32(offset), "trailer CRC") + TAIL_MAGIC
+    offset = pack("Q", "index offset", index_offset)
+    return offset + pack("I", "trailer CRC", crc32(offset)) + TAIL_MAGIC
 
 
 def parse_trailer(data: bytes, offset: int) -> int:

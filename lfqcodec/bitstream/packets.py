@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.fields import Cursor, pack_svarint, pack_u8, pack_u32, pack_varint, require
+from lfqcodec.bitstream.fields import Cursor, limit, pack, pack_svarint, pack_varint, require
 from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, Limits
 from lfqcodec.bitstream.units import UnitFrame
-from lfqcodec.errors import InvalidField, LimitExceeded
+from lfqcodec.errors import InvalidField
 from lfqcodec.media import StreamPacket
 
 FLAG_KEYFRAME = 1
-HEAD_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ def pack_packets(packets: Sequence[StreamPacket], header: FileHeader, limits: Li
     due: dict[int, int] = {}
     last: StreamPacket | None = None
     for packet in sorted(packets, key=lambda each: each.stream):
-        _check_packet(packet, header, limits)
+        _check_packet(packet, len(header.streams))
+        _check_size(len(packet.data), limits)
         expected = due.get(packet.stream, 0)
         plain = (
             last is not None
@@ -53,43 +53,35 @@ def pack_packets(packets: Sequence[StreamPacket], header: FileHeader, limits: Li
         )
         body += pack_varint(len(packet.data) << 1 | plain)
         if not plain:
-            body += pack_u8(packet.stream, "stream") + pack_u8(int(packet.keyframe), "flags")
+            body += pack("BB", "stream", packet.stream, packet.keyframe)
             body += pack_svarint(packet.pts - expected) + pack_svarint(packet.dts - packet.pts)
             body += pack_varint(packet.duration)
         body += packet.data
         due[packet.stream] = packet.pts + packet.duration
         last = packet
-    return pack_u32(len(packets), "packet count"), bytes(body)
+    return pack("I", "packet count", len(packets)), bytes(body)
 
 
-def _check_packet(packet: StreamPacket, header: FileHeader, limits: Limits) -> None:
-    require(
-        0 <= packet.stream < len(header.streams), f"packet of stream {packet.stream}, which is not announced"
-    )
-    require(0 <= packet.duration <= MAX_PTS, "duration of a packet is out of range")
-    require(MIN_PTS <= packet.pts <= MAX_PTS - packet.duration, "time of a packet does not fit 64 bits")
-    require(MIN_PTS <= packet.dts <= MAX_PTS, "time of a packet does not fit 64 bits")
-    if len(packet.data) > limits.max_packet_bytes:
-        raise LimitExceeded(
-            f"packet of {len(packet.data)} bytes, at most {limits.max_packet_bytes} are allowed"
-        )
+def _check_size(size: int, limits: Limits, offset: int | None = None) -> None:
+    limit(size, limits.max_packet_bytes, f"packet of {size} bytes", offset=offset)
+
+
+def _check_packet(packet: StreamPacket, streams: int, offset: int | None = None) -> None:
+    known = 0 <= packet.stream < streams
+    require(known, f"packet of stream {packet.stream}, which is not announced", offset=offset)
+    require(0 <= packet.duration <= MAX_PTS, "duration of a packet is out of range", offset=offset)
+    in_range = MIN_PTS <= packet.pts <= MAX_PTS - packet.duration and MIN_PTS <= packet.dts <= MAX_PTS
+    require(in_range, "time of a packet does not fit 64 bits", offset=offset)
 
 
 def parse_packets_head(frame: UnitFrame, limits: Limits) -> PacketsHead:
     """Parse the head of a packets unit. Raises `InvalidField` or `LimitExceeded`."""
     cursor = Cursor(frame.head, frame.head_offset)
-    count = cursor.u32("packet count")
+    (count,) = cursor.unpack("I", "packet count")
     cursor.finish("packets head")
-    require(
-        1 <= count <= frame.body_length,
-        f"{count} packets in {frame.body_length} bytes",
-        offset=frame.head_offset,
-    )
-    if count > limits.max_unit_packets:
-        raise LimitExceeded(
-            f"{count} packets in a unit, at most {limits.max_unit_packets} are allowed",
-            offset=frame.head_offset,
-        )
+    at, size = frame.head_offset, frame.body_length
+    require(1 <= count <= size, f"{count} packets in {size} bytes", offset=at)
+    limit(count, limits.max_unit_packets, f"{count} packets in a unit", offset=at)
     return PacketsHead(count, frame.offset, frame.size)
 
 
@@ -102,31 +94,22 @@ def parse_packets(head: PacketsHead, frame: UnitFrame, body: bytes, streams: int
         at = cursor.offset
         first = cursor.varint("packet size")
         size = first >> 1
-        if size > limits.max_packet_bytes:
-            raise LimitExceeded(
-                f"packet of {size} bytes, at most {limits.max_packet_bytes} are allowed", offset=at
-            )
+        _check_size(size, limits, at)
         if first & 1:
             if not packets:
                 raise InvalidField("the first packet of a batch must be written in full", offset=at)
             stream, keyframe, duration = packets[-1].stream, packets[-1].keyframe, packets[-1].duration
             pts = dts = due[stream]
         else:
-            stream, flags = cursor.u8("stream"), cursor.u8("packet flags")
-            require(stream < streams, f"packet of stream {stream}, which is not announced", offset=at)
+            stream, flags = cursor.unpack("BB", "stream and packet flags")
             require(flags <= FLAG_KEYFRAME, f"reserved packet flags are set: {flags:#04x}", offset=at)
             keyframe = bool(flags & FLAG_KEYFRAME)
             pts = due.get(stream, 0) + cursor.svarint("packet time")
             dts = pts + cursor.svarint("packet time")
             duration = cursor.varint("packet duration")
-            require(duration <= MAX_PTS, "duration of a packet is out of range", offset=at)
-        require(
-            pts >= MIN_PTS and pts + duration <= MAX_PTS and MIN_PTS <= dts <= MAX_PTS,
-            "time of a packet does not fit 64 bits",
-            offset=at,
-        )
+        packet = StreamPacket(stream, pts, dts, duration, keyframe, cursor.take(size, "packet data"))
+        _check_packet(packet, streams, at)
         due[stream] = pts + duration
-        data = cursor.take(size, "packet data")
-        packets.append(StreamPacket(stream, pts, dts, duration, keyframe, data))
+        packets.append(packet)
     cursor.finish("packets")
     return Packets(head, tuple(packets))

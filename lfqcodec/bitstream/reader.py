@@ -8,14 +8,13 @@ from typing import BinaryIO
 
 from lfqcodec.bitstream.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
 from lfqcodec.bitstream.fields import require, truncated
-from lfqcodec.bitstream.framing import FrameReader
+from lfqcodec.bitstream.framing import ByteSource, FrameReader
 from lfqcodec.bitstream.header import PROLOGUE_BYTES, FileHeader, parse_header, parse_prologue
 from lfqcodec.bitstream.index import TRAILER_BYTES, Index, IndexEntry, make_index, parse_index, parse_trailer
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from lfqcodec.bitstream.packets import Packets, PacketsHead, parse_packets, parse_packets_head
-from lfqcodec.bitstream.source import ByteSource
 from lfqcodec.bitstream.timeline import Timeline
-from lfqcodec.bitstream.units import CHUNK_UNIT, INDEX_UNIT, UnitFrame
+from lfqcodec.bitstream.units import INDEX_UNIT, PACKETS_UNIT, UnitFrame
 from lfqcodec.errors import BitstreamError, InvalidField, Truncated
 
 
@@ -196,23 +195,24 @@ class BitstreamReader:
         self.lost_heads.clear()
         self.broken = None
         unread, self._unread = self._unread, None
-        if unread is not None:
-            self._frames.pass_over(unread, self._timeline.number - 1)
-        while not self._done:
-            if not self._frames.recover():
-                self._done = True
-                return None
-            frame = self._frame()
-            if frame.kind == INDEX_UNIT:
-                self._done = True
-                self._finish(frame)
-                return None
-            if frame.kind == CHUNK_UNIT:
-                unit = self._chunk(frame, bodies=bodies, want=want)
-                if unit is not None:
+        try:
+            if unread is not None:
+                self._frames.pass_over(unread, self._timeline.number - 1)
+            while not self._done:
+                if not self._frames.recover():
+                    self._done = True
+                    break
+                frame = self._frame()
+                if frame.kind == INDEX_UNIT:
+                    self._done = True
+                    self._finish(frame)
+                elif frame.kind == PACKETS_UNIT:
+                    return self._packets(frame, bodies=bodies)
+                elif (unit := self._chunk(frame, bodies=bodies, want=want)) is not None:
                     return unit
-            else:
-                return self._packets(frame, bodies=bodies)
+        except BitstreamError:
+            self._whole = False
+            raise
         return None
 
     def _frame(self) -> UnitFrame:
@@ -220,7 +220,6 @@ class BitstreamReader:
             return self._frames.read(self._timeline.number)
         except BitstreamError:
             self._uncertain = True
-            self._whole = False
             self._target = None
             raise
 
@@ -228,49 +227,37 @@ class BitstreamReader:
         try:
             head = parse_packets_head(frame, self._limits)
         except BitstreamError:
-            self._whole = False
             self._frames.skip(frame)
             raise
-        try:
-            if not bodies:
-                self._frames.pass_over(frame)
-                return head
-            body = self._frames.body(frame)
-            return parse_packets(head, frame, body, len(self.header.streams), self._limits)
-        except BitstreamError:
-            self._whole = False
-            raise
+        if not bodies:
+            self._frames.pass_over(frame)
+            return head
+        return parse_packets(head, frame, self._frames.body(frame), len(self.header.streams), self._limits)
 
     def _chunk(
         self, frame: UnitFrame, *, bodies: bool, want: Callable[[ChunkHead], bool] | None
     ) -> Chunk | ChunkHead | None:
         """The chunk in `frame`, None where it has to be left out because its GOP is lost."""
         line = self._timeline
+        gop_start, number = peek_chunk(frame, line.number)
+        if self._uncertain and number > line.number:
+            line.lose()
+        elif not line.lost and number > line.number:
+            # Chunks are missing although nothing is damaged. Say so once, then go on from here.
+            message = f"chunk number {number} where {line.number} is due"
+            self._frames.put_back(frame)
+            self._lose_gop(line.number)
+            raise InvalidField(message, offset=frame.offset, chunk=number)
+        self._uncertain = False
+        if (line.lost or self._useless) and not gop_start and self._target is None:
+            self._leave_out(frame, number)
+            return None
         try:
-            gop_start, number = peek_chunk(frame, line.number)
-            if self._uncertain and number > line.number:
-                line.lose()
-            elif not line.lost and number > line.number:
-                # Chunks are missing although nothing is damaged. Say so once, then go on from here.
-                message = f"chunk number {number} where {line.number} is due"
-                self._frames.put_back(frame)
-                self._lose_gop(line.number)
-                raise InvalidField(message, offset=frame.offset, chunk=number)
-            self._uncertain = False
-            if (line.lost or self._useless) and not gop_start and self._target is None:
-                self._leave_out(frame, number)
-                return None
-        except BitstreamError:
-            self._whole = False
-            raise
-        try:
-            head = parse_chunk_head(frame, self.header, line)
-            line.check(head, self.header, self._limits)
+            head = self._head(frame)
             self._check_target(head)
         except BitstreamError:
             if number >= line.number:
                 self._lose_gop(number + 1)
-            self._whole = False
             self._frames.skip(frame)
             raise
         chunk = None
@@ -287,7 +274,6 @@ class BitstreamReader:
         except BitstreamError:
             # Its head is good: numbers and times go on behind it, decoding does not.
             line.advance(head)
-            self._whole = False
             self._useless = True
             self.lost_heads.append(head)
             self.broken = parse_body(head, self._frames.damaged_body())
@@ -296,14 +282,19 @@ class BitstreamReader:
         line.advance(head)
         return head if chunk is None else chunk
 
+    def _head(self, frame: UnitFrame) -> ChunkHead:
+        """The head of a chunk that may follow here."""
+        head = parse_chunk_head(frame, self.header, self._timeline)
+        self._timeline.check(head, self.header, self._limits)
+        return head
+
     def _leave_out(self, frame: UnitFrame, number: int) -> None:
         """Pass over a chunk that cannot be decoded, and take from its head what there is to know."""
         line = self._timeline
         self.skipped_chunks += 1
         if not line.lost:
             try:
-                head = parse_chunk_head(frame, self.header, line)
-                line.check(head, self.header, self._limits)
+                head = self._head(frame)
                 line.advance(head)
                 self.lost_heads.append(head)
             except BitstreamError:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lfqcodec.bitstream.fields import require
+from lfqcodec.bitstream.fields import limit, require
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.index import IndexEntry
 from lfqcodec.bitstream.limits import MAX_PTS, Limits
-from lfqcodec.errors import LimitExceeded
 
 if TYPE_CHECKING:
     from lfqcodec.bitstream.chunk import ChunkHead
@@ -56,8 +55,8 @@ class Timeline:
             **where,
         )
         if head.gop_start:
-            if len(self.entries) >= limits.max_gops:
-                raise LimitExceeded(f"more than {limits.max_gops} GOPs", **where)
+            gops = len(self.entries) + 1
+            limit(gops, limits.max_gops, f"{gops} GOPs", **where)
             require(
                 head.first_frame == self.frames or (self.lost and head.first_frame > self.frames),
                 f"first frame {head.first_frame} where {self.frames} is due",
@@ -69,18 +68,16 @@ class Timeline:
         else:
             require(self._gop_chunks > 0 and not self.lost, "the first chunk does not start a GOP", **where)
             require(self._gop_open, "a chunk follows one that ended its GOP", **where)
-            require(
-                self._gop_chunks < header.gop_chunks, f"GOP of more than {header.gop_chunks} chunks", **where
-            )
+            most = header.gop_chunks
+            require(self._gop_chunks < most, f"GOP of more than {most} chunks", **where)
         if self.last_pts is not None:
             require(head.pts[0] > self.last_pts, "presentation times do not increase", **where)
         total = head.first_frame + head.valid
-        if total > limits.max_frames:
-            raise LimitExceeded(f"{total} frames, at most {limits.max_frames} are allowed", **where)
-        if header.frame_count is not None:
-            require(
-                total <= header.frame_count, f"more than the {header.frame_count} frames announced", **where
-            )
+        limit(total, limits.max_frames, f"{total} frames", **where)
+        announced = header.frame_count
+        require(
+            announced is None or total <= announced, f"more than the {announced} frames announced", **where
+        )
 
     def advance(self, head: ChunkHead) -> None:
         """Go on past `head`, which `check` has let through."""
@@ -94,5 +91,4 @@ class Timeline:
         self.frames = head.first_frame + head.valid
         self.last_pts = head.pts[-1]
         self.end_pts = self.last_end = head.end_pts
-        steady = all(pts == head.pts[0] + k * head.last_duration for k, pts in enumerate(head.pts))
-        self.delta = head.last_duration if steady else None
+        self.delta = head.last_duration if len(set(head.durations)) == 1 else None
