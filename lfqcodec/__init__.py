@@ -27,9 +27,9 @@ from lfqcodec.errors import (
 
 if TYPE_CHECKING:
     from lfqcodec.bitstream import Limits
-    from lfqcodec.codec.decoder import DecodeReport
-    from lfqcodec.codec.encoder import EncodeReport
-    from lfqcodec.codec.file import LfqFile
+    from lfqcodec.codec.decode.decoder import DecodeReport
+    from lfqcodec.codec.encode.encoder import EncodeReport
+    from lfqcodec.codec.decode.file import LfqFile
     from lfqcodec.codec.progress import ProgressCallback
 
 __version__ = "0.1.0"
@@ -65,7 +65,7 @@ def encode(
     Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`; nothing partial is left then.
     """
     from lfqcodec.codec import encoder
-    from lfqcodec.codec.plan import EncodeOptions
+    from lfqcodec.codec.encode.options import EncodeOptions
     from lfqcodec.codec.progress import ignore
 
     return encoder.encode(source, dest, EncodeOptions(**options), progress=progress or ignore)
@@ -104,6 +104,6 @@ def open(
     Reading the tokens of a file of profile static needs neither torch nor a model. `limits`, of
     `lfqcodec.bitstream`, is what the file may ask for (`LimitExceeded`).
     """
-    from lfqcodec.codec.file import open_file
+    from lfqcodec.codec.decode.file import open_file
 
     return open_file(source, model=model, device=device, limits=limits)

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR
 from lfqcodec.tokenizer.base.config import BaseConfig
-from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import (
     Block,
     State,
@@ -24,6 +23,7 @@ from lfqcodec.tokenizer.layers import (
     conv1x1,
 )
 from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
 
 _PATCH = 3 * SPATIAL_FACTOR**2
 
@@ -103,8 +103,8 @@ class Decoder(nn.Module):
         return F.pixel_shuffle(coarse + fine, 4)
 
 
-class BaseTokenizer(Tokenizer):
-    """The tokenizer of this file; its methods are those of the interface."""
+class BaseTokenizer(OpenLoopTokenizer):
+    """The tokenizer of this file; its methods are those of `OpenLoopTokenizer`."""
 
     config: BaseConfig
 
@@ -119,7 +119,7 @@ class BaseTokenizer(Tokenizer):
         self.decoder_reach = sum(config.decoder_blocks) + 1
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def encode(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def analyse(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Video to latents: float32 [B, 3, T, H, W] in [-1, 1] -> [B, D, T', H/8, W/8] and the next state.
 
         H and W are multiples of 8. Without `state` the clip starts a GOP: T = 1 + 4k, T' = 1 + k. With the
@@ -129,14 +129,14 @@ class BaseTokenizer(Tokenizer):
         latents = self.encoder(video.transpose(1, 2).flatten(0, 1), time)
         return time.split(latents).transpose(1, 2), time.after
 
-    def decode(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def synthesise(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Latents to video: float32 [B, D, T', h, w] -> [B, 3, T, 8h, 8w] near [-1, 1], and next state."""
         time = TimeContext(latents.shape[0], state)
         frames = self.decoder(channels_last(latents.transpose(1, 2).flatten(0, 1)), time)
         return time.split(frames).transpose(1, 2), time.after
 
     def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
-        """As in the interface."""
+        """As in `OpenLoopTokenizer`."""
         batch = video.shape[0]
         latents = self.encoder(video.transpose(1, 2).flatten(0, 1), TimeContext(batch, None))
         quantized = self.quantizer(latents, kept.repeat_interleave(latents.shape[0] // batch), choose)

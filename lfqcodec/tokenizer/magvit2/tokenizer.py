@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
 from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
 from lfqcodec.tokenizer.magvit2.causal3d import (
@@ -25,6 +24,7 @@ from lfqcodec.tokenizer.magvit2.causal3d import (
     ResidualBlock,
 )
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
+from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
 
 
 def _blocks(inputs: int, width: int, config: Magvit2Config) -> nn.ModuleList:
@@ -115,8 +115,8 @@ class Decoder(nn.Module):
         return self.head(F.silu(self.norm(x)), time)  # type: ignore[no-any-return]
 
 
-class Magvit2Tokenizer(Tokenizer):
-    """The tokenizer of this file; its methods are those of the interface.
+class Magvit2Tokenizer(OpenLoopTokenizer):
+    """The tokenizer of this file; its methods are those of `OpenLoopTokenizer`.
 
     One class serves images and video: at T = 1 it is the 2D model that the last slices of its kernels make.
     """
@@ -138,16 +138,16 @@ class Magvit2Tokenizer(Tokenizer):
                 assert isinstance(layer, nn.Conv2d)
                 initialise_identity(layer)
 
-    def encode(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def analyse(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         time = TimeContext(video.shape[0], state)
         return self.encoder(video, time), time.after
 
-    def decode(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def synthesise(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         time = TimeContext(latents.shape[0], state)
         return self.decoder(latents, time), time.after
 
     def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
-        """As in the interface; `Quantized.latents` is [B*T', D, h, w]."""
+        """As in `OpenLoopTokenizer`; `Quantized.latents` is [B*T', D, h, w]."""
         batch = video.shape[0]
         latents = self.encoder(video, TimeContext(batch, None, keep=False))
         count = latents.shape[2]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 
 from lfqcodec.bitstream import ChunkHead
-from lfqcodec.codec.damage import Loss
+from lfqcodec.codec.repair.damage import Loss
 
 
 class Spread(Sequence[int]):

@@ -13,18 +13,19 @@ from typing import Any, BinaryIO
 import torch
 
 from lfqcodec.bitstream import BitstreamWriter
-from lfqcodec.codec.chunks import pick_device
-from lfqcodec.codec.jobs import EncodeGop
-from lfqcodec.codec.parallel import ParallelSession
-from lfqcodec.codec.plan import EncodeOptions, make_header, make_plan, missed_bitrate
+from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.encode.lookahead import Lookahead
+from lfqcodec.codec.encode.options import EncodeOptions
+from lfqcodec.codec.encode.parallel import EncodeGop
+from lfqcodec.codec.encode.plan import gop_encoder, make_header, make_plan, missed_bitrate
+from lfqcodec.codec.encode.resume import Partial, Trail, discard, recipe, resumable
+from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, SteeredCoder, run
+from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.progress import ProgressCallback, ignore
-from lfqcodec.codec.resume import Partial, Trail, discard, recipe, resumable
-from lfqcodec.codec.session import Session
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.output import open_output, refuse_same_file
 from lfqcodec.video import open_video
-from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import resolve_model
 
 
@@ -102,29 +103,32 @@ def encode(
                 copy_streams=options.audio,
             )
         )
-        tokenizer = load_tokenizer(model, device)
         header = make_header(reader.info, model, options, plan)
         writer = BitstreamWriter(file, header) if part is None else part.begin(header)
         kept = writer.frames
         trail = None if part is None else Trail(part)
-        given = (tokenizer, reader, writer, options, plan, device, progress, trail)
-        if options.workers > 1:
-            size = reader.info.width, reader.info.height
-            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
-            parallel = ParallelSession(*given)
-            parallel.run_with(stack.enter_context(Workers(setup, options.workers)))
-            session: Session = parallel
-        else:
-            session = Session(*given)
-            session.run()
-        writer.close()
         info = reader.info
+        size = info.height, info.width
+        sink = ChunkSink(writer, reader, trail, progress)
+        coder: Coder
+        if options.workers > 1:
+            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
+            coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), sink)
+        else:
+            encoder = gop_encoder(model, plan, size, device, measure=options.measure)
+            if plan.control is None:
+                coder = SerialCoder(encoder, plan.point, sink)
+            else:
+                coder = SteeredCoder(encoder, plan.control, sink, info.time_base)
+        run(Lookahead(reader, options.gop, trail), coder, sink, trail)
+        writer.close()
     if part is None and _has_name(dest):
         discard(_path(dest))
+    totals = sink.totals
     pixels = writer.frames * info.width * info.height
-    seconds = float(session.end * info.time_base)
+    seconds = float(totals.end * info.time_base)
     bits = 8 * writer.bytes_written
-    video_bits = bits - 8 * session.copied_bytes
+    video_bits = bits - 8 * totals.copied_bytes
     went_on = (f"went on from frame {kept}: the frames before it were there already",) if kept else ()
     notes = (*went_on, *reader.notes, *plan.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
     return EncodeReport(
@@ -133,20 +137,20 @@ def encode(
         height=info.height,
         seconds=seconds,
         chunks=writer.chunks,
-        gops=session.gops,
+        gops=totals.gops,
         stages=plan.stages,
         model=model.name,
         profile="static" if plan.prior is None else "exact",
         crf=plan.crf,
         file_bytes=writer.bytes_written,
-        payload_bytes=session.payload_bytes,
-        copied_bytes=session.copied_bytes,
+        payload_bytes=totals.payload_bytes,
+        copied_bytes=totals.copied_bytes,
         bpp=bits / pixels,
         video_bpp=video_bits / pixels,
         bitrate=bits / seconds,
         elapsed=time.perf_counter() - began,
-        psnr=session.quality.psnr,
-        ms_ssim=session.quality.ms_ssim,
+        psnr=sink.quality.psnr,
+        ms_ssim=sink.quality.ms_ssim,
         notes=notes,
     )
 

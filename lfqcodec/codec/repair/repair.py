@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, ChunkHead, Limits
-from lfqcodec.codec.damage import Loss
-from lfqcodec.codec.file import LfqFile, open_file
-from lfqcodec.codec.gaps import Gap
-from lfqcodec.codec.salvage import Damaged
+from lfqcodec.codec.decode.file import LfqFile, open_file
+from lfqcodec.codec.repair.damage import Loss
+from lfqcodec.codec.repair.gaps import Gap
+from lfqcodec.codec.repair.salvage import Damaged
 from lfqcodec.errors import BitstreamError, InvalidField, LfqError
 from lfqcodec.output import open_output, refuse_same_file
 

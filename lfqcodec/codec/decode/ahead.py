@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.reconstruct import Reconstruction, Reconstructor
+import torch
+
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
+from lfqcodec.bitstream.geometry import latent_grid
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
+from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.gop import GopDecoder, TokenDecoder
+from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, NumericsMismatch
+from lfqcodec.weights.loading import load_tokenizer
+from lfqcodec.weights.store import Model, Prior
 
 MOST_BYTES = 1 << 30
 """Of the pictures of a GOP, which a worker has in memory all at once."""
@@ -47,6 +56,37 @@ def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[C
             break
     if gop:
         yield gop
+
+
+@dataclass(frozen=True)
+class DecodeGop:
+    """What a worker does: decodes the chunks of a GOP, at most `stages` stages of each.
+
+    `prior` is None in profile static. `threads` are a worker's share of those of this process. Samples may
+    differ by 1 with their number.
+    """
+
+    header: FileHeader
+    model: Model
+    prior: Prior | None
+    stages: int | None
+    device: str
+    threads: int = 1
+    who: str = "decoder"
+
+    def shared_by(self, workers: int) -> DecodeGop:
+        """The same for one of so many workers."""
+        return replace(self, threads=max(1, torch.get_num_threads() // workers))
+
+    def run(self, job: list[Chunk]) -> list[Reconstruction]:
+        """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
+        header, device = self.header, pick_device(self.device)
+        grid = latent_grid(header.width, header.height)
+        tokens = TokenDecoder(rate_model(self.prior, grid, header.max_stages, device), header.profile)
+        decoder = GopDecoder(load_tokenizer(self.model, device), (header.height, header.width))
+        decode = Reconstructor(header, tokens, decoder, self.stages)
+        made = (decode(chunk, damaged=False) for chunk in job)
+        return [each for each in made if each is not None]
 
 
 class Ahead:

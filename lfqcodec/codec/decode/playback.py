@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Protocol
 
 from lfqcodec.bitstream import Chunk, ChunkHead, FileHeader, Packets
-from lfqcodec.codec.conceal import Picture, fill
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.gaps import Gap
-from lfqcodec.codec.reconstruct import Reconstruction
-from lfqcodec.codec.salvage import Damaged, Salvage, head_of
+from lfqcodec.codec.decode.conceal import Picture, fill
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.reconstruct import Reconstruction
+from lfqcodec.codec.repair.gaps import Gap
+from lfqcodec.codec.repair.salvage import Damaged, Salvage, head_of
 from lfqcodec.errors import BitstreamError
 from lfqcodec.media import Frame, StreamPacket
 

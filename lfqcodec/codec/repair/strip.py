@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, drop_stages
-from lfqcodec.codec.file import open_file
+from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import LfqError
 from lfqcodec.output import open_output, refuse_same_file
 

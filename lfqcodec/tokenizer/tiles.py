@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lfqcodec.bitstream import SPATIAL_FACTOR
+from lfqcodec.bitstream.limits import SPATIAL_FACTOR
 
 WHOLE = 40_000
 """Positions of the latent grid up to which a picture is computed at once: 1920x1080 has 32,400."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry, Packets
-from lfqcodec.codec.damage import DATA, DETAIL, END, FRAMES, INDEX, Loss
-from lfqcodec.codec.gaps import Edge, Gap, Known, place
+from lfqcodec.codec.repair.damage import DATA, DETAIL, END, FRAMES, INDEX, Loss
+from lfqcodec.codec.repair.gaps import Edge, Gap, Known, place
 from lfqcodec.errors import BitstreamError
 
 MOST_HELD = 1 << 16

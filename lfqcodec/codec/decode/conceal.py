@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.codec.gaps import Gap
+from lfqcodec.codec.repair.gaps import Gap
 
 FADE = Fraction(1, 2)
 """Seconds before the next good picture during which it fades in."""

@@ -10,10 +10,10 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.damage import DETAIL, FRAMES, Loss
-from lfqcodec.codec.file import open_file
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
+from lfqcodec.codec.repair.damage import DETAIL, FRAMES, Loss
 from lfqcodec.errors import DamageConcealed, LfqError
 from lfqcodec.media import Frame
 from lfqcodec.output import refuse_same_file

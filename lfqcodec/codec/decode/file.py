@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,26 +22,20 @@ from lfqcodec.bitstream import (
     ChunkHead,
     FileHeader,
     Index,
-    IndexEntry,
     Limits,
     Packets,
     PacketsHead,
     Profile,
 )
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.damage import Loss
-from lfqcodec.codec.payload import TokenCoder
-from lfqcodec.codec.plan import require_container_grid
-from lfqcodec.codec.salvage import Salvage
-from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField, LfqError
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.repair.damage import Loss
+from lfqcodec.codec.repair.salvage import Salvage
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
-    from lfqcodec.codec.jobs import DecodeGop
-    from lfqcodec.codec.playback import Decoder
-    from lfqcodec.codec.reconstruct import Reconstructor
-    from lfqcodec.prior.exact import ExactNetwork
+    pass
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class ChunkTokens:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """Put the name of the file into errors of its bytes, and make system errors `InputVideoError`."""
     try:
         yield
@@ -64,7 +58,7 @@ def _reading(name: str) -> Iterator[None]:
         raise InputVideoError(f"{name}: {error.strerror or error}") from error
 
 
-def _index_of(reader: BitstreamReader) -> Index:
+def index_of(reader: BitstreamReader) -> Index:
     """The stored index, or one made by a scan where that is missing."""
     try:
         return reader.index()
@@ -93,8 +87,8 @@ class LfqFile:
         device: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._wanted_model, self._device, self._limits = model, device, limits
-        self._owned = False
+        self._wanted_model, self.device, self.limits = model, device, limits
+        self.owned = False
         if not isinstance(source, (str, os.PathLike)):
             self.name, self._file = "<stream>", source
         elif os.fspath(source) == "-":
@@ -104,12 +98,12 @@ class LfqFile:
             self._file = sys.stdin.buffer
         else:
             self.name = os.fspath(source)
-            with _reading(self.name):
+            with reading(self.name):
                 self._file = Path(source).open("rb")  # noqa: SIM115 (closed by close)
-            self._owned = True
+            self.owned = True
         self._fresh = True
         try:
-            with _reading(self.name):
+            with reading(self.name):
                 self._base = self._file.tell() if self._file.seekable() else 0
                 self._reader = BitstreamReader(self._file, limits)
         except BaseException:
@@ -149,12 +143,12 @@ class LfqFile:
 
     def index(self) -> Index:
         """GOP positions and totals of a seekable file; made by a scan where the stored one is missing."""
-        with _reading(self.name):
-            return self._index()
+        with reading(self.name):
+            return index_of(self._reader)
 
     def stored_index(self) -> Index:
         """The index that the file holds. Raises `BitstreamError` where it is missing or damaged."""
-        with _reading(self.name):
+        with reading(self.name):
             return self._reader.index()
 
     @property
@@ -162,37 +156,32 @@ class LfqFile:
         """False for a pipe."""
         return self._reader.seekable
 
-    def _index(self) -> Index:
-        return _index_of(self._reader)
-
-    def _restart(self) -> BitstreamReader:
+    def restart(self) -> BitstreamReader:
         """A reader that stands at the first unit."""
         if not self._fresh:
             if not self._reader.seekable:
                 raise LfqError(f"{self.name}: a pipe can be read once only")
-            with _reading(self.name):
+            with reading(self.name):
                 self._file.seek(self._base)
-                self._reader = BitstreamReader(self._file, self._limits)
+                self._reader = BitstreamReader(self._file, self.limits)
         self._fresh = False
-        exact = self.header.profile == Profile.EXACT
-        self._coder = TokenCoder(self._network if exact else None, self.header.max_stages)
         return self._reader
 
     def heads(self) -> Iterator[ChunkHead | PacketsHead]:
         """Heads of chunks and packets in file order; payloads are passed over, and so not checked."""
-        reader = self._restart()
-        with _reading(self.name):
+        reader = self.restart()
+        with reading(self.name):
             yield from reader.heads()
 
     def units(self) -> Iterator[Chunk | Packets]:
         """Chunks and packets in file order, with their payload."""
-        reader = self._restart()
-        with _reading(self.name):
+        reader = self.restart()
+        with reading(self.name):
             yield from reader
 
     def salvage(self) -> Salvage:
         """Everything that can be read of the file, damaged or not, with what is lost."""
-        reader = self._restart()
+        reader = self.restart()
         index: Index | None = None
         if reader.seekable:
             with suppress(BitstreamError):
@@ -201,71 +190,25 @@ class LfqFile:
 
     def unit_bytes(self, head: ChunkHead | PacketsHead) -> bytes:
         """The bytes of the whole unit with this head, in a seekable file; reading goes on where it was."""
-        with _reading(self.name):
+        with reading(self.name):
             here = self._file.tell()
             self._file.seek(self._base + head.offset)
             data = self._file.read(head.size)
             self._file.seek(here)
         return data
 
-    def _walk(self, cut: Cut, damage: list[Loss] | None) -> tuple[Salvage, int]:
-        """What to read for `cut`, and the first frame from which chunks can matter to it."""
-        reader = self._restart()
-        index: Index | None = None
-        begin: IndexEntry | None = None
-        first = 0
-        if reader.seekable and cut.start is not None:
-            index = self._index()
-            cut.begin(index.entries[0].first_pts)
-            gop = self._first_gop(reader, index, cut.first_tick())
-            first = index.entries[gop].first_frame
-            # Sound that is heard across the border lies in the GOP before.
-            begin = index.entries[max(0, gop - 1) if self.header.streams else gop]
-            reader.seek_gop(begin)
-        elif reader.seekable and damage is not None:
-            # It helps to tell what is lost, and may be lost itself.
-            with suppress(BitstreamError):
-                index = reader.index()
-                cut.begin(index.entries[0].first_pts)
-        strict = damage is None
-        walk = Salvage(reader, losses=damage, index=index, begin=begin, strict=strict, rescue=not strict)
-        return walk, first
-
-    def _first_gop(self, reader: BitstreamReader, index: Index, tick: int) -> int:
-        """The GOP of the first frame at or after `tick`; may move `reader`."""
-        gop = index.find_pts(tick)
-        if gop + 1 == len(index.entries):
-            return gop
-        near = index.entries[gop + 1].first_pts - tick
-        if near * self.header.time_base <= Cut.TOLERANCE:
-            # A cut that begins with a GOP: because of the tolerance the last frame before it could count too.
-            last = tick
-            with suppress(BitstreamError):
-                reader.seek_gop(index.entries[gop])
-                for head in reader.heads():
-                    if head.offset >= index.entries[gop + 1].offset:
-                        return gop + (last < tick)
-                    last = head.pts[-1] if isinstance(head, ChunkHead) else last
-        return gop
-
     def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
         """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no tokenizer."""
+        from lfqcodec.codec.decode.events import token_decoder
+
         _check_stages(stages)
+        decoder = None
         for unit in self.units():
             if isinstance(unit, Chunk):
-                yield ChunkTokens(unit.head, self._tokens_of(unit, stages))
-
-    def _tokens_of(self, chunk: Chunk, stages: int | None) -> NDArray[np.int32]:
-        with _reading(self.name):
-            return self._coder.decode(chunk, chunk.head.shape(self.header), stages)
-
-    def _network(self) -> ExactNetwork:
-        from lfqcodec.codec.chunks import pick_device
-        from lfqcodec.weights.loading import load_network
-
-        prior = self.prior()
-        assert prior is not None
-        return load_network(prior, pick_device(self._device))
+                decoder = decoder or token_decoder(self)
+                with reading(self.name):
+                    tokens = decoder.decode(unit, unit.head.shape(self.header), stages)
+                yield ChunkTokens(unit.head, np.stack(tokens))
 
     def frames(
         self,
@@ -298,56 +241,10 @@ class LfqFile:
         With several `workers` GOPs are decoded ahead, each in a process of its own, which ends with the last
         event or with `close`; not out of a pipe.
         """
-        from lfqcodec.codec.chunks import ChunkDecoder, pick_device
-        from lfqcodec.codec.jobs import DecodeGop
-        from lfqcodec.codec.playback import Playback
-        from lfqcodec.codec.reconstruct import Reconstructor
-        from lfqcodec.weights.loading import load_tokenizer
+        from lfqcodec.codec.decode.events import events
 
-        header = self.header
         _check_stages(stages)
-        device = pick_device(self._device)
-        model = self.model()
-        require_container_grid(model)
-        tokenizer = load_tokenizer(model, device)
-        if header.max_stages > tokenizer.config.stages:
-            raise InvalidField(
-                f"{self.name}: has up to {header.max_stages} stages, its model {tokenizer.config.stages}"
-            )
-        decoder = ChunkDecoder(tokenizer, header.height, header.width, device)
-        with _reading(self.name):
-            salvage, first = self._walk(cut, damage)
-            with ExitStack() as stack:
-                here = Reconstructor(header, self._coder, decoder, stages)
-                decode: Decoder = here
-                if workers > 1 and self._owned and self.seekable:
-                    job = DecodeGop(header, model, self.prior(), stages, str(device))
-                    decode = stack.enter_context(self._ahead(here, job, cut, first, workers))
-                playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
-                yield from playback.events()
-            if salvage.first_fault is not None and not playback.decoded:
-                raise salvage.first_fault
-        if not cut.begun:
-            raise InputVideoError(f"{self.name}: has no frame in the time asked for")
-
-    @contextmanager
-    def _ahead(
-        self, here: Reconstructor, job: DecodeGop, cut: Cut, first: int, most: int
-    ) -> Iterator[Decoder]:
-        """What decodes in at most so many workers, which read the file through a handle of their own."""
-        from lfqcodec.codec.ahead import Ahead, whole_gops
-        from lfqcodec.codec.workers import Workers
-
-        with Path(self.name).open("rb") as file:
-            reader = BitstreamReader(file, self._limits)
-            entries = [entry for entry in _index_of(reader).entries if entry.first_frame >= first]
-            count = min(most, len(entries))
-            if count < 2:
-                yield here
-                return
-            reader.seek_gop(entries[0])
-            with Workers(job.shared_by(count), count) as workers:
-                yield Ahead(here, whole_gops(reader, first, cut), workers)
+        return events(self, cut, stages, damage, workers)
 
     def model(self) -> Model:
         """The model that the file needs. Raises `WeightsError`."""
@@ -361,7 +258,7 @@ class LfqFile:
 
     def close(self) -> None:
         """Close the file, if it was opened here."""
-        if self._owned:
+        if self.owned:
             self._file.close()
 
     def __enter__(self) -> LfqFile:

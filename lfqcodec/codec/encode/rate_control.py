@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lfqcodec.codec.gop import OperatingPoint
 from lfqcodec.weights.rates import MAX_CRF, RateTable
 
 Coded = TypeVar("Coded")
@@ -36,15 +37,19 @@ class BitrateControl:
     def __post_init__(self) -> None:
         self.crf = self.table.default_crf
 
+    def point(self, crf: float) -> OperatingPoint:
+        """Where chunks are coded at `crf`."""
+        return OperatingPoint(*self.table.point(crf, self.stages))
+
     def code(
         self,
         allowed: float,
         chunks: int,
-        attempt: Callable[[list[tuple[float, ...]]], tuple[float, Coded]],
+        attempt: Callable[[list[OperatingPoint]], tuple[float, Coded]],
     ) -> Coded:
         """Code a segment of so many chunks in at most `allowed` bits, as far as that can be done.
 
-        `attempt` codes it with the given lambdas for each chunk and tells the bits and the result; it is
+        `attempt` codes it, each chunk at its operating point, and tells the bits and the result; it is
         called several times, and the result of one call is returned.
         """
         allowed = max(allowed, 1.0)
@@ -53,7 +58,7 @@ class BitrateControl:
         best: tuple[float, Coded] | None = None
         crf = self.crf
         for _ in range(_TRIES):
-            bits, coded = attempt([self.table.lambdas(crf, self.stages)] * chunks)
+            bits, coded = attempt([self.point(crf)] * chunks)
             sizes[crf] = bits
             miss = abs(math.log(max(bits, 1.0) / allowed))
             if best is None or miss < best[0]:
@@ -75,10 +80,10 @@ class BitrateControl:
             # the others go beyond it is found as before.
             share = (allowed - sizes[high]) / (sizes[low] - sizes[high])
             many = min(chunks, math.ceil(share * chunks))
-            before, beyond, crf = self.table.lambdas(low, self.stages), high, high
+            before, beyond, crf = self.point(low), high, high
             sizes, high = {}, MAX_CRF
             for _ in range(_TRIES):
-                after = self.table.lambdas(crf, self.stages)
+                after = self.point(crf)
                 bits, coded = attempt([before] * many + [after] * (chunks - many))
                 sizes[crf] = bits
                 miss = abs(math.log(max(bits, 1.0) / allowed))

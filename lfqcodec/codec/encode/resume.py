@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead, FileHeader
-from lfqcodec.codec.cut import exact_seconds
-from lfqcodec.codec.plan import EncodeOptions, Plan
+from lfqcodec.codec.decode.cut import exact_seconds
+from lfqcodec.codec.encode.options import EncodeOptions
+from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.errors import BitstreamError, LfqError, OutputError
 from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import check_target, is_at, lock, remove_if_dead, replacing

@@ -1,0 +1,1 @@
+"""From a .lfq file to pictures and sound."""

@@ -1,0 +1,125 @@
+"""Decoding a file: from its units to pictures and packets, of the whole or of a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lfqcodec.bitstream import BitstreamReader, ChunkHead, Index, IndexEntry
+from lfqcodec.bitstream.geometry import latent_grid
+from lfqcodec.codec.decode.ahead import Ahead, DecodeGop, whole_gops
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.file import index_of, reading
+from lfqcodec.codec.decode.playback import Decoder, Playback
+from lfqcodec.codec.decode.reconstruct import Reconstructor
+from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.gop import GopDecoder, TokenDecoder
+from lfqcodec.codec.models import rate_model, require_container_grid
+from lfqcodec.codec.repair.damage import Loss
+from lfqcodec.codec.repair.salvage import Salvage
+from lfqcodec.codec.workers import Workers
+from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField
+from lfqcodec.media import Frame, StreamPacket
+from lfqcodec.weights.loading import load_tokenizer
+
+if TYPE_CHECKING:
+    from lfqcodec.codec.decode.file import LfqFile
+
+
+def token_decoder(file: LfqFile) -> TokenDecoder:
+    """What decodes the tokens of a file. Raises `WeightsError`, `InvalidField`."""
+    header, device = file.header, pick_device(file.device)
+    grid = latent_grid(header.width, header.height)
+    return TokenDecoder(rate_model(file.prior(), grid, header.max_stages, device), header.profile)
+
+
+def events(
+    file: LfqFile, cut: Cut, stages: int | None, damage: list[Loss] | None, workers: int
+) -> Generator[Frame | StreamPacket, None, None]:
+    """As `LfqFile.events`."""
+    header = file.header
+    device = pick_device(file.device)
+    model = file.model()
+    require_container_grid(model)
+    tokenizer = load_tokenizer(model, device)
+    if header.max_stages > len(tokenizer.layers):
+        raise InvalidField(
+            f"{file.name}: has up to {header.max_stages} stages, its model {len(tokenizer.layers)}"
+        )
+    with reading(file.name):
+        salvage, first = _walk(file, cut, damage)
+        with ExitStack() as stack:
+            decoder = GopDecoder(tokenizer, (header.height, header.width))
+            here = Reconstructor(header, token_decoder(file), decoder, stages)
+            decode: Decoder = here
+            if workers > 1 and file.owned and file.seekable:
+                job = DecodeGop(header, model, file.prior(), stages, str(device))
+                decode = stack.enter_context(_ahead(file, here, job, cut, first, workers))
+            playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
+            yield from playback.events()
+        if salvage.first_fault is not None and not playback.decoded:
+            raise salvage.first_fault
+    if not cut.begun:
+        raise InputVideoError(f"{file.name}: has no frame in the time asked for")
+
+
+def _walk(file: LfqFile, cut: Cut, damage: list[Loss] | None) -> tuple[Salvage, int]:
+    """What to read for `cut`, and the first frame from which chunks can matter to it."""
+    reader = file.restart()
+    index: Index | None = None
+    begin: IndexEntry | None = None
+    first = 0
+    if reader.seekable and cut.start is not None:
+        index = index_of(reader)
+        cut.begin(index.entries[0].first_pts)
+        gop = _first_gop(reader, index, cut.first_tick())
+        first = index.entries[gop].first_frame
+        # Sound that is heard across the border lies in the GOP before.
+        begin = index.entries[max(0, gop - 1) if file.header.streams else gop]
+        reader.seek_gop(begin)
+    elif reader.seekable and damage is not None:
+        # It helps to tell what is lost, and may be lost itself.
+        with suppress(BitstreamError):
+            index = reader.index()
+            cut.begin(index.entries[0].first_pts)
+    strict = damage is None
+    walk = Salvage(reader, losses=damage, index=index, begin=begin, strict=strict, rescue=not strict)
+    return walk, first
+
+
+def _first_gop(reader: BitstreamReader, index: Index, tick: int) -> int:
+    """The GOP of the first frame at or after `tick`; may move `reader`."""
+    gop = index.find_pts(tick)
+    if gop + 1 == len(index.entries):
+        return gop
+    near = index.entries[gop + 1].first_pts - tick
+    if near * reader.header.time_base <= Cut.TOLERANCE:
+        # A cut that begins with a GOP: because of the tolerance the last frame before it could count too.
+        last = tick
+        with suppress(BitstreamError):
+            reader.seek_gop(index.entries[gop])
+            for head in reader.heads():
+                if head.offset >= index.entries[gop + 1].offset:
+                    return gop + (last < tick)
+                last = head.pts[-1] if isinstance(head, ChunkHead) else last
+    return gop
+
+
+@contextmanager
+def _ahead(
+    file: LfqFile, here: Reconstructor, job: DecodeGop, cut: Cut, first: int, most: int
+) -> Iterator[Decoder]:
+    """What decodes in at most so many workers, which read the file through a handle of their own."""
+
+    with Path(file.name).open("rb") as handle:
+        reader = BitstreamReader(handle, file.limits)
+        entries = [entry for entry in index_of(reader).entries if entry.first_frame >= first]
+        count = min(most, len(entries))
+        if count < 2:
+            yield here
+            return
+        reader.seek_gop(entries[0])
+        with Workers(job.shared_by(count), count) as workers:
+            yield Ahead(here, whole_gops(reader, first, cut), workers)

@@ -1,0 +1,19 @@
+"""The device that networks run on."""
+
+from __future__ import annotations
+
+import torch
+
+from lfqcodec.errors import LfqError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` to a device. Raises `LfqError` where there is none of that name."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise LfqError("no CUDA device is available (use --device cpu)")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise LfqError(f"no device is named {name!r} (use auto, cpu or cuda)") from error

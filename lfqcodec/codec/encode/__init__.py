@@ -1,0 +1,1 @@
+"""From a video to a .lfq file."""

@@ -1,0 +1,55 @@
+"""What a worker of the encoder does: it codes the pictures of a GOP. GOPs are independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.encode.plan import Plan, gop_encoder
+from lfqcodec.codec.gop import CodedChunk
+from lfqcodec.codec.quality import QualityMeter
+from lfqcodec.weights.store import Model
+
+Pictures = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class CodedGop:
+    """The chunks of a GOP, coded; PSNR and MS-SSIM of its frames where they are measured."""
+
+    chunks: list[CodedChunk]
+    psnr: list[float]
+    ms_ssim: list[float]
+
+
+@dataclass(frozen=True)
+class EncodeGop:
+    """Codes the frames of a GOP, chunk by chunk, as an encoder without workers does.
+
+    `size` is (H, W). `threads` are as many as the encoder itself would use: the tokenizer rounds differently
+    with one than with two.
+    """
+
+    model: Model
+    plan: Plan
+    device: str
+    threads: int
+    size: tuple[int, int]
+    measure: bool
+    who: str = "encoder"
+
+    def run(self, job: list[Pictures]) -> CodedGop:
+        """The frames of each chunk, uint8 [H, W, 3], coded."""
+        device = pick_device(self.device)
+        encoder = gop_encoder(self.model, self.plan, self.size, device, measure=self.measure)
+        chunks, quality = [], QualityMeter()
+        for number, pictures in enumerate(job):
+            coded = encoder.encode(pictures, self.plan.point, gop_start=number == 0)
+            if coded.pictures is not None:
+                for source, decoded in zip(pictures, coded.pictures, strict=True):
+                    quality.add(source, decoded)
+            chunks.append(replace(coded, tokens=(), pictures=None))
+        return CodedGop(chunks, *quality.values(0))

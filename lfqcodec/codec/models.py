@@ -1,0 +1,40 @@
+"""What models a file can be coded with, and its rate model by its profile. Importing it loads no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
+from lfqcodec.entropy import RateModel, StaticRates
+from lfqcodec.errors import InvalidField, WeightsError
+from lfqcodec.weights.store import Model, Prior
+
+if TYPE_CHECKING:
+    import torch
+
+
+def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: torch.device) -> RateModel:
+    """What gives the frequency rows for pictures with a latent grid (h, w) and at most so many `layers`.
+
+    `prior` is None in profile static. Raises `WeightsError`, and `InvalidField` where the prior knows fewer.
+    """
+    if prior is None:
+        return StaticRates(*grid)
+    from lfqcodec.prior.rows import GopCoder
+    from lfqcodec.weights.loading import load_network
+
+    network = load_network(prior, device)
+    if network.config.stages < layers:
+        raise InvalidField(f"the file has up to {layers} stages, its prior {network.config.stages}")
+    return GopCoder(network, *grid)
+
+
+def require_container_grid(model: Model) -> None:
+    """Raise `WeightsError` for a model whose tokens are not those of the container: 8x8 pixels, 4 frames."""
+    spatial, temporal = model.config.spatial_factor, model.config.temporal_factor
+    if (spatial, temporal) != (SPATIAL_FACTOR, TEMPORAL_FACTOR):
+        kind = "is for images only: " if temporal == 1 else "cannot be used for .lfq files: "
+        raise WeightsError(
+            f"model {model.name} {kind}a token covers {spatial}x{spatial} pixels of {temporal} frames, in "
+            f".lfq files {SPATIAL_FACTOR}x{SPATIAL_FACTOR} of {TEMPORAL_FACTOR}"
+        )
