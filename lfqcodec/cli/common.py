@@ -15,8 +15,8 @@ import click
 from tqdm import tqdm
 
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from lfqcodec.codec.damage import Loss
 from lfqcodec.codec.progress import Progress, ProgressCallback
+from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.errors import LfqError, LimitExceeded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -57,19 +57,26 @@ def bitrate(text: str) -> float:
     return value
 
 
-def device_option(function: Command) -> Command:
-    """--device auto|cpu|cuda."""
-    choice = click.Choice(["auto", "cpu", "cuda"])
-    option = click.option(
-        "--device", type=choice, default="auto", show_default=True, help="Where to compute."
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+model_option = click.option("--model", metavar="NAME|FILE|DIR", help="Model to use instead of the usual one.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+overwrite_option = click.option("-f", "--force", "overwrite", is_flag=True, help="Overwrite OUT.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+
+
+def time_options(function: Command) -> Command:
+    """--start and --duration: which part of the input."""
+    start = click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
+    duration = click.option(
+        "--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time."
     )
-    return option(function)
-
-
-def model_option(function: Command) -> Command:
-    """--model NAME|FILE|DIR."""
-    option = click.option("--model", metavar="NAME|FILE|DIR", help="Model to use instead of the usual one.")
-    return option(function)
+    return start(duration(function))
 
 
 _LIMITS = {item.name.removeprefix("max_").replace("_", "-"): item.name for item in fields(Limits)}
@@ -87,27 +94,19 @@ def _limits(context: click.Context, option: click.Parameter, values: tuple[str, 
     return limits
 
 
-def limit_option(function: Command) -> Command:
-    """--limit NAME=N, may be repeated; the command gets `limits`, a `Limits`."""
-    option = click.option(
-        "--limit",
-        "limits",
-        multiple=True,
-        callback=_limits,
-        metavar="NAME=N",
-        help=f"What a file may ask for at most, in place of the default; NAME is {', '.join(_LIMITS)}.",
-    )
-    return option(function)
+limit_option = click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=_limits,
+    metavar="NAME=N",
+    help=f"What a file may ask for at most, in place of the default; NAME is {', '.join(_LIMITS)}.",
+)
 
 
 def complaint(error: LfqError) -> str:
     """An error as one line for a person at the command line."""
     return f"{error}; --limit allows more" if isinstance(error, LimitExceeded) else str(error)
-
-
-def json_option(function: Command) -> Command:
-    """--json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
 
 
 @contextmanager
@@ -140,6 +139,17 @@ def print_damage(losses: Iterable[Loss]) -> None:
     """What could not be read of a damaged file, on stderr."""
     for loss in losses:
         click.echo(f"damage: {loss}", err=True)
+
+
+def refuse_mixed_output(dest: str, *, as_json: bool) -> None:
+    """`UsageError` where OUT and the report would both go to standard output."""
+    if as_json and dest == "-":
+        raise click.UsageError("--json and OUT - both want standard output")
+
+
+def plural(count: int, noun: str) -> str:
+    """1 frame, 2 frames, ..."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def human_bytes(count: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from typing import Any
 
 import click
 
@@ -12,12 +12,15 @@ from lfqcodec.cli.common import (
     human_bytes,
     json_option,
     model_option,
-    positive_seconds,
+    overwrite_option,
+    plural,
     print_json,
     print_notes,
     progress_bar,
-    seconds,
+    quiet_option,
+    refuse_mixed_output,
     size,
+    time_options,
 )
 
 
@@ -29,8 +32,7 @@ from lfqcodec.cli.common import (
 @click.option("--stages", type=click.IntRange(min=1), help="Most stages; alone: as they are.")
 @click.option("--profile", type=click.Choice(["exact", "static"]), help="With the prior (usual), or without.")
 @click.option("--gop", type=click.IntRange(1, 65535), default=4, show_default=True, help="Chunks per GOP.")
-@click.option("--start", type=seconds, metavar="TIME", help="Begin at this time.")
-@click.option("--duration", type=positive_seconds, metavar="TIME", help="Stop after this much time.")
+@time_options
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @click.option("--scale", type=size, metavar="WxH", help="Resize the pictures first.")
 @click.option(
@@ -42,34 +44,13 @@ from lfqcodec.cli.common import (
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that code a GOP each.")
 @click.option("--resume", is_flag=True, help="Keep OUT.part when interrupted, and go on from it.")
-@click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
-@click.option("--psnr", is_flag=True, help="Decode what was written and report PSNR and MS-SSIM.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@overwrite_option
+@click.option("--psnr", "measure", is_flag=True, help="Decode what was written and report PSNR and MS-SSIM.")
+@quiet_option
 @json_option
 @model_option
 @device_option
-def command(
-    source: str,
-    dest: str,
-    crf: float | None,
-    bitrate: float | None,
-    stages: int | None,
-    profile: str | None,
-    gop: int,
-    start: Fraction | None,
-    duration: Fraction | None,
-    frames: int | None,
-    scale: tuple[int, int] | None,
-    audio: str,
-    workers: int,
-    resume: bool,
-    force: bool,
-    psnr: bool,
-    quiet: bool,
-    as_json: bool,
-    model: str | None,
-    device: str,
-) -> None:
+def command(source: str, dest: str, audio: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Encode a video or picture IN into the .lfq file OUT.
 
     IN is any video or picture file, or - for a stream (y4m, mkv, ...) on standard input. OUT may be - for
@@ -80,40 +61,21 @@ def command(
     last complete GOP. The frames before it are read again, not coded again, and the file comes out the same
     to the byte. Another input, model or setting is refused; remove OUT.part to start over.
     """
-    from lfqcodec.codec.encoder import encode
-    from lfqcodec.codec.plan import EncodeOptions
+    from lfqcodec.codec.encode.encoder import encode
+    from lfqcodec.codec.encode.options import EncodeOptions
 
-    options = EncodeOptions(
-        model=model,
-        crf=crf,
-        bitrate=bitrate,
-        stages=stages,
-        profile=profile,
-        gop=gop,
-        start=start,
-        duration=duration,
-        frames=frames,
-        scale=scale,
-        audio=audio == "copy",
-        device=device,
-        overwrite=force,
-        measure=psnr,
-        resume=resume,
-        workers=workers,
-    )
-    if as_json and dest == "-":
-        raise click.UsageError("--json and OUT - both want standard output")
-    if resume and dest == "-":
+    settings = EncodeOptions(audio=audio == "copy", **options)
+    refuse_mixed_output(dest, as_json=as_json)
+    if settings.resume and dest == "-":
         raise click.UsageError("--resume needs an OUT with a name")
     with progress_bar("encoding", quiet=quiet) as progress:
-        report = encode(source, dest, options, progress=progress)
+        report = encode(source, dest, settings, progress=progress)
     print_notes(report.notes)
     if as_json:
         print_json(report.to_dict())
         return
-    what = f"{report.frames} frame{'s' if report.frames != 1 else ''}"
     line = (
-        f"{what} {report.width}x{report.height}, {report.seconds:.2f} s -> "
+        f"{plural(report.frames, 'frame')} {report.width}x{report.height}, {report.seconds:.2f} s -> "
         f"{human_bytes(report.file_bytes)}, {report.bpp:.4f} bpp, {report.bitrate / 1000:.0f} kbit/s"
     )
     if report.psnr is not None:

@@ -9,7 +9,7 @@ import click
 
 from lfqcodec.bitstream import ChunkHead, Limits
 from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_json
-from lfqcodec.codec.file import LfqFile, open_file
+from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.errors import BitstreamError, WeightsError
 
 

@@ -5,26 +5,33 @@ from __future__ import annotations
 import click
 
 from lfqcodec.bitstream import Limits
-from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_damage, print_json
-from lfqcodec.codec.repair import repair
+from lfqcodec.cli.common import (
+    human_bytes,
+    json_option,
+    limit_option,
+    overwrite_option,
+    print_damage,
+    print_json,
+    refuse_mixed_output,
+)
+from lfqcodec.codec.repair.repair import repair
 
 
 @click.command("repair")
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="OUT")
-@click.option("-f", "--force", is_flag=True, help="Overwrite OUT.")
+@overwrite_option
 @json_option
 @limit_option
-def command(source: str, dest: str, force: bool, as_json: bool, limits: Limits) -> None:
+def command(source: str, dest: str, overwrite: bool, as_json: bool, limits: Limits) -> None:
     """Make a whole file OUT of what is good in the damaged or cut-off .lfq file IN.
 
     Every good chunk is kept byte for byte, with sound and subtitles; index, trailer and the number of frames
     are made anew. A damaged chunk is left out with the later ones of its GOP: their time stays empty, and
     chunks behind it get new numbers in their heads. What is lost is told on standard error. OUT may be -.
     """
-    if as_json and dest == "-":
-        raise click.UsageError("--json and OUT - both want standard output")
-    report = repair(source, dest, overwrite=force, limits=limits)
+    refuse_mixed_output(dest, as_json=as_json)
+    report = repair(source, dest, overwrite=overwrite, limits=limits)
     print_damage(report.damage)
     if as_json:
         print_json(report.to_dict())

@@ -9,7 +9,7 @@ import click
 
 from lfqcodec.bitstream import Limits
 from lfqcodec.cli.common import complaint, json_option, limit_option, model_option, print_json
-from lfqcodec.codec.file import open_file
+from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import LfqError
 
 

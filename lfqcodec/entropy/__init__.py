@@ -3,13 +3,11 @@
 from lfqcodec.entropy.coder import (
     Chooser,
     choose_tokens,
-    decode_subtokens,
     decode_tokens,
-    encode_subtokens,
     encode_tokens,
 )
 from lfqcodec.entropy.guess import UNKNOWN, guess_tokens
-from lfqcodec.entropy.model import ROW_SUM, Batch, RowSource, StaticModel
+from lfqcodec.entropy.model import ROW_SUM, Batch, RateModel, RowSource, StaticRates, uniform_rows
 from lfqcodec.entropy.rans import Words
 from lfqcodec.entropy.subtokens import SYMBOLS, subtokens_to_tokens, tokens_to_subtokens
 
@@ -19,15 +17,15 @@ __all__ = [
     "UNKNOWN",
     "Batch",
     "Chooser",
+    "RateModel",
     "RowSource",
-    "StaticModel",
+    "StaticRates",
     "Words",
     "choose_tokens",
-    "decode_subtokens",
     "decode_tokens",
-    "encode_subtokens",
     "encode_tokens",
     "guess_tokens",
     "subtokens_to_tokens",
     "tokens_to_subtokens",
+    "uniform_rows",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,11 +46,13 @@ def drive(source: RowSource, count: int, step: Callable[[Batch], NDArray[np.int3
     return subtokens
 
 
-def encode_subtokens(source: RowSource, count: int, choose: Chooser) -> tuple[Words, Subtokens]:
-    """Code `count` subtokens whose values `choose` picks batch by batch.
+def choose_tokens(
+    source: RowSource, shape: tuple[int, int, int], choose: Chooser
+) -> tuple[Words, NDArray[np.int32]]:
+    """Code a stage of `shape` (T, h, w) whose subtokens `choose` picks batch by batch.
 
-    Gives the words, uint32 [m], and what was chosen in flat order, int32 [count]. `ValueError` where a
-    model breaks its contract or a choice is not in 0..511.
+    Gives the words, uint32 [m], and the tokens chosen, int32 [T, h, w]. `ValueError` where a model breaks
+    its contract or a choice is not in 0..511.
     """
     encoder = RansEncoder()
 
@@ -63,31 +66,15 @@ def encode_subtokens(source: RowSource, count: int, choose: Chooser) -> tuple[Wo
         encoder.put(batch, symbols)
         return symbols
 
-    subtokens = drive(source, count, step)
-    return encoder.words(), subtokens
-
-
-def decode_subtokens(source: RowSource, count: int, words: NDArray[Any]) -> Subtokens:
-    """Decode `count` subtokens, int32 [count] in flat order, from uint32 words. Raises `CorruptPayload`."""
-    decoder = RansDecoder(words)
-    subtokens = drive(source, count, decoder.get)
-    decoder.finish()
-    return subtokens
+    subtokens = drive(source, SUBTOKENS * math.prod(shape), step)
+    return encoder.words(), subtokens_to_tokens(subtokens, shape)
 
 
 def encode_tokens(source: RowSource, tokens: NDArray[Any]) -> Words:
     """Code the tokens of a stage, integers [T, h, w] in 0..2^18-1, as they are. Gives words, uint32 [m]."""
     subtokens = tokens_to_subtokens(tokens)
-    words, _ = encode_subtokens(source, len(subtokens), lambda batch: subtokens[batch.positions])
+    words, _ = choose_tokens(source, tokens.shape, lambda batch: subtokens[batch.positions])
     return words
-
-
-def choose_tokens(
-    source: RowSource, shape: tuple[int, int, int], choose: Chooser
-) -> tuple[Words, NDArray[np.int32]]:
-    """Code a stage whose subtokens `choose` picks. Gives the words and the tokens chosen, int32 [T, h, w]."""
-    words, subtokens = encode_subtokens(source, SUBTOKENS * int(np.prod(shape)), choose)
-    return words, subtokens_to_tokens(subtokens, shape)
 
 
 def decode_tokens(
@@ -98,13 +85,15 @@ def decode_tokens(
     offset: int | None = None,
     chunk: int | None = None,
 ) -> NDArray[np.int32]:
-    """Decode the tokens of a stage, int32 of `shape` (T, h, w).
+    """Decode the tokens of a stage, int32 of `shape` (T, h, w), from uint32 words.
 
     Raises `CorruptPayload`, placed at `offset` and `chunk`. A payload that passes may still hold other
     tokens than were coded: `lfqcodec.bitstream.check_tokens` finds out.
     """
     try:
-        subtokens = decode_subtokens(source, SUBTOKENS * int(np.prod(shape)), words)
+        decoder = RansDecoder(words)
+        subtokens = drive(source, SUBTOKENS * math.prod(shape), decoder.get)
+        decoder.finish()
     except CorruptPayload as error:
         raise CorruptPayload(error.message, offset=offset, chunk=chunk) from error
     return subtokens_to_tokens(subtokens, shape)

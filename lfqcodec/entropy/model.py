@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,74 +16,50 @@ ROW_SUM = 1 << PRECISION_BITS
 """Sum of every frequency row: 2^24."""
 
 
+@dataclass(frozen=True)
 class Batch:
     """Subtokens that are coded next, and how likely their values are.
 
     `positions` [n], integers: where the subtokens lie in the flat order of a stage (2 * raster position of
-    the token + 0 or 1), in coding order. `rows`: uint32 [n, 512], or [512] for one row that holds for all;
-    every entry at least 1, every row summing to 2^24. `weights`: rows - 1, float64, which is what the
-    coder takes. The one is made from the other where it is asked for; neither is to be written to.
+    the token + 0 or 1), in coding order. `weights`: frequencies less 1, which is what the coder takes,
+    float64 [n, 512], or [512] for one row that holds for all; integers from 0, every row summing to
+    2^24 - 512. Not to be written to.
     """
 
-    def __init__(self, positions: NDArray[Any], rows: NDArray[np.uint32]) -> None:
-        self.positions = positions
-        self._rows: NDArray[np.uint32] | None = rows
-        self._weights: NDArray[np.float64] | None = None
-
-    @classmethod
-    def from_weights(cls, positions: NDArray[Any], weights: NDArray[np.float64]) -> Batch:
-        """A batch by its weights [n, 512]. Its maker vouches for them: `check` leaves the values alone."""
-        batch = cls.__new__(cls)
-        batch.positions, batch._rows, batch._weights = positions, None, weights
-        return batch
+    positions: NDArray[Any]
+    weights: NDArray[np.float64]
 
     @property
     def rows(self) -> NDArray[np.uint32]:
         """Frequencies, uint32 [n, 512] or [512]."""
-        if self._rows is None:
-            self._rows = self.weights.astype(np.uint32) + np.uint32(1)
-        return self._rows
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """Frequencies less 1, float64 of the same shape."""
-        if self._weights is None:
-            self._weights = self.rows.astype(np.float64) - 1
-        return self._weights
+        return self.weights.astype(np.uint32) + np.uint32(1)
 
     def check(self) -> None:
-        """`ValueError` unless rows and positions are as they must be: a fault of the model, not of a file."""
+        """`ValueError` for wrong shapes or types, a fault of the model and not of a file.
+
+        The values are the model's own business: to look at all of them would take longer than to code them.
+        """
         if self.positions.ndim != 1 or self.positions.dtype.kind not in "iu":
             raise ValueError("positions must be a flat array of integers")
-        if self._rows is None:
-            if self.weights.dtype != np.float64 or self.weights.shape != (len(self.positions), SYMBOLS):
-                raise ValueError(f"weights must be float64 [n, {SYMBOLS}]")
-            return
-        if self.rows.dtype != np.uint32 or self.rows.shape not in (
-            (SYMBOLS,),
-            (len(self.positions), SYMBOLS),
-        ):
-            raise ValueError(f"rows must be uint32 [n, {SYMBOLS}] or [{SYMBOLS}]")
-        if self.rows.size and not (
-            self.rows.min() >= 1 and np.all(self.rows.sum(-1, dtype=np.uint64) == ROW_SUM)
-        ):
-            raise ValueError(f"every row must sum to 2^{PRECISION_BITS} with no entry below 1")
+        shapes = (SYMBOLS,), (len(self.positions), SYMBOLS)
+        if self.weights.dtype != np.float64 or self.weights.shape not in shapes:
+            raise ValueError(f"weights must be float64 [n, {SYMBOLS}] or [{SYMBOLS}]")
 
     def intervals(self, symbols: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Starts and frequencies, int64 [n], of symbols [n] in their rows."""
         index = symbols.astype(np.int64)
-        if self._rows is not None and self._rows.ndim == 1:
-            ends = np.cumsum(self._rows, dtype=np.int64)
-            own = self._rows[index].astype(np.int64)
-            return ends[index] - own, own
-        weights = self.weights
-        own = weights[np.arange(len(index)), index].astype(np.int64) + 1
-        # Sums of the pieces before and from each symbol on: all weights below 2^24, so float64 is exact.
-        begins = np.arange(len(index)) * SYMBOLS
-        pieces = np.stack((begins, begins + index), axis=1).reshape(-1)
-        below = np.add.reduceat(weights.reshape(-1), pieces)[::2] if len(index) else np.zeros(0)
-        # An empty piece gives not 0 but the entry at its place.
-        return np.where(index > 0, below, 0).astype(np.int64) + index, own
+        if self.weights.ndim == 1:
+            ends = np.cumsum(self.weights)
+            own, below = self.weights[index], ends[index] - self.weights[index]
+        else:
+            own = self.weights[np.arange(len(index)), index]
+            # Sums of the pieces before and from each symbol on: all below 2^24, so float64 is exact.
+            begins = np.arange(len(index)) * SYMBOLS
+            pieces = np.stack((begins, begins + index), axis=1).reshape(-1)
+            sums = np.add.reduceat(self.weights.reshape(-1), pieces)[::2] if len(index) else np.zeros(0)
+            # An empty piece gives not 0 but the entry at its place.
+            below = np.where(index > 0, sums, 0)
+        return below.astype(np.int64) + index, own.astype(np.int64) + 1
 
 
 RowSource = Generator[Batch, NDArray[np.int32], None]
@@ -93,11 +70,53 @@ and depend on nothing but what it was made from and the symbols it was sent.
 """
 
 
-class StaticModel:
-    """Profile `static`: all 512 values equally likely, subtokens in flat order, nothing learned."""
+class RateModel(Protocol):
+    """Gives the frequency rows of the chunks of a file in order, layer by layer. Both directions drive it.
 
-    _row = np.full(SYMBOLS, ROW_SUM // SYMBOLS, np.uint32)
+    Rows of a layer may depend on the layers before it and on earlier chunks of the GOP. After an error, or a
+    source that was not run to its end, start a new GOP.
+    """
 
-    def rows(self, tokens: int) -> RowSource:
-        """The source for a stage of `tokens` tokens: one batch with one row for all."""
-        yield Batch(np.arange(SUBTOKENS * tokens), self._row)
+    def begin_chunk(self, frames: int, *, gop_start: bool) -> None:
+        """Go on to a chunk of `frames` latent frames, the first of a GOP if `gop_start`."""
+
+    def rows(self, layer: int) -> RowSource:
+        """The source of a layer of the chunk; to be run to its end before that of a later layer."""
+
+    def snapshot(self) -> Any:
+        """What to give to `restore` to come back to this point between two chunks."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to where `snapshot` was taken; it can be used again."""
+
+
+_UNIFORM = np.full(SYMBOLS, ROW_SUM / SYMBOLS - 1)
+
+
+def uniform_rows(tokens: int) -> RowSource:
+    """A source for so many tokens: one batch, in flat order, with one row in which all values are equal."""
+    yield Batch(np.arange(SUBTOKENS * tokens), _UNIFORM)
+
+
+class StaticRates:
+    """Profile `static`: all 512 values equally likely, subtokens in flat order, nothing learned.
+
+    `h` and `w` are those of the latent grid.
+    """
+
+    def __init__(self, h: int, w: int) -> None:
+        self._area, self._frames = h * w, 0
+
+    def begin_chunk(self, frames: int, *, gop_start: bool) -> None:
+        """As in `RateModel`."""
+        self._frames = frames
+
+    def rows(self, layer: int) -> RowSource:
+        """As in `RateModel`."""
+        return uniform_rows(self._frames * self._area)
+
+    def snapshot(self) -> None:
+        """There is nothing to remember."""
+
+    def restore(self, snapshot: None) -> None:
+        """There is nothing to go back to."""

@@ -37,8 +37,6 @@ SCORE_SHIFT = 7
 SCORE_UNITS = 16
 """Indices of the attention table per factor of e; the table has 256 entries."""
 SCORE_TABLE = 256
-WEIGHT_SUM_LIMIT = 1 << 16
-"""Attention weights of one query, at most 255 each, must sum to less than this."""
 LOGIT_BITS = 6
 """Logits count in units of 2^-6 nats."""
 LOGIT_TABLE = 1024

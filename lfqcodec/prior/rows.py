@@ -115,7 +115,7 @@ class GopCoder:
                     weights = self.network.first_rows(x[part])
                 else:
                     weights = self.network.second_rows(x[part], first[part])
-            symbols = yield Batch.from_weights(positions[part], weights)
+            symbols = yield Batch(positions[part], weights)
             coded.append(torch.from_numpy(symbols.astype(np.int64)))
         return torch.cat(coded).to(x.device)
 

@@ -1,4 +1,4 @@
-"""Model weights: which there are, where they lie, and that they are what a file asks for."""
+"""Weights of tokenizers and priors: which there are, and networks made of them."""
 
 from lfqcodec.weights.store import Model, available_models, find_model, resolve_model
 

@@ -21,10 +21,7 @@ from lfqcodec.weights.store import Model, Prior
 
 
 def load_tokenizer(model: Model, device: torch.device) -> Tokenizer:
-    """The tokenizer of a model in float32, for inference only: later calls give the same object.
-
-    Raises `WeightsError`.
-    """
+    """The tokenizer of a model in float32, for inference; later calls give it again. Raises WeightsError."""
     return _load(model.path, model.sha256, model.config, device)
 
 
@@ -51,7 +48,7 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
 
 
 def load_network(prior: Prior, device: torch.device) -> ExactNetwork:
-    """A prior ready to give frequency rows: later calls give the same object. Raises `WeightsError`."""
+    """A prior ready to give frequency rows; later calls give it again. Raises WeightsError."""
     return _load_network(prior.path, prior.sha256, device)
 
 

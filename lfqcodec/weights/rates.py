@@ -41,11 +41,10 @@ class RateTable:
         if any(later > earlier for earlier, later in zip(self.dropped, self.dropped[1:], strict=False)):
             raise WeightsError("the rate table gives up its stages in the wrong order")
 
-    def lambdas(self, crf: float, stages: int) -> tuple[float, ...]:
-        """Lambda of each stage that is coded at `crf`, in 0..63, at most `stages` of them."""
-        base = self.scale * (2 ** (crf / self.doubling) - 1)
+    def point(self, crf: float, stages: int) -> tuple[int, float]:
+        """How many stages are coded at `crf`, in 0..63, at most `stages`, and lambda."""
         kept = 1 + sum(crf < gone for gone in self.dropped[: stages - 1])
-        return (base,) * kept
+        return kept, self.scale * (2 ** (crf / self.doubling) - 1)
 
 
 def rates_path(prior_path: Path) -> Path:
@@ -60,14 +59,12 @@ def load_rates(model: Model, prior: Prior) -> RateTable | None:
         return None
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["dropped"] = tuple(float(value) for value in values["dropped"])
-        values["flip_costs"] = tuple(float(value) for value in values["flip_costs"])
+        for name in ("dropped", "flip_costs"):
+            values[name] = tuple(float(value) for value in values[name])
         table = RateTable(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, WeightsError) as error:
         raise WeightsError(f"{path}: not a rate table ({error})") from error
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-    if table.prior != prior.sha256.hex() or table.tokenizer not in (model.sha256.hex(), model.tokens_of):
+    if (table.prior, table.tokenizer) != (prior.sha256.hex(), model.sha256.hex()):
         raise WeightsError(f"{path}: belongs to other weights than those beside it")
     if len(table.flip_costs) > model.config.stages:
         raise WeightsError(f"{path}: has more stages than the tokenizer")

@@ -1,23 +1,22 @@
-"""Finding the files of weights by name, path or SHA-256.
+"""The weights at hand: what there is, found by name, path or SHA-256, and described without torch.
 
-A model is a tokenizer, one safetensors file; a prior that was trained on its tokens is another. The identity
-of each is the SHA-256 of the whole file, which every .lfq file records. They lie in the package, in the
-folders of the environment variable LFQCODEC_MODELS, or wherever `--model` points. Weights that were ever
-shipped keep their file: the videos made with them need it.
+Weights are safetensors files. A model is a tokenizer; a prior belongs to the tokenizer whose tokens it was
+trained on. The identity of either is the SHA-256 of its file, which every .lfq file records. They lie in the
+package, in the folders of the environment variable LFQCODEC_MODELS, or where `--model` points.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
+
+from safetensors import SafetensorError, safe_open
 
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
 from lfqcodec.prior.config import PriorConfig
@@ -27,225 +26,166 @@ from lfqcodec.tokenizer.registry import parse_config
 MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_MODEL = "base-3"
 _SUFFIX = ".safetensors"
-_MAX_HEADER = 1 << 24
-_Weights = TypeVar("_Weights")
+
+NameOrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A tokenizer on disk. `sha256` is 32 bytes, that of the file."""
+class Weights:
+    """A file of weights. `sha256` is 32 bytes, that of the file; `metadata` what its header holds."""
 
     name: str
     path: Path
     sha256: bytes
-    config: TokenizerConfig
     metadata: dict[str, str]
 
-    @property
-    def tokens_of(self) -> str:
-        """SHA-256, in hex, of the model whose tokens mean what these do.
 
-        Another one where only decoder or encoder were trained on: priors and rate tables of that model fit
-        this one.
-        """
-        return self.metadata.get("tokens_of") or self.sha256.hex()
+@dataclass(frozen=True)
+class Model(Weights):
+    """A tokenizer on disk."""
+
+    config: TokenizerConfig
 
 
 @dataclass(frozen=True)
-class Prior:
-    """A prior on disk. `sha256` is 32 bytes, that of the file; `trained_for` the tokenizer's, in hex.
+class Prior(Weights):
+    """A prior on disk."""
 
-    `stages` is how many of the tokenizer's it knows.
+    config: PriorConfig
+
+    @property
+    def trained_for(self) -> str:
+        """SHA-256 of the tokenizer whose tokens it was trained on, in hex."""
+        return self.metadata.get("trained_for", "")
+
+
+_Kind = TypeVar("_Kind", bound=Weights)
+
+
+class Shelf(Generic[_Kind]):
+    """All weights of one kind. `key` is the entry of a file's metadata that holds its configuration."""
+
+    def __init__(self, kind: type[_Kind], key: str, parse: Callable[[str], Any]) -> None:
+        self._kind, self._key, self._parse = kind, key, parse
+        self._label = kind.__name__.lower()
+
+    def read(self, path: Path) -> _Kind:
+        """Describe a file. Raises `WeightsMissing` or `WeightsError`."""
+        metadata = _metadata(path)
+        if self._key not in metadata:
+            raise WeightsError(f"{path}: holds no {self._key}")
+        name, config = metadata.get("name", path.stem), self._parse(metadata[self._key])
+        return self._kind(name, path, _sha256(path), metadata, config)  # type: ignore[call-arg]
+
+    def available(self, near: Path | None = None) -> list[_Kind]:
+        """All that can be read in the folder `near`, in the package and in LFQCODEC_MODELS, in this order."""
+        extra = os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)
+        folders = [near, package_folder(), *(Path(part) for part in extra if part)]
+        return [each for folder in folders if folder is not None for each in self._inside(folder)]
+
+    def _inside(self, folder: Path) -> list[_Kind]:
+        """A broken file must not hide the others."""
+        found = []
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            with suppress(WeightsError):
+                found.append(self.read(path))
+        return found
+
+    def resolve(self, wanted: NameOrPath) -> _Kind:
+        """What a user names: a name, a file, or a folder with one file of this kind.
+
+        Raises `UnknownModel`, `WeightsMissing` or `WeightsError`.
+        """
+        path = Path(wanted)
+        if path.is_dir():
+            inside = self._inside(path)
+            if len(inside) != 1:
+                count = "more than one" if inside else "no"
+                raise WeightsMissing(f"{path}: holds {count} {self._label} that can be read ({_SUFFIX} file)")
+            return inside[0]
+        available = [] if path.suffix == _SUFFIX else self.available()
+        for each in available:
+            if each.name == os.fspath(wanted):
+                return each
+        if path.suffix == _SUFFIX or path.exists():
+            return self.read(path)
+        names = ", ".join(sorted(each.name for each in available)) or "none"
+        raise UnknownModel(f"no {self._label} named {os.fspath(wanted)!r} (available: {names})")
+
+    def find(self, sha256: bytes, near: Path | None = None) -> _Kind:
+        """The one that a .lfq file needs. Raises `UnknownModel` where it is neither `near` nor elsewhere."""
+        for each in self.available(near):
+            if each.sha256 == sha256:
+                return each
+        raise UnknownModel(
+            f"the file was made with a {self._label} that is not here (SHA-256 {sha256.hex()}); "
+            f"give its folder with --model or put it in a folder of {MODELS_VARIABLE}"
+        )
+
+
+MODELS = Shelf(Model, "tokenizer", parse_config)
+PRIORS = Shelf(Prior, "prior", PriorConfig.from_json)
+read_model, available_models = MODELS.read, MODELS.available
+read_prior, resolve_prior = PRIORS.read, PRIORS.resolve
+
+
+def resolve_model(wanted: NameOrPath | None = None) -> Model:
+    """The model that a user names (`Shelf.resolve`), or the default one."""
+    return MODELS.resolve(DEFAULT_MODEL if wanted is None else wanted)
+
+
+def find_model(sha256: bytes, wanted: NameOrPath | None = None) -> Model:
+    """The model that a .lfq file needs, which must be `wanted` if that is given.
+
+    Raises `WeightsHashMismatch` where `wanted` is another model, and what `Shelf.resolve` and `find` raise.
     """
-
-    name: str
-    path: Path
-    sha256: bytes
-    trained_for: str
-    stages: int
-
-
-def package_folder() -> Path:
-    """Where the models that ship with lfqcodec lie."""
-    return Path(__file__).with_name("data")
+    if wanted is None:
+        return MODELS.find(sha256)
+    model = MODELS.resolve(wanted)
+    if model.sha256 != sha256:
+        ours, theirs = model.sha256.hex()[:16], sha256.hex()[:16]
+        raise WeightsHashMismatch(f"{model.path}: has SHA-256 {ours}..., the file was made with {theirs}...")
+    return model
 
 
-def _folders() -> list[Path]:
-    extra = os.environ.get(MODELS_VARIABLE, "")
-    return [package_folder(), *(Path(part) for part in extra.split(os.pathsep) if part)]
+def find_prior(sha256: bytes, wanted: NameOrPath | None = None) -> Prior:
+    """The prior that a .lfq file needs; the folder of the model `wanted` is searched first.
 
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified: int) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, read without torch. Raises `WeightsError`."""
-    try:
-        with path.open("rb") as file:
-            length = struct.unpack("<Q", file.read(8))[0]
-            if length > _MAX_HEADER:
-                raise ValueError("header too long")
-            header = json.loads(file.read(length))
-        metadata = header.get("__metadata__", {})
-        return {str(key): str(value) for key, value in metadata.items()}
-    except FileNotFoundError as error:
-        raise WeightsMissing(f"{path}: no such file") from error
-    except (OSError, ValueError, struct.error, AttributeError) as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
-
-
-def _identity(path: Path) -> bytes:
-    stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-def read_model(path: Path) -> Model:
-    """Describe a model file. Raises `WeightsError`."""
-    metadata = read_metadata(path)
-    if "tokenizer" not in metadata:
-        raise WeightsError(f"{path}: holds no tokenizer")
-    return Model(
-        name=metadata.get("name", path.stem),
-        path=path,
-        sha256=_identity(path),
-        config=parse_config(metadata["tokenizer"]),
-        metadata=metadata,
-    )
-
-
-def read_prior(path: Path) -> Prior:
-    """Describe a prior's file. Raises `WeightsError`."""
-    metadata = read_metadata(path)
-    if "prior" not in metadata:
-        raise WeightsError(f"{path}: holds no prior")
-    name, trained_for = metadata.get("name", path.stem), metadata.get("trained_for", "")
-    stages = PriorConfig.from_json(metadata["prior"]).stages
-    return Prior(name, path, _identity(path), trained_for, stages)
-
-
-def _weights_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{_SUFFIX}"))
-
-
-def _readable(folders: list[Path], read: Callable[[Path], _Weights]) -> list[_Weights]:
-    """What `read` makes of the files in folders; a broken file must not stop the others."""
-    found = []
-    for path in (path for folder in folders for path in _weights_in(folder)):
-        with suppress(WeightsError):
-            found.append(read(path))
-    return found
-
-
-def available_models() -> list[Model]:
-    """All readable models of the package and of LFQCODEC_MODELS."""
-    return _readable(_folders(), read_model)
-
-
-def available_priors(near: Path | None = None) -> list[Prior]:
-    """All readable priors of the folder `near`, of the package and of LFQCODEC_MODELS."""
-    return _readable(_folders() if near is None else [near, *_folders()], read_prior)
+    Raises `UnknownModel`.
+    """
+    path = Path(wanted or "")
+    near = path if wanted and path.is_dir() else path.parent if path.suffix == _SUFFIX else None
+    return PRIORS.find(sha256, near)
 
 
 def prior_for(model: Model) -> Prior | None:
-    """The prior to encode with: the last by name of those trained for `model`, or for that of `tokens_of`."""
-    priors = available_priors(model.path.parent)
-    for tokenizer in (model.sha256.hex(), model.tokens_of):
-        own = [prior for prior in priors if prior.trained_for == tokenizer]
-        if own:
-            return max(own, key=lambda prior: prior.name)
-    return None
+    """The prior to encode with: of those that were trained for `model` the last by name."""
+    own = [each for each in PRIORS.available(model.path.parent) if each.trained_for == model.sha256.hex()]
+    return max(own, key=lambda prior: prior.name, default=None)
 
 
-def resolve_prior(wanted: str | os.PathLike[str]) -> Prior:
-    """The prior that a user names: a name or a file.
-
-    Raises `UnknownModel`, `WeightsMissing` or `WeightsError`.
-    """
-    text = os.fspath(wanted)
-    if Path(text).suffix == _SUFFIX:
-        return read_prior(Path(text))
-    priors = available_priors()
-    for prior in priors:
-        if prior.name == text:
-            return prior
-    names = ", ".join(sorted(prior.name for prior in priors)) or "none"
-    raise UnknownModel(f"no prior named {text!r} (available: {names})")
+def package_folder() -> Path:
+    """Where the weights that ship with lfqcodec lie."""
+    return Path(__file__).with_name("data")
 
 
-def find_prior(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Prior:
-    """The prior with that SHA-256, which a .lfq file needs. Raises `UnknownModel` where there is none.
-
-    Besides the usual folders, that of the model `wanted` is searched.
-    """
-    near = None
-    if wanted is not None:
-        path = Path(wanted)
-        near = path if path.is_dir() else path.parent if path.suffix == _SUFFIX else None
-    for prior in available_priors(near):
-        if prior.sha256 == sha256:
-            return prior
-    raise UnknownModel(
-        f"the file was made with a prior that is not here (SHA-256 {sha256.hex()}); put it beside the model "
-        f"or in a folder of {MODELS_VARIABLE}"
-    )
-
-
-def _is_model(path: Path) -> bool:
-    """False for a prior; a broken file is looked at later."""
+def _metadata(path: Path) -> dict[str, str]:
     try:
-        metadata = read_metadata(path)
-    except WeightsError:
-        return True
-    return "prior" not in metadata
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except FileNotFoundError as error:
+        raise WeightsMissing(f"{path}: no such file") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: not a safetensors file ({error})") from error
 
 
-def resolve_model(wanted: str | os.PathLike[str] | None = None) -> Model:
-    """The model that a user names: a name, a file, a folder with one model, or None for the default.
-
-    Raises `UnknownModel`, `WeightsMissing` or `WeightsError`.
-    """
-    text = DEFAULT_MODEL if wanted is None else os.fspath(wanted)
-    path = Path(text)
-    if path.is_dir():
-        inside = [file for file in _weights_in(path) if _is_model(file)]
-        if len(inside) != 1:
-            found = "no" if not inside else "more than one"
-            raise WeightsMissing(f"{path}: holds {found} model ({_SUFFIX} file)")
-        return read_model(inside[0])
-    if path.suffix == _SUFFIX:
-        return read_model(path)
-    for model in available_models():
-        if model.name == text:
-            return model
-    if path.exists():
-        return read_model(path)
-    names = ", ".join(sorted(m.name for m in available_models())) or "none"
-    raise UnknownModel(f"no model named {text!r} (available: {names})")
+def _sha256(path: Path) -> bytes:
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
 
 
-def find_model(sha256: bytes, wanted: str | os.PathLike[str] | None = None) -> Model:
-    """The model with that SHA-256, which a .lfq file needs; `wanted` says where to look first.
-
-    Raises `WeightsHashMismatch` where `wanted` is another model, `UnknownModel` where there is none.
-    """
-    if wanted is not None:
-        model = resolve_model(wanted)
-        if model.sha256 != sha256:
-            raise WeightsHashMismatch(
-                f"{model.path}: has SHA-256 {model.sha256.hex()[:16]}..., the file was made with "
-                f"{sha256.hex()[:16]}..."
-            )
-        return model
-    for model in available_models():
-        if model.sha256 == sha256:
-            return model
-    raise UnknownModel(
-        f"the file was made with a model that is not here (SHA-256 {sha256.hex()}); give it with --model "
-        f"or put it in a folder of {MODELS_VARIABLE}"
-    )
+# Reading 11 MB takes longer than all else that is done here. Size and time are there for files that change.
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,10 +1,9 @@
-"""Makes a file under shipped/ of each model and prior that ship, in profile exact, and says its tokens.
+"""Makes the files under shipped/: one of each model that ships, in profile exact, and what its tokens are.
 
     python tests/conformance/make_shipped.py
 
-A file that is there already is left alone for ever: the encoder may change, what was made once may not. So
-the tokens in FILE.json are those that the encoder of its day chose, and every decoder must find them again.
-A file has the name of its model, or of its prior where the model had another one before.
+Made anew only with a new model or a new version of the format. Between those the encoder may change, and
+every decoder must still find the tokens that the encoder of that day chose.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import sys
 from pathlib import Path
 
 import lfqcodec
-from lfqcodec.codec.file import ChunkTokens
-from lfqcodec.weights.store import package_folder, prior_for, read_model
+from lfqcodec.codec.decode.file import ChunkTokens
+from lfqcodec.weights.store import MODELS, package_folder
 
 FOLDER = Path(__file__).parent / "shipped"
 sys.path.insert(0, str(FOLDER.parents[1] / "support"))
@@ -31,20 +30,10 @@ def digest(chunks: list[ChunkTokens]) -> list[str]:
 
 
 def main() -> None:
-    """Add what lacks."""
-    for path in sorted(package_folder().glob("*.safetensors")):
-        if "prior" in path.stem:
+    """Make them all."""
+    for model in MODELS.available():
+        if model.path.parent != package_folder():
             continue
-        model = read_model(path)
-        prior = prior_for(model)
-        assert prior is not None
-        name, facts_path = model.name, FOLDER / f"{model.name}.json"
-        if facts_path.exists():
-            if json.loads(facts_path.read_text())["prior"] == prior.sha256.hex():
-                continue
-            name = prior.name
-            if (FOLDER / f"{name}.json").exists():
-                continue
         out = io.BytesIO()
         # A GOP of two chunks and one of a single frame.
         source = io.BytesIO(y4m(34, (56, 40)))
@@ -58,8 +47,8 @@ def main() -> None:
                 "shapes": [list(chunk.tokens.shape) for chunk in chunks],
                 "tokens": digest(chunks),
             }
-        (FOLDER / f"{name}.lfq").write_bytes(out.getvalue())
-        (FOLDER / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (FOLDER / f"{model.name}.lfq").write_bytes(out.getvalue())
+        (FOLDER / f"{model.name}.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

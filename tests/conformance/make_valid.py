@@ -29,7 +29,7 @@ from lfqcodec.bitstream import (
     latent_frames,
     token_crc,
 )
-from lfqcodec.entropy import StaticModel, encode_tokens
+from lfqcodec.entropy import encode_tokens, uniform_rows
 from lfqcodec.media import Colour, StreamInfo, StreamPacket
 
 FOLDER = Path(__file__).parent / "valid"
@@ -153,7 +153,6 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
     noise = Noise(case.name)
     out = Pipe() if case.pipe else io.BytesIO()
     writer = BitstreamWriter(out, case.header)
-    model = StaticModel()
     chunks: list[dict[str, object]] = []
     gops: list[list[int]] = []
     packets: list[StreamPacket] = []
@@ -174,7 +173,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                 gop_start=position == 0,
                 pts=times[:-1],
                 last_duration=steps[-1],
-                streams=[encode_tokens(model.rows(each.size), each) for each in tokens],
+                streams=[encode_tokens(uniform_rows(each.size), each) for each in tokens],
                 token_crcs=crcs,
             )
             for each in tokens[: case.keep]:

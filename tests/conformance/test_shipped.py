@@ -1,4 +1,4 @@
-"""Files that the shipped models made once: the same tokens for ever, and pictures of what was coded."""
+"""A file that the shipped model made once: the same tokens again, and pictures of what was coded."""
 
 from __future__ import annotations
 

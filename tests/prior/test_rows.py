@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from prior_support import SMALL, all_rows, random_prior, random_tokens
 
-from lfqcodec.entropy import Batch, choose_tokens, decode_tokens, encode_tokens
+from lfqcodec.entropy import decode_tokens, encode_tokens
 from lfqcodec.prior.config import PriorConfig
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
@@ -66,16 +66,6 @@ def test_tokens_survive_coding_with_other_batches(network: ExactNetwork, grid: t
             words = encode_tokens(encoder.rows(stage), tokens[stage])
             back = decode_tokens(decoder.rows(stage), words, tokens[stage].shape)
             np.testing.assert_array_equal(back, tokens[stage])
-
-
-def test_choices_inside_the_loop_can_be_decoded(network: ExactNetwork) -> None:
-    """As rate control will: the encoder picks values once it sees their rows."""
-    encoder, decoder = GopCoder(network, 9, 10), GopCoder(network, 9, 10)
-    for coder in (encoder, decoder):
-        coder.begin_chunk(2, gop_start=True)
-    for stage in range(2):
-        words, chosen = choose_tokens(encoder.rows(stage), (2, 9, 10), lambda b: b.rows.argmax(1))
-        np.testing.assert_array_equal(decode_tokens(decoder.rows(stage), words, (2, 9, 10)), chosen)
 
 
 def test_a_token_goes_through_twice(network: ExactNetwork) -> None:
@@ -148,32 +138,6 @@ def test_rows_depend_on_what_was_coded_before_and_on_nothing_else(network: Exact
             assert any(s == 1 for s, _ in different)
 
 
-def test_second_subtoken_sees_the_first(network: ExactNetwork) -> None:
-    tokens = random_tokens((2, 1, 1, 1))
-    changed = tokens.copy()
-    changed[0] ^= 1
-    first, second = (_rows_of(network, t, (1,)) for t in (tokens, changed))
-    np.testing.assert_array_equal(first[0, 0], second[0, 0])
-    assert not np.array_equal(first[0, 1], second[0, 1])
-
-
-def test_fewer_stages_can_be_decoded(network: ExactNetwork) -> None:
-    """Rows of a stage do not change where later stages are left out, in all chunks or in some."""
-    tokens = random_tokens((2, 4, 6, 7))
-    full = _rows_of(network, tokens, (2, 2))
-    short = _rows_of(network, tokens[:1], (2, 2))
-    assert all(np.array_equal(full[key], row) for key, row in short.items())
-    coders = GopCoder(network, 6, 7), GopCoder(network, 6, 7)
-    for number, stages in enumerate((1, 2)):
-        for coder in coders:
-            coder.begin_chunk(2, gop_start=number == 0)
-        part = tokens[:, 2 * number : 2 * number + 2]
-        for stage in range(stages):
-            words = encode_tokens(coders[0].rows(stage), part[stage])
-            back = decode_tokens(coders[1].rows(stage), words, part[stage].shape)
-            np.testing.assert_array_equal(back, part[stage])
-
-
 def test_a_gop_start_forgets_everything(network: ExactNetwork) -> None:
     tokens = random_tokens((2, 2, 5, 5))
     coder = GopCoder(network, 5, 5)
@@ -221,5 +185,3 @@ def test_stages_out_of_order_are_refused(network: ExactNetwork) -> None:
         next(coder.rows(1))
     with pytest.raises(ValueError, match="no stage"):
         next(coder.rows(2))
-    batch = next(coder.rows(0))
-    assert isinstance(batch, Batch)

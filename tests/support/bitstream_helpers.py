@@ -22,11 +22,10 @@ from lfqcodec.bitstream import (
     token_crc,
 )
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS
-from lfqcodec.entropy import StaticModel, decode_tokens, encode_tokens
+from lfqcodec.entropy import decode_tokens, encode_tokens, uniform_rows
 from lfqcodec.media import StreamInfo, StreamPacket
 
 CONFORMANCE = Path(__file__).parents[1] / "conformance"
-MODEL = StaticModel()
 AUDIO = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"
 )
@@ -71,7 +70,7 @@ def add_chunk(writer, tokens, gop_start, pts, last_duration):
         gop_start=gop_start,
         pts=pts,
         last_duration=last_duration,
-        streams=[encode_tokens(MODEL.rows(each.size), each) for each in tokens],
+        streams=[encode_tokens(uniform_rows(each.size), each) for each in tokens],
         token_crcs=[token_crc(each) for each in tokens],
     )
 
@@ -106,7 +105,7 @@ def decode_chunk(reader, chunk):
     shape = chunk.head.shape(reader.header)
     out = []
     for stage, words in enumerate(chunk.streams):
-        rows = MODEL.rows(int(np.prod(shape)))
+        rows = uniform_rows(int(np.prod(shape)))
         tokens = decode_tokens(rows, words, shape, offset=chunk.head.offset, chunk=chunk.head.number)
         check_tokens(tokens, chunk.head, stage, reader.header.profile)
         out.append(tokens)

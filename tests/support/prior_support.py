@@ -59,6 +59,8 @@ def all_rows(source: RowSource, tokens: np.ndarray) -> tuple[np.ndarray, np.ndar
         batch = next(source)
         while True:
             batch.check()
+            assert (batch.weights.sum(1) == (1 << 24) - 512).all()
+            assert batch.weights.min() >= 0
             positions.append(batch.positions)
             rows.append(batch.rows)
             batch = source.send(subtokens[batch.positions])

@@ -108,16 +108,16 @@ class OracleCoder:
             features = np.stack([self._features(stage, time, p, begin) for p in chosen])
             x = self._query(features, stage, time, chosen, begin)
             places = 2 * np.array(chosen) + offset
-            first = yield Batch(places, self._rows(self._linear("head.first", normalise(x))))
-            second = yield Batch(places + 1, self._rows(self._second(x, first)))
+            first = yield Batch(places, self._weights(self._linear("head.first", normalise(x))))
+            second = yield Batch(places + 1, self._weights(self._second(x, first)))
             for p, low, high in zip(chosen, first, second, strict=True):
                 self.tokens[stage, time][p] = int(low) + 512 * int(high)
             features = np.stack([self._features(stage, time, p, None) for p in chosen])
             self._learn(features, stage, time, chosen, end)
 
-    def _rows(self, logits: Array) -> NDArray[np.uint32]:
+    def _weights(self, logits: Array) -> NDArray[np.float64]:
         table = self.arrays["table.logit"]
-        return np.array([frequency_row(row, table) for row in logits], np.uint32)
+        return np.array([frequency_row(row, table) - 1 for row in logits], np.float64)
 
     def _second(self, x: Array, first: NDArray[np.int32]) -> Array:
         bits = np.stack([signs(int(symbol))[:9] for symbol in first])

@@ -1,0 +1,137 @@
+"""Finding weights by name, file, folder and SHA-256, whatever else lies there; and those that ship."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prior_support import random_prior
+from safetensors.torch import load_file
+
+from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
+from lfqcodec.prior.weights import save_prior
+from lfqcodec.weights.loading import save_tokenizer
+from lfqcodec.weights.rates import load_rates, rates_path
+from lfqcodec.weights.store import (
+    DEFAULT_MODEL,
+    MODELS,
+    MODELS_VARIABLE,
+    PRIORS,
+    Model,
+    find_model,
+    find_prior,
+    package_folder,
+    prior_for,
+    resolve_model,
+)
+
+SHIPPED = {
+    "base-3": "167b61102d48e554d56f18fd15258ea2d0b4f49f38d24e3a841ae7d26c8fdafe",
+    "base-3-prior-1": "bd58fdcadcc465d2951795b8367ef843996c4e15f38484d9b8cd917f25561b4c",
+}
+
+
+def make_model(path: Path) -> Model:
+    """The default model under another name, and so with another SHA-256."""
+    model = resolve_model()
+    save_tokenizer(path, model.config, load_file(model.path), {"name": path.stem})
+    return MODELS.read(path)
+
+
+def make_prior(path: Path, model: Model) -> bytes:
+    return save_prior(path, random_prior(), {"name": path.stem, "trained_for": model.sha256.hex()})
+
+
+def test_what_ships():
+    found = [*MODELS.available(), *PRIORS.available()]
+    assert {each.name: each.sha256.hex() for each in found} == SHIPPED
+    assert {path.stem for path in package_folder().glob("*.safetensors")} == set(SHIPPED)
+    model = resolve_model()
+    prior = prior_for(model)
+    assert model.name == DEFAULT_MODEL
+    assert prior is not None
+    assert prior.config.stages == model.config.stages
+    assert load_rates(model, prior) is not None
+
+
+def test_ways_to_name_a_file(tmp_path, monkeypatch):
+    model = make_model(tmp_path / "mine.safetensors")
+    digest = make_prior(tmp_path / "prior.safetensors", model)
+    (tmp_path / "broken.safetensors").write_bytes(b"nonsense")
+    for wanted in (model.path, str(model.path), tmp_path):
+        assert MODELS.resolve(wanted) == find_model(model.sha256, wanted) == model
+    assert PRIORS.resolve(tmp_path).sha256 == digest
+    with pytest.raises(UnknownModel, match=r"no model named 'mine' \(available: base-3\)"):
+        MODELS.resolve("mine")
+    with pytest.raises(UnknownModel, match=digest.hex()):
+        find_prior(digest)
+    for wanted in (model.path, tmp_path):
+        assert find_prior(digest, wanted).name == "prior"
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    assert MODELS.resolve("mine") == find_model(model.sha256) == model
+    assert PRIORS.resolve("prior") == find_prior(digest)
+
+
+def test_what_cannot_be_found(tmp_path):
+    model = make_model(tmp_path / "mine.safetensors")
+    with pytest.raises(WeightsHashMismatch, match=model.sha256.hex()[:16]):
+        find_model(bytes(32), model.path)
+    with pytest.raises(UnknownModel, match="00" * 32):
+        find_model(bytes(32))
+    with pytest.raises(WeightsMissing, match="no such file"):
+        MODELS.resolve(tmp_path / "none.safetensors")
+    with pytest.raises(WeightsError, match="holds no prior"):
+        PRIORS.resolve(model.path)
+    with pytest.raises(WeightsMissing, match="no prior that can be read"):
+        PRIORS.resolve(tmp_path)
+    make_model(tmp_path / "other.safetensors")
+    with pytest.raises(WeightsMissing, match="more than one model"):
+        MODELS.resolve(tmp_path)
+
+
+def test_a_file_that_was_replaced_is_read_again(tmp_path):
+    one, two = make_model(tmp_path / "one.safetensors"), make_model(tmp_path / "two.safetensors")
+    (tmp_path / "two.safetensors").replace(tmp_path / "one.safetensors")
+    assert MODELS.read(tmp_path / "one.safetensors").sha256 == two.sha256 != one.sha256
+
+
+def test_the_prior_of_a_model_is_its_own_and_the_last_by_name(tmp_path):
+    model = make_model(tmp_path / "mine.safetensors")
+    make_prior(tmp_path / "z.safetensors", resolve_model())
+    assert prior_for(model) is None
+    for name in ("b", "a"):
+        make_prior(tmp_path / f"{name}.safetensors", model)
+    prior = prior_for(model)
+    assert prior is not None
+    assert prior.name == "b"
+
+
+def test_rate_tables(tmp_path):
+    model = make_model(tmp_path / "mine.safetensors")
+    make_prior(tmp_path / "prior.safetensors", model)
+    prior = prior_for(model)
+    shipped = prior_for(resolve_model())
+    assert prior is not None
+    assert shipped is not None
+    assert load_rates(model, prior) is None
+    path = rates_path(prior.path)
+    values = json.loads(rates_path(shipped.path).read_text())
+    own = {**values, "prior": prior.sha256.hex(), "tokenizer": model.sha256.hex()}
+    for change, says in (
+        (values, "belongs to other weights"),
+        ({**own, "tokenizer": values["tokenizer"]}, "belongs to other weights"),
+        ({**own, "scale": 0.0}, "not positive"),
+        ({**own, "dropped": own["dropped"][::-1]}, "wrong order"),
+        ({**own, "dropped": [1.0]}, "out of range"),
+        ({**own, "more": 1}, "not a rate table"),
+    ):
+        path.write_text(json.dumps(change))
+        with pytest.raises(WeightsError, match=says):
+            load_rates(model, prior)
+    path.write_text(json.dumps(own))
+    table = load_rates(model, prior)
+    assert table is not None
+    # Stages are given up one after the other as crf rises; crf 0 codes the tokens as they are.
+    assert [table.point(crf, 4)[0] for crf in (0, 30, 40, 63)] == [4, 3, 2, 1]
+    assert table.point(0, 2) == (2, 0.0)
