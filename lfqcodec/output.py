@@ -26,14 +26,13 @@ def check_target(target: Path, *, overwrite: bool, directory: bool = False) -> N
     """Raise `OutputError` where `target` could not be written, before any work is done."""
     if target.exists():
         if target.is_dir() != directory:
-            kind = "a folder" if target.is_dir() else "a file"
-            raise OutputError(f"{target}: is {kind}")
-        if not directory and not target.is_file():
-            # Renaming over /dev/null would put a plain file in its place.
-            raise OutputError(f"{target}: is not a regular file (use - and redirect standard output)")
+            raise OutputError(f"{target}: is {'a file' if directory else 'a folder'}")
         if directory and any(target.iterdir()):
             # Replacing a folder would delete whatever else lies in it.
             raise OutputError(f"{target}: holds files already")
+        if not directory and not target.is_file():
+            # Renaming over /dev/null would put a plain file in its place.
+            raise OutputError(f"{target}: is not a regular file (use - and redirect standard output)")
         if not directory and not overwrite:
             raise OutputError(f"{target}: exists already (use -f to overwrite)")
     parent = target.parent

@@ -33,20 +33,9 @@ class Index:
     frames: int
     end_pts: int
 
-    def find_frame(self, frame: int) -> int:
-        """Number of the GOP that holds `frame`. `ValueError` where there is no such frame."""
-        if not 0 <= frame < self.frames:
-            raise ValueError(f"frame {frame} of {self.frames}")
-        return bisect_right(self.entries, frame, key=lambda entry: entry.first_frame) - 1
-
     def find_pts(self, pts: int) -> int:
         """Number of the GOP shown at time `pts`: the last that starts at or before it, else the first."""
         return max(0, bisect_right(self.entries, pts, key=lambda entry: entry.first_pts) - 1)
-
-    def gop_frames(self, gop: int) -> int:
-        """Number of frames in a GOP."""
-        following = self.entries[gop + 1].first_frame if gop + 1 < len(self.entries) else self.frames
-        return following - self.entries[gop].first_frame
 
 
 def pack_index(index: Index) -> tuple[bytes, bytes]:

@@ -82,13 +82,11 @@ class BitstreamReader:
         return unit
 
     def __iter__(self) -> Iterator[Chunk | Packets]:
-        while (unit := self.next_unit()) is not None:
-            yield unit
+        return iter(self.next_unit, None)
 
     def heads(self) -> Iterator[ChunkHead | PacketsHead]:
         """All heads from here on."""
-        while (head := self.next_head()) is not None:
-            yield head
+        return iter(self.next_head, None)
 
     def skip_gop(self) -> None:
         """Leave out the rest of the open GOP, because the caller could not decode a chunk of it.
@@ -101,18 +99,6 @@ class BitstreamReader:
     def keep_gop(self) -> None:
         """Go on with the open GOP behind `broken`, because the caller can use what is good of it."""
         self._useless = False
-
-    def resync(self) -> int | None:
-        """Look for the next intact unit and give its offset, None where there is none.
-
-        `next_unit` does so by itself after damage.
-        """
-        self._uncertain = True
-        self._whole = False
-        self._unread = None
-        found = self._frames.resync()
-        self._done = found is None
-        return found
 
     # By index ---------------------------------------------------------------------------------------
 
@@ -182,9 +168,8 @@ class BitstreamReader:
         frames = FrameReader(self._source, self._limits)
         frame = frames.read(None)
         require(frame.kind == INDEX_UNIT, "the trailer does not lead to an index", offset=frame.offset)
-        require(
-            frame.offset + frame.size == start, "the index does not end at the trailer", offset=frame.offset
-        )
+        end = frame.offset + frame.size
+        require(end == start, "the index does not end at the trailer", offset=frame.offset)
         return parse_index(frame, frames.body(frame), self._limits)
 
     # Units ------------------------------------------------------------------------------------------
@@ -260,12 +245,12 @@ class BitstreamReader:
                 self._lose_gop(number + 1)
             self._frames.skip(frame)
             raise
-        chunk = None
+        unit: Chunk | ChunkHead = head
         try:
             if want is not None and not want(head):
                 self._unread = frame
             elif bodies:
-                chunk = parse_body(head, self._frames.body(frame, number))
+                unit = parse_body(head, self._frames.body(frame, number))
             else:
                 self._frames.pass_over(frame, number)
         except Truncated:
@@ -280,7 +265,7 @@ class BitstreamReader:
             raise
         self._useless = False
         line.advance(head)
-        return head if chunk is None else chunk
+        return unit
 
     def _head(self, frame: UnitFrame) -> ChunkHead:
         """The head of a chunk that may follow here."""
@@ -335,9 +320,8 @@ class BitstreamReader:
 
     def _check_index(self, index: Index, offset: int) -> None:
         count = self.header.frame_count
-        require(
-            count in (None, index.frames), f"{count} frames announced, {index.frames} indexed", offset=offset
-        )
+        came_true = count in (None, index.frames)
+        require(came_true, f"{count} frames announced, {index.frames} indexed", offset=offset)
         line = self._timeline
         if self._whole:
             require(line.entries == list(index.entries), "the index does not match the GOPs", offset=offset)

@@ -170,23 +170,19 @@ class BitstreamWriter:
         index = make_index(line.entries, line.number, line.frames, line.end_pts)
         if self._closed:
             return index
-        mend = self._header.frame_count != index.frames
-        if mend and self._base is None:
-            require(
-                self._header.frame_count is None,
-                f"{self._header.frame_count} frames announced, {index.frames} written",
-            )
-            mend = False
+        announced, base = self._header.frame_count, self._base
+        came_true = announced in (None, index.frames)
+        require(came_true or base is not None, f"{announced} frames announced, {index.frames} written")
         offset = self._written
         self._put(pack_unit(INDEX_UNIT, *pack_index(index), self._limits))
         self._put(pack_trailer(offset))
-        if mend and self._base is not None:
+        if announced != index.frames and base is not None:
             self._header = replace(self._header, frame_count=index.frames)
-            end = self._base + self._written
-            self._file.seek(self._base)
+            end = self._written
+            self._file.seek(base)
             self._put(pack_header(self._header))
-            self._file.seek(end)
-            self._written = end - self._base
+            self._file.seek(base + end)
+            self._written = end
         self._file.flush()
         self._closed = True
         return index

@@ -1,7 +1,7 @@
 """Video files in and out. The only package that imports PyAV; it never imports torch."""
 
-from lfqcodec.video.outputs import SUPPORTED_OUTPUTS, open_writer
-from lfqcodec.video.reader import VideoReader, open_video
-from lfqcodec.video.writer import VideoWriter
+from lfqcodec.video.read.reader import VideoReader, open_video
+from lfqcodec.video.write.outputs import SUPPORTED_OUTPUTS, open_writer
+from lfqcodec.video.write.writer import VideoWriter
 
 __all__ = ["SUPPORTED_OUTPUTS", "VideoReader", "VideoWriter", "open_video", "open_writer"]

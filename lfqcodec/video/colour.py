@@ -19,22 +19,20 @@ from lfqcodec.media import Colour
 
 Plane = NDArray[np.uint8]
 
-# Constants of swscale, as numbers because not every PyAV has names for all of them. First: the table of
-# coefficients for each H.273 matrix code point that it can convert.
-_COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+# For each H.273 matrix code point that swscale can convert: its number of the table of coefficients, Kr, Kb.
+_MATRICES = {
+    1: (1, 0.2126, 0.0722),
+    4: (4, 0.30, 0.11),
+    5: (5, 0.299, 0.114),
+    6: (5, 0.299, 0.114),
+    7: (7, 0.212, 0.087),
+    9: (9, 0.2627, 0.0593),
+    10: (9, 0.2627, 0.0593),
+}
+# More constants of swscale, as numbers because not every PyAV has names for all of them.
 _LIMITED, _FULL = 1, 2
 _BICUBIC, _LANCZOS = 0x4, 0x200
 _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE, _BITEXACT = 0x2000, 0x4000, 0x40000, 0x80000
-# Kr and Kb of the same code points.
-_LUMA = {
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
-}
 _UNSPECIFIED = (0, 2, 3)
 _HDR = {16: "PQ", 18: "HLG"}
 
@@ -66,7 +64,7 @@ def guess_matrix(width: int, height: int) -> int:
 
 def usable_matrix(colour: Colour, width: int, height: int) -> int:
     """The matrix to convert with: that of `colour`, or the guess where it cannot be used for YUV."""
-    return colour.matrix if colour.matrix in _COEFFICIENTS else guess_matrix(width, height)
+    return colour.matrix if colour.matrix in _MATRICES else guess_matrix(width, height)
 
 
 def has_alpha(frame: av.VideoFrame) -> bool:
@@ -94,7 +92,7 @@ def inspect(frame: av.VideoFrame, *, is_image: bool) -> Conversion:
     if grey and int(frame.color_range) == 0:
         full = True
     matrix = int(frame.colorspace)
-    if matrix not in _COEFFICIENTS:
+    if matrix not in _MATRICES:
         guessed = guess_matrix(frame.width, frame.height)
         if matrix not in _UNSPECIFIED:
             notes.append(f"colour matrix {matrix} is not supported; taken as {guessed}")
@@ -122,7 +120,7 @@ def to_rgb(frame: av.VideoFrame, how: Conversion, width: int, height: int) -> tu
         "interpolation": _SCALE if resized else _CONVERT,
     }
     if not how.is_rgb:
-        matrix = _COEFFICIENTS[how.colour.matrix]
+        matrix = _MATRICES[how.colour.matrix][0]
         options |= {
             "src_colorspace": matrix,
             "dst_colorspace": matrix,
@@ -144,7 +142,7 @@ def to_rgb(frame: av.VideoFrame, how: Conversion, width: int, height: int) -> tu
 
 def _coefficients(colour: Colour, matrix: int) -> NDArray[np.int32]:
     """Rows Y, U, V of weights for R, G, B, times 2^16, that take full-range RGB to `colour`'s range."""
-    red, blue = _LUMA[matrix]
+    _, red, blue = _MATRICES[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     rows = np.stack([luma, ([0, 0, 1] - luma) / (2 - 2 * blue), ([1, 0, 0] - luma) / (2 - 2 * red)])
     if not colour.full_range:

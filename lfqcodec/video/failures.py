@@ -17,10 +17,20 @@ from lfqcodec.errors import InputVideoError, OutputError
 MEDIA_ERRORS = (FFmpegError, OSError, ValueError, EOFError)
 
 
+class Notes(list[str]):
+    """Lines for a person, each of them once: what could not be kept, or was damaged."""
+
+    def add(self, text: str) -> None:
+        if text not in self:
+            self.append(text)
+
+
 def reason(error: BaseException) -> str:
     """A short reason without FFmpeg's numbers: "No space left on device"."""
     if isinstance(error, InvalidDataError):
         return "invalid data"
+    if isinstance(error, BrokenPipeError):
+        return "closed by its reader"
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number in errno.errorcode:
         return os.strerror(number)

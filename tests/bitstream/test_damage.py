@@ -190,17 +190,6 @@ def test_a_caller_can_leave_a_gop():
     assert reader.complete
 
 
-def test_resync_by_hand():
-    reader = BitstreamReader(io.BytesIO(flip(LONG, OFFSETS[0])))
-    with pytest.raises(errors.InvalidField):
-        reader.next_unit()
-    assert reader.resync() == OFFSETS[1]
-    assert reader.next_unit().head.number == 3
-    nothing = BitstreamReader(io.BytesIO(LONG[: OFFSETS[0]] + bytes(100)))
-    assert nothing.resync() is None
-    assert nothing.next_unit() is None
-
-
 def test_random_damage_never_escapes():
     rng = np.random.default_rng(1)
     for _ in range(400):

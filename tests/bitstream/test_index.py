@@ -75,15 +75,10 @@ def test_contents():
         (55, 55),
     ]
     assert (INDEX.chunks, INDEX.frames, INDEX.end_pts) == (6, 56, 56)
-    assert [INDEX.gop_frames(gop) for gop in range(4)] == [20, 2, 33, 1]
 
 
 def test_find():
-    assert [INDEX.find_frame(frame) for frame in (0, 19, 20, 21, 22, 54, 55)] == [0, 0, 1, 1, 2, 2, 3]
     assert [INDEX.find_pts(pts) for pts in (-5, 0, 19, 20, 54, 55, 999)] == [0, 0, 0, 1, 2, 3, 3]
-    for frame in (-1, 56):
-        with pytest.raises(ValueError, match="frame"):
-            INDEX.find_frame(frame)
 
 
 def test_an_empty_index_is_refused():

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from lfqcodec.errors import OutputError
 from lfqcodec.media import VideoInfo
-from lfqcodec.video import images, muxed, y4m
-from lfqcodec.video.writer import VideoWriter
+from lfqcodec.video.write import images, muxed, y4m
+from lfqcodec.video.write.writer import VideoWriter
 
 SUPPORTED_OUTPUTS = ".mp4, .mov, .mkv, .y4m, .png, .jpg, a folder (name ending with /), or - for y4m"
 

@@ -17,33 +17,19 @@ import av
 from lfqcodec.media import StreamInfo
 from lfqcodec.video.failures import MEDIA_ERRORS
 
+# Codec -> Matroska name.
 _AUDIO = {
-    "aac": "A_AAC",
-    "ac3": "A_AC3",
-    "alac": "A_ALAC",
-    "dts": "A_DTS",
-    "eac3": "A_EAC3",
-    "flac": "A_FLAC",
-    "mlp": "A_MLP",
-    "mp1": "A_MPEG/L1",
-    "mp2": "A_MPEG/L2",
-    "mp3": "A_MPEG/L3",
-    "opus": "A_OPUS",
-    "truehd": "A_TRUEHD",
-    "vorbis": "A_VORBIS",
+    **{name: f"A_{name.upper()}" for name in ("aac", "ac3", "alac", "dts", "eac3", "flac", "mlp")},
+    **{name: f"A_{name.upper()}" for name in ("opus", "truehd", "vorbis")},
+    **{f"mp{layer}": f"A_MPEG/L{layer}" for layer in (1, 2, 3)},
     "wavpack": "A_WAVPACK4",
 }
 # Codec -> (Matroska name, bits of a sample).
 _PCM = {
+    **{f"pcm_s{bits}le": ("A_PCM/INT/LIT", bits) for bits in (16, 24, 32)},
+    **{f"pcm_s{bits}be": ("A_PCM/INT/BIG", bits) for bits in (16, 24, 32)},
+    **{f"pcm_f{bits}le": ("A_PCM/FLOAT/IEEE", bits) for bits in (32, 64)},
     "pcm_u8": ("A_PCM/INT/LIT", 8),
-    "pcm_s16le": ("A_PCM/INT/LIT", 16),
-    "pcm_s24le": ("A_PCM/INT/LIT", 24),
-    "pcm_s32le": ("A_PCM/INT/LIT", 32),
-    "pcm_s16be": ("A_PCM/INT/BIG", 16),
-    "pcm_s24be": ("A_PCM/INT/BIG", 24),
-    "pcm_s32be": ("A_PCM/INT/BIG", 32),
-    "pcm_f32le": ("A_PCM/FLOAT/IEEE", 32),
-    "pcm_f64le": ("A_PCM/FLOAT/IEEE", 64),
 }
 _SUBTITLES = {"subrip": "S_TEXT/UTF8", "text": "S_TEXT/UTF8", "ass": "S_TEXT/ASS", "webvtt": "S_TEXT/WEBVTT"}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.video.failures import MEDIA_ERRORS, reading, reason
-from lfqcodec.video.orientation import Orientation
+from lfqcodec.video.failures import MEDIA_ERRORS, Notes, reading, reason
+from lfqcodec.video.read.orientation import Orientation
 
 # FFmpeg "plays" any text as the screen of a terminal; nobody means that.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "rawvideo", "lavfi"})
@@ -20,26 +21,33 @@ _ATTACHED_PICTURE = 0x400  # a bit of AVStream.disposition
 Item = tuple[int, Any]  # (-1, decoded av.VideoFrame) or (index of a copied stream, av.Packet)
 
 
-class Source(Protocol):
-    """What `VideoReader` needs. Items come in demux order; `notes` grows while they are read."""
+class Source(ABC):
+    """What `VideoReader` needs of an input. Items come in demux order; `notes` grows while they are read."""
 
-    name: str
-    notes: list[str]
     time_base: Fraction
-    frame_rate: Fraction | None
-    frame_count: int | None
-    duration: Fraction | None
-    sar: Fraction
-    is_image: bool
-    exif: Orientation | None
-    seekable: bool
-    streams: list[Any]
 
-    def items(self, copied: list[Any]) -> Iterator[Item]: ...
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.notes = Notes()
+        self.frame_rate: Fraction | None = None
+        self.frame_count: int | None = None
+        self.duration: Fraction | None = None
+        self.sar = Fraction(1)
+        self.is_image = False
+        self.exif: Orientation | None = None
+        self.seekable = False
+        self.streams: list[Any] = []
 
-    def seek(self, seconds: Fraction | None) -> None: ...
+    @abstractmethod
+    def items(self, copied: list[Any]) -> Iterator[Item]:
+        """Decoded frames and packets of the `copied` streams from here on."""
 
-    def close(self) -> None: ...
+    def seek(self, seconds: Fraction | None) -> None:
+        """Continue from a keyframe at or before `seconds` of the file's clock; from the start for None."""
+        return
+
+    def close(self) -> None:
+        return
 
 
 def _bits(flags: Any) -> int:
@@ -55,7 +63,7 @@ def positive(value: Any) -> Fraction | None:
     return fraction if fraction > 0 else None
 
 
-class MediaSource:
+class MediaSource(Source):
     """One video stream and the copied streams of a file, a pipe or a file object, through PyAV."""
 
     def __init__(
@@ -72,8 +80,7 @@ class MediaSource:
 
         `failure` gives the exception, if any, that reading the stream raised and PyAV kept to itself.
         """
-        self.name = name
-        self.notes: list[str] = []
+        super().__init__(name)
         self._opener = opener
         self._length = length
         self._failure = failure
@@ -86,7 +93,6 @@ class MediaSource:
             raise
         self._prepare(self.video)
         video = self.video
-        self.exif: Orientation | None = None
         self.seekable = seekable
         self._whole = True
         self.time_base = positive(video.time_base) or Fraction(1, 90000)
@@ -127,9 +133,9 @@ class MediaSource:
         if len(moving) > 1 and self.name.lower().endswith((".heic", ".heif", ".avif")):
             raise InputVideoError(f"{self.name}: pictures made of several tiles are not supported")
         if len(moving) > 1:
-            self.notes.append(f"{len(moving)} video streams: only stream {video.index} is read")
+            self.notes.add(f"{len(moving)} video streams: only stream {video.index} is read")
         if len(moving) < len(pictures):
-            self.notes.append("cover art is left out")
+            self.notes.add("cover art is left out")
         return video
 
     @staticmethod
@@ -145,7 +151,7 @@ class MediaSource:
         return Fraction(length, 1_000_000) if length else None
 
     def items(self, copied: list[Any]) -> Iterator[Item]:
-        """Decoded frames and copied packets from here on. Damage is noted and skipped, as ffmpeg does."""
+        """As `Source` says. Damage is noted and skipped, as ffmpeg does."""
         index = {stream.index: number for number, stream in enumerate(copied)}
         video = self.video
         damaged = packets = end = 0
@@ -163,7 +169,7 @@ class MediaSource:
                     raise failure
             except MEDIA_ERRORS as error:
                 self._stop_if_interrupted()
-                self._note(f"the input breaks off: {reason(error)}")
+                self.notes.add(f"the input breaks off: {reason(error)}")
                 # The frames that the decoder still holds are good.
                 with contextlib.suppress(*MEDIA_ERRORS):
                     for frame in video.codec_context.decode(None):
@@ -186,11 +192,11 @@ class MediaSource:
             for frame in frames:
                 yield -1, frame
         if raw and self._length is not None and self._length() > end:
-            self._note("the last frame is cut off and left out")
+            self.notes.add("the last frame is cut off and left out")
         if damaged:
-            self._note(f"{damaged} damaged parts of the video could not be decoded")
+            self.notes.add(f"{damaged} damaged parts of the video could not be decoded")
         if self._whole and self.frame_count is not None and packets < self.frame_count:
-            self._note(
+            self.notes.add(
                 f"the input ends early: it holds {packets} of the {self.frame_count} frames it announces"
             )
 
@@ -200,15 +206,8 @@ class MediaSource:
         if failure is not None and not isinstance(failure, Exception):
             raise failure
 
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
     def seek(self, seconds: Fraction | None) -> None:
-        """Continue from a keyframe at or before `seconds` of the file's clock; from the start for None.
-
-        Raises `InputVideoError` where neither is possible.
-        """
+        """As `Source` says. Raises `InputVideoError` where neither is possible."""
         self._whole = seconds is None
         if seconds is not None:
             ticks = int(seconds // self.time_base)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import av
 
 from lfqcodec.errors import OutputError
-from lfqcodec.media import Frame, StreamInfo, StreamPacket, VideoInfo
+from lfqcodec.media import Frame, StreamInfo, StreamPacket
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
-from lfqcodec.video.failures import MEDIA_ERRORS, display_name, writing
-from lfqcodec.video.streams import plain_text
-from lfqcodec.video.template import add_copied_stream
-from lfqcodec.video.writer import VideoWriter, nominal_rate
+from lfqcodec.video.failures import MEDIA_ERRORS, writing
+from lfqcodec.video.write.template import add_copied_stream
+from lfqcodec.video.write.writer import VideoWriter, nominal_rate
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _X264 = {"crf": "14", "preset": "medium"}
@@ -31,20 +29,18 @@ _FATAL = frozenset(
 class MuxedWriter(VideoWriter):
     """Encodes frames as they come and interleaves copied packets with them."""
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
-        super().__init__(display_name(path), info)
-        self._path = path
-        self._overwrite = overwrite
-        self._format = FORMATS[path.suffix.lower()]
-        self._container: Any = None
-        self._copied: dict[int, Any] = {}
-        self._rejected = 0
+    keeps_packets = True
 
     def _begin(self) -> None:
-        temporary = self._stack.enter_context(replacing(self._path, overwrite=self._overwrite))
+        self._format = FORMATS[self._dest.suffix.lower()]
+        self._copied: dict[int, Any] = {}
+        self._rejected = 0
+        temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
         options = {} if self._format == "matroska" else {"movflags": "+faststart"}
         with writing(self.name):
-            self._container = av.open(str(temporary.absolute()), "w", format=self._format, options=options)
+            path = str(temporary.absolute())
+            self._container: Any = av.open(path, "w", format=self._format, options=options)
+            self._stack.callback(self._close)
             self._video = self._add_video()
             for number, info in enumerate(self.info.streams):
                 self._add_copied(number, info)
@@ -72,7 +68,7 @@ class MuxedWriter(VideoWriter):
         context.sample_aspect_ratio = info.sar
         if lossless and info.sar != 1:
             # H.264 has it in its own headers; with FFV1 it is up to Matroska, out of PyAV's reach.
-            self.note(f"the sample aspect ratio {info.sar} is left out of .mkv")
+            self.notes.add(f"the sample aspect ratio {info.sar} is left out of .mkv")
         context.color_range = 2 if info.colour.full_range else 1
         context.colorspace = usable_matrix(info.colour, info.width, info.height)
         context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
@@ -83,14 +79,16 @@ class MuxedWriter(VideoWriter):
     def _add_copied(self, number: int, info: StreamInfo) -> None:
         if info.kind == "subtitle":
             if self._format != "matroska":
-                self.note(f"subtitles ({info.codec}) are left out of {self._path.suffix}; .mkv can hold them")
+                self.notes.add(
+                    f"subtitles ({info.codec}) are left out of {self._dest.suffix}; .mkv can hold them"
+                )
                 return
             if info.codec == "mov_text":
                 info = replace(info, codec="subrip", extradata=b"")
         try:
             self._copied[number] = add_copied_stream(self._container, info)
         except ValueError as error:
-            self.note(f"left out: {error}")
+            self.notes.add(f"left out: {error}")
 
     def _write(self, frame: Frame) -> None:
         picture: Any = yuv_frame(
@@ -107,7 +105,7 @@ class MuxedWriter(VideoWriter):
         if stream is None:
             return
         info = self.info.streams[packet.stream]
-        data = plain_text(packet.data) if info.codec == "mov_text" else packet.data
+        data = _plain_text(packet.data) if info.codec == "mov_text" else packet.data
         if not data:
             return
         # Filled, not made from `data`: some versions of PyAV would keep a pointer to freed memory.
@@ -132,9 +130,15 @@ class MuxedWriter(VideoWriter):
             self._container.mux(self._video.encode(None))
             self._container.close()
         if self._rejected:
-            self.note(f"{self._rejected} packets of sound or subtitles could not be put back")
+            self.notes.add(f"{self._rejected} packets of sound or subtitles could not be put back")
 
-    def _abandon(self) -> None:
-        if self._container is not None:
-            with contextlib.suppress(*MEDIA_ERRORS):
-                self._container.close()
+    def _close(self) -> None:
+        with contextlib.suppress(*MEDIA_ERRORS):
+            self._container.close()
+
+
+def _plain_text(data: bytes) -> bytes:
+    """The text of a mov_text packet (MP4 subtitles) without its style boxes, as SubRip in Matroska has it."""
+    if len(data) < 2:
+        return b""
+    return data[2 : 2 + int.from_bytes(data[:2], "big")]

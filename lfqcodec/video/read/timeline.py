@@ -13,15 +13,14 @@ from typing import Any
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import StreamInfo
-from lfqcodec.video import streams
-from lfqcodec.video.source import Item, Source
+from lfqcodec.video.failures import Notes
+from lfqcodec.video.read import streams
+from lfqcodec.video.read.source import Item, Source
 
 # Times are compared this generously (seconds): 0.0333 is meant to be frame 1 of 30 a second.
 TOLERANCE = Fraction(1, 1000)
 # How many items, and frames, may be looked at for the first packet of every copied stream.
 _LOOK_AHEAD = (400, 4)
-
-_REPAIRED = "time stamps that do not increase were replaced"
 
 Timed = tuple[int, Any, Fraction]  # (stream or -1, av.Packet or av.VideoFrame, time)
 
@@ -44,7 +43,7 @@ class Timeline:
     ) -> None:
         self._source = source
         self._last: Fraction | None = None
-        self.notes: list[str] = []
+        self.notes = Notes()
         self.streams: list[StreamInfo] = []
         self._chosen = self._choose_streams() if copy_streams else []
         first, pending = self._prime()
@@ -62,7 +61,7 @@ class Timeline:
         for position, stream in enumerate(self._source.streams):
             info, note = streams.copied_stream(stream)
             if info is None:
-                self._source.notes.append(note)
+                self._source.notes.add(note)
             else:
                 chosen.append(position)
                 self.streams.append(info)
@@ -87,8 +86,7 @@ class Timeline:
             if time is None:
                 time = Fraction(0) if self._last is None else self._last + step
             elif self._last is not None and time <= self._last:
-                if _REPAIRED not in self.notes:
-                    self.notes.append(_REPAIRED)
+                self.notes.add("time stamps that do not increase were replaced")
                 time = self._last + step
             self._last = time
             yield -1, item, time

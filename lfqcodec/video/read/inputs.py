@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -15,62 +16,32 @@ import av
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
-from lfqcodec.video.orientation import Orientation, exif_orientation
-from lfqcodec.video.source import Item, MediaSource, Source
+from lfqcodec.video.read.orientation import exif_orientation
+from lfqcodec.video.read.source import Item, MediaSource, Source
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pnm",
-        ".avif",
-        ".jxl",
-        ".qoi",
-    }
-)
+_IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|p[pgn]m|avif|jxl|qoi)", re.IGNORECASE)
 
 
-class FolderSource:
+class FolderSource(Source):
     """A folder of numbered pictures as a video of 25 frames per second."""
 
     def __init__(self, folder: Path, files: list[Path]) -> None:
-        self.name = display_name(folder)
-        self.notes: list[str] = ["a folder of pictures has no frame rate: 25 frames per second"]
+        super().__init__(display_name(folder))
+        self.notes.add("a folder of pictures has no frame rate: 25 frames per second")
         self.time_base = Fraction(1, 25)
-        self.frame_rate: Fraction | None = Fraction(25)
-        self.frame_count: int | None = len(files)
-        self.duration: Fraction | None = Fraction(len(files), 25)
-        self.sar = Fraction(1)
-        self.is_image = False
-        self.exif: Orientation | None = None
-        self.seekable = False
-        self.streams: list[Any] = []
+        self.frame_rate = Fraction(25)
+        self.frame_count = len(files)
+        self.duration = Fraction(len(files), 25)
         self._files = files
 
     def items(self, copied: list[Any]) -> Iterator[Item]:
         for file in self._files:
-            picture = open_source(file)
-            try:
+            with contextlib.closing(open_source(file)) as picture:
                 frame = next((item for index, item in picture.items([]) if index < 0), None)
-            finally:
-                picture.close()
             if frame is None:
                 raise InputVideoError(f"{file}: the picture cannot be decoded")
             frame.pts = None
             yield -1, frame
-
-    def seek(self, seconds: Fraction | None) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -80,7 +51,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _folder(folder: Path) -> FolderSource:
     with reading(display_name(folder)):
-        files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+        files = sorted((p for p in folder.iterdir() if _IMAGE_SUFFIX.fullmatch(p.suffix)), key=_natural)
     if not files:
         raise InputVideoError(f"{folder}: is a folder without pictures")
     return FolderSource(folder, files)
@@ -160,7 +131,7 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> Source:
         with path.open("rb") as handle:
             if path.is_file() and not handle.read(1):
                 raise InputVideoError(f"{name}: is empty")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if _IMAGE_SUFFIX.fullmatch(path.suffix):
         # Without a name FFmpeg cannot take "%d" in it for a pattern of many files.
         with reading(name):
             data = path.read_bytes()

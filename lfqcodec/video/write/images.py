@@ -12,11 +12,11 @@ from typing import Any
 import av
 
 from lfqcodec.errors import OutputError
-from lfqcodec.media import Frame, VideoInfo
+from lfqcodec.media import Colour, Frame, VideoInfo
 from lfqcodec.output import TEMPORARY_SUFFIX, replacing, scratch, undisturbed
 from lfqcodec.video.colour import rgb_to_yuv, yuv_frame
-from lfqcodec.video.failures import display_name, writing
-from lfqcodec.video.writer import VideoWriter
+from lfqcodec.video.failures import writing
+from lfqcodec.video.write.writer import VideoWriter
 
 ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg"}
 
@@ -27,7 +27,7 @@ class PictureEncoder:
     def __init__(self, codec: str, info: VideoInfo) -> None:
         self._jpeg = codec == "mjpeg"
         # JFIF is always BT.601 and full range, whatever the video was.
-        self._colour = type(info.colour)(1, 13, 5, True)
+        self._colour = Colour(1, 13, 5, True)
         context: Any = av.CodecContext.create(codec, "w")
         context.width, context.height = info.width, info.height
         context.pix_fmt = "yuvj444p" if self._jpeg else "rgb24"
@@ -55,17 +55,12 @@ class PictureEncoder:
 class ImageWriter(VideoWriter):
     """One picture. A second frame is an `OutputError`, as a file cannot hold it."""
 
-    def __init__(self, path: Path, info: VideoInfo, *, overwrite: bool) -> None:
-        super().__init__(display_name(path), info)
-        self._path = path
-        self._overwrite = overwrite
-        self._data: bytes | None = None
-
     def _begin(self) -> None:
+        self._data: bytes | None = None
         if self.info.frame_count is not None and self.info.frame_count > 1:
             raise self._too_many()
-        self._temporary = self._stack.enter_context(replacing(self._path, overwrite=self._overwrite))
-        self._encoder = PictureEncoder(ENCODERS[self._path.suffix.lower()], self.info)
+        self._temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
+        self._encoder = PictureEncoder(ENCODERS[self._dest.suffix.lower()], self.info)
 
     def _too_many(self) -> OutputError:
         return OutputError(f"{self.name}: holds one picture; for a video name a folder, such as frames/")
@@ -86,8 +81,7 @@ class ImageWriter(VideoWriter):
 @contextlib.contextmanager
 def _frames_into(folder: Path, pattern: str, *, overwrite: bool) -> Iterator[Path]:
     """Yield an empty folder whose files then replace the frames of `folder`; other files there stay."""
-    occupied = folder.is_dir() and any(folder.iterdir())
-    if not occupied:
+    if not folder.is_dir() or not any(folder.iterdir()):
         with replacing(folder, overwrite=overwrite, directory=True) as temporary:
             yield temporary
         return
@@ -112,26 +106,19 @@ class FolderWriter(VideoWriter):
     """PNG frames, numbered from 0 by `pattern`, in a folder that appears when all are written."""
 
     def __init__(self, folder: Path, pattern: str, info: VideoInfo, *, overwrite: bool) -> None:
-        super().__init__(display_name(folder), info)
-        self._folder = folder
+        super().__init__(folder, info, overwrite=overwrite)
         self._pattern = pattern
-        self._overwrite = overwrite
 
     def _begin(self) -> None:
         with writing(self.name):
-            context = _frames_into(self._folder, self._pattern, overwrite=self._overwrite)
+            context = _frames_into(self._dest, self._pattern, overwrite=self._overwrite)
             self._target = self._stack.enter_context(context)
             self._encoder = PictureEncoder("png", self.info)
-        self.note("time stamps and frame rate are left out: pictures hold none")
-        if self.info.streams:
-            self.note("sound and subtitles are left out: this output holds pictures only")
+        self.notes.add("time stamps and frame rate are left out: pictures hold none")
 
     def _write(self, frame: Frame) -> None:
         with writing(self.name):
             (self._target / (self._pattern % self.frames)).write_bytes(self._encoder.encode(frame))
-
-    def _write_packet(self, packet: object) -> None:
-        return
 
     def _finish(self) -> None:
         return

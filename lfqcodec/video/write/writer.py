@@ -6,11 +6,13 @@ import contextlib
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
 from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.video.failures import Notes, display_name
 
 
 class VideoWriter(ABC):
@@ -20,13 +22,17 @@ class VideoWriter(ABC):
     what was written. Errors are `OutputError`.
     """
 
-    def __init__(self, name: str, info: VideoInfo) -> None:
-        self.name = name
+    keeps_packets = False
+
+    def __init__(self, dest: Any, info: VideoInfo, *, overwrite: bool = False) -> None:
+        self.name = display_name(dest)
         self.info = info
-        self.notes: list[str] = []
+        self.notes = Notes()
+        self.frames = 0
+        self._dest = dest
+        self._overwrite = overwrite
         self._stack = contextlib.ExitStack()
         self._last_pts: int | None = None
-        self.frames = 0
 
     def write(self, frame: Frame) -> None:
         """Append a picture: uint8 [height, width, 3] of the announced size, `pts` above the one before."""
@@ -45,60 +51,42 @@ class VideoWriter(ABC):
             raise ValueError(f"no stream {packet.stream} was announced")
         self._write_packet(packet)
 
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
     @abstractmethod
     def _begin(self) -> None:
-        """Open the output; what has to be undone goes on `_stack`."""
+        """Open the output; what has to be closed or undone, after an error too, goes on `_stack`."""
 
     @abstractmethod
     def _write(self, frame: Frame) -> None: ...
 
     def _write_packet(self, packet: StreamPacket) -> None:
-        self.note(f"{self.info.streams[packet.stream].kind} is left out: this output holds pictures only")
+        return
 
     @abstractmethod
     def _finish(self) -> None:
         """Everything was written: flush it. Not called after an error."""
 
-    def _abandon(self) -> None:
-        """Let go of open files after an error, without raising."""
-        return
-
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as guard:
             guard.push(self._stack)
-            try:
-                self._begin()
-            except BaseException:
-                self._abandon()
-                raise
+            self._begin()
             guard.pop_all()
+        if self.info.streams and not self.keeps_packets:
+            self.notes.add("sound and subtitles are left out: this output holds pictures only")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            try:
+            with self._stack:
                 self._finish()
-            except BaseException as problem:
-                self._abandon()
-                if not self._stack.__exit__(type(problem), problem, problem.__traceback__):
-                    raise
-                return
-            self._stack.close()
             return
-        self._abandon()
         try:
             self._stack.__exit__(kind, error, trace)
         except LfqError:
             # Cleaning up rewords system errors as failures of this output; the first error is the cause.
-            if isinstance(error, LfqError):
-                return
-            raise
+            if not isinstance(error, LfqError):
+                raise
 
 
 def nominal_rate(info: VideoInfo) -> Fraction:

@@ -30,17 +30,10 @@ class Orientation:
         return np.ascontiguousarray(np.rot90(picture, -self.quarter_turns))
 
 
-# EXIF orientation (1 to 8) in the same terms.
-_EXIF = {
-    1: Orientation(),
-    2: Orientation(0, True),
-    3: Orientation(2),
-    4: Orientation(2, True),
-    5: Orientation(3, True),
-    6: Orientation(1),
-    7: Orientation(1, True),
-    8: Orientation(3),
-}
+# EXIF orientation in the same terms: 1 to 4, then 5 to 8.
+_UPRIGHT = [Orientation(), Orientation(0, True), Orientation(2), Orientation(2, True)]
+_SIDEWAYS = [Orientation(3, True), Orientation(1), Orientation(1, True), Orientation(3)]
+_EXIF = dict(enumerate(_UPRIGHT + _SIDEWAYS, start=1))
 
 
 def exif_orientation(data: bytes) -> Orientation | None:

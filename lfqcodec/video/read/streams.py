@@ -20,46 +20,36 @@ def codec_name(stream: Any) -> str:
     return str(getattr(context.codec, "canonical_name", "") or context.name)
 
 
-def _language(stream: Any) -> str:
-    language = stream.metadata.get("language", "")
-    return "" if language == "und" else language
-
-
 def copied_stream(stream: Any) -> tuple[StreamInfo | None, str]:
     """Describe an audio or text subtitle stream of an opened input; or None and a note why it is left out."""
-    kind = stream.type
+    kind, context = stream.type, stream.codec_context
     name = codec_name(stream)
     if kind not in ("audio", "subtitle"):
         return None, f"a stream of {kind} is left out"
     if not name or stream.time_base is None:
         return None, f"a stream of {kind} in an unknown codec is left out"
-    if kind == "subtitle":
-        if name not in _TEXT_SUBTITLES:
-            return None, f"subtitles as pictures ({name}) are left out"
-        context = stream.codec_context
-        header = context.extradata or b""
-        return StreamInfo(
-            kind=kind,
-            codec=name,
-            time_base=stream.time_base,
-            language=_language(stream),
-            extradata=bytes(header),
-        ), ""
-    context = stream.codec_context
-    if not context.sample_rate or not context.layout.nb_channels:
-        return None, f"an unreadable audio stream ({name}) is left out"
-    return StreamInfo(
+    if kind == "subtitle" and name not in _TEXT_SUBTITLES:
+        return None, f"subtitles as pictures ({name}) are left out"
+    language = stream.metadata.get("language", "")
+    info = StreamInfo(
         kind=kind,
         codec=name,
         time_base=stream.time_base,
+        language="" if language == "und" else language,
+        extradata=bytes(context.extradata or b""),
+    )
+    if kind == "subtitle":
+        return info, ""
+    if not context.sample_rate or not context.layout.nb_channels:
+        return None, f"an unreadable audio stream ({name}) is left out"
+    return replace(
+        info,
         sample_rate=int(context.sample_rate),
         channels=int(context.layout.nb_channels),
         layout=str(context.layout.name),
         bit_rate=int(context.bit_rate or 0),
         frame_size=int(context.frame_size or 0),
         initial_padding=max(0, int(getattr(context, "delay", 0) or 0)),
-        language=_language(stream),
-        extradata=bytes(context.extradata or b""),
     ), ""
 
 
@@ -78,11 +68,8 @@ def packet_times(packet: Any) -> tuple[int, int, int] | None:
     pts, dts = packet.pts, packet.dts
     if pts is None and dts is None:
         return None
-    return (
-        int(dts if pts is None else pts),
-        int(pts if dts is None else dts),
-        max(0, int(packet.duration or 0)),
-    )
+    first, second = (dts if pts is None else pts), (pts if dts is None else dts)
+    return int(first), int(second), max(0, int(packet.duration or 0))
 
 
 def to_packet(index: int, packet: Any, shift: Fraction, time_base: Fraction) -> StreamPacket | None:
@@ -92,18 +79,4 @@ def to_packet(index: int, packet: Any, shift: Fraction, time_base: Fraction) -> 
         return None
     ticks = round(shift / time_base)
     pts, dts, duration = times
-    return StreamPacket(
-        stream=index,
-        pts=pts - ticks,
-        dts=dts - ticks,
-        duration=duration,
-        keyframe=bool(packet.is_keyframe),
-        data=bytes(packet),
-    )
-
-
-def plain_text(data: bytes) -> bytes:
-    """The text of a mov_text packet (MP4 subtitles) without its style boxes, as SubRip in Matroska has it."""
-    if len(data) < 2:
-        return b""
-    return data[2 : 2 + int.from_bytes(data[:2], "big")]
+    return StreamPacket(index, pts - ticks, dts - ticks, duration, bool(packet.is_keyframe), bytes(packet))

@@ -11,16 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from fractions import Fraction
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.video import streams
 from lfqcodec.video.colour import inspect, square_after_scaling, to_rgb
-from lfqcodec.video.inputs import open_source
-from lfqcodec.video.orientation import orientation_of
-from lfqcodec.video.source import Source
-from lfqcodec.video.timeline import TOLERANCE, Timed, Timeline
+from lfqcodec.video.failures import Notes
+from lfqcodec.video.read import streams
+from lfqcodec.video.read.inputs import open_source
+from lfqcodec.video.read.orientation import orientation_of
+from lfqcodec.video.read.source import Source
+from lfqcodec.video.read.timeline import TOLERANCE, Timed, Timeline
 
 # How far (seconds) to go on behind the end for sound that is stored later than the pictures it belongs to.
 _LINGER = 2
@@ -32,9 +32,6 @@ class VideoReader:
     `events()` may be called once. `notes` is `info.notes` plus what was noticed while reading.
     `estimated_frames` is for progress bars: how many frames `events()` will give, None where unknown.
     """
-
-    info: VideoInfo
-    estimated_frames: int | None
 
     def __init__(
         self,
@@ -48,7 +45,7 @@ class VideoReader:
     ) -> None:
         self._source = source
         self._max_frames = max_frames
-        self._notes: list[str] = []
+        self._notes = Notes()
         self._used = False
         self._line = Timeline(source, start=start, duration=duration, copy_streams=copy_streams)
         self.info = self._describe(self._line.first, scale)
@@ -86,27 +83,19 @@ class VideoReader:
         )
 
     def _estimate(self, start: Fraction, duration: Fraction | None) -> int | None:
-        source = self._source
-        total: Fraction | None = None
-        if source.frame_count is not None:
-            total = Fraction(source.frame_count)
-        elif source.duration is not None and source.frame_rate is not None:
-            total = source.duration * source.frame_rate
-        if source.frame_rate is not None:
+        source, rate = self._source, self._source.frame_rate
+        bounds = [] if self._max_frames is None else [Fraction(self._max_frames)]
+        total = None if source.frame_count is None else Fraction(source.frame_count)
+        if rate is not None:
+            if total is None and source.duration is not None:
+                total = source.duration * rate
             if total is not None:
-                total = max(Fraction(1), total - start * source.frame_rate)
+                total = max(Fraction(1), total - start * rate)
             if duration is not None:
-                wanted = max(Fraction(1), duration * source.frame_rate)
-                total = wanted if total is None else min(total, wanted)
-        if self._max_frames is not None:
-            total = Fraction(self._max_frames) if total is None else min(total, Fraction(self._max_frames))
-        return None if total is None else round(total)
-
-    # Reading
-
-    def _note(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
+                bounds.append(max(Fraction(1), duration * rate))
+        if total is not None:
+            bounds.append(total)
+        return round(min(bounds)) if bounds else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -115,10 +104,10 @@ class VideoReader:
 
     def _convert(self, frame: Any, time: Fraction, last: int) -> Frame:
         if (frame.width, frame.height) != self._coded_size:
-            self._note("the picture size changes within the video; all frames were scaled to the first one's")
+            self._notes.add("the picture size changes within the video; all were scaled to the first one's")
         rgb, transparent = to_rgb(frame, self._conversion, *self._raw_size)
         if transparent:
-            self._note("transparent parts were laid over black")
+            self._notes.add("transparent parts were laid over black")
         pts = round((time - self._line.zero) / self.info.time_base)
         return Frame(pts=max(pts, last + 1), rgb=self._orientation.apply(rgb))
 
@@ -185,12 +174,10 @@ class VideoReader:
         """Let go of the input. Reading is over then."""
         self._source.close()
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

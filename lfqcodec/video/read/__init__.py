@@ -1,0 +1,1 @@
+"""Any input that PyAV reads, as upright RGB frames and copied packets."""
