@@ -64,7 +64,7 @@ class Block(nn.Module):
         """[B, width, h, w] -> the same shape."""
         x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
         value, gate = self.u(x).chunk(2, 1)
-        return x + self.v(value * F.silu(gate))
+        return torch.add(x, self.v(value * F.silu(gate)))
 
     def rows(self, x: Tensor, before: Region, after: Region) -> Tensor:
         """The same for positions alone: rows of `before` [n, width] -> rows of `after` [m, width].

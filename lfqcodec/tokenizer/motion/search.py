@@ -1,0 +1,248 @@
+"""Motion search with the rate in view: the encoder's choice of vectors. Only the encoder runs it.
+
+Fields are int64 [B, H/16, W/16, 2], vectors (dx, dy) in quarter-pels; pictures uint8 [B, 3, H, W], H and W
+multiples of 16. The cost of a vector is SAD of luma + lambda * bits, the bits estimated from its distance to
+the median of its neighbourhood. All blocks of all pictures are searched at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS
+
+LIMIT = 255
+"""Largest component of a vector that the search tries, in quarter-pels."""
+LAMBDA = 42.0
+"""What a bit of an anchor's motion is worth in SAD at q 0; see `motion_lambda`."""
+BETWEEN = 1.8
+"""How much more it is worth for pictures between."""
+_MARGIN = BLOCK
+_COARSE = 4
+_COARSE_REACH = 12
+_LENGTH_COST = 8.0
+_STEPS = (8, 4, 2, 2, 1, 1)
+_NO_BITS = 0.3
+_FIRST_BITS = 3.5
+
+
+def motion_lambda(q: float) -> float:
+    """What a bit of an anchor's motion is worth in SAD: falls as the root of what distortion is worth."""
+    return float(LAMBDA * 2.7 ** (-q / 2))
+
+
+def luma(pictures: Tensor) -> Tensor:
+    """uint8 [B, 3, H, W] -> int16 [B, H, W], luma in half steps less 256."""
+    red, green, blue = pictures.to(torch.int32).unbind(1)
+    return (((77 * red + 150 * green + 29 * blue + 64) >> 7) - 256).to(torch.int16)
+
+
+class LumaPlanes:
+    """Luma of pictures uint8 [B, 3, H, W] at all 16 quarter-pel phases, int16 in half steps less 256."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        self.full = luma(pictures)
+        border = (_MARGIN + BEFORE, _MARGIN + AFTER)
+        # Padding is for floats alone.
+        padded = F.pad((self.full[:, None] >> 1).float(), border * 2, mode="replicate")[:, 0]
+        source = padded.to(torch.int16)
+        across = torch.stack([_filtered(source, phase) >> 5 for phase in range(4)], 1)
+        down = torch.stack([(_filtered(across, phase) + 32) >> 6 for phase in range(4)], 1)
+        # Phase number: fy * 4 + fx.
+        self._planes = down.flatten(0, 2).contiguous()
+
+    def blocks(self, picture: Tensor, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+        """Predictions of blocks at (y, x) of pictures, int64 [n]; vectors [..., n, 2] -> [..., n, 16, 16]."""
+        dx, dy = vectors[..., 0], vectors[..., 1]
+        _, h, w = self._planes.shape
+        rows = (y + (dy >> 2) + _MARGIN).clamp(0, h - BLOCK)
+        columns = (x + (dx >> 2) + _MARGIN).clamp(0, w - BLOCK)
+        planes = picture * 16 + ((dy & 3) << 2) + (dx & 3)
+        if self._planes.device.type == "cpu":
+            # Faster than indexing in PyTorch.
+            views = np.lib.stride_tricks.sliding_window_view(self._planes.numpy(), (BLOCK, BLOCK), (1, 2))
+            return torch.from_numpy(views[planes.numpy(), rows.numpy(), columns.numpy()])
+        return self._planes.unfold(1, BLOCK, 1).unfold(2, BLOCK, 1)[planes, rows, columns]
+
+
+def _filtered(source: Tensor, phase: int) -> Tensor:
+    """HEVC's filter of a phase along axis 2, without border: int16, sums wrap (only extremes would)."""
+    length = source.shape[2] - BEFORE - AFTER
+    total: Tensor | None = None
+    for tap, weight in enumerate(TAPS[phase]):
+        if weight:
+            part = source.narrow(2, tap, length)
+            total = part * weight if total is None else total.add_(part, alpha=weight)
+    assert total is not None
+    return total
+
+
+class _Matching:
+    """SAD of blocks of the current pictures against predictions from one reference, or from two."""
+
+    def __init__(self, current: Tensor, earlier: LumaPlanes, later: LumaPlanes | None) -> None:
+        self._earlier, self._later = earlier, later
+        batch, h, w = current.shape
+        self.shape = (batch, h // BLOCK, w // BLOCK)
+        tiles = current.reshape(batch, self.shape[1], BLOCK, self.shape[2], BLOCK)
+        self._current = tiles.transpose(2, 3).reshape(-1, BLOCK, BLOCK)
+        places = [torch.arange(n, device=current.device) for n in self.shape]
+        grid = torch.meshgrid(*places, indexing="ij")
+        self._picture, self._y, self._x = (
+            g.flatten() * k for g, k in zip(grid, (1, BLOCK, BLOCK), strict=True)
+        )
+
+    def sad(self, vectors: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """SAD in steps of luma, float32 [K, n], of vectors [K, n, 2] for all blocks or the `chosen` ones."""
+        current, where = self._current, (self._picture, self._y, self._x)
+        if chosen is not None:
+            current = current[chosen]
+            where = (self._picture[chosen], self._y[chosen], self._x[chosen])
+        if self._later is None:
+            error = self._earlier.blocks(*where, vectors).sub_(current)
+            return error.abs_().float().flatten(2).sum(2) / 2
+        error = self._earlier.blocks(*where, vectors).add_(self._later.blocks(*where, -vectors))
+        error.sub_(current * 2)
+        return error.abs_().float().flatten(2).sum(2) / 4
+
+
+def _neighbours(field: Tensor) -> list[Tensor]:
+    """The fields of the blocks above, below, left and right, replicated at the border."""
+    above = torch.cat([field[:, :1], field[:, :-1]], 1)
+    below = torch.cat([field[:, 1:], field[:, -1:]], 1)
+    left = torch.cat([field[:, :, :1], field[:, :, :-1]], 2)
+    right = torch.cat([field[:, :, 1:], field[:, :, -1:]], 2)
+    return [above, below, left, right]
+
+
+def _bits(difference: Tensor) -> Tensor:
+    """About how many bits a difference [..., 2] to the median costs."""
+    size = difference.abs().float()
+    return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS).sum(-1)
+
+
+def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor, rounds: int) -> Tensor:
+    """The field with the least cost near one of `start` [K, B, h, w, 2]; `base` [B, h, w, 2] costs nothing.
+
+    `lam` float [B * h * w].
+    """
+    shape = base.shape
+    flat_base = base.reshape(-1, 2)
+    sads = matching.sad(start.reshape(len(start), -1, 2))
+    sad, first = sads.min(0)
+    best = start.reshape(len(start), -1, 2).gather(0, first[None, :, None].expand(-1, -1, 2))[0]
+    for _ in range(rounds):
+        relative = (best - flat_base).reshape(shape)
+        median = torch.stack([relative, *_neighbours(relative)]).median(0).values.reshape(-1, 2)
+        cost = sad + lam * _bits(best - flat_base - median)
+        near = [each.reshape(-1, 2) for each in _neighbours(best.reshape(shape))]
+        candidates = torch.stack([*near, flat_base + median]).clamp(-LIMIT, LIMIT)
+        sads = matching.sad(candidates)
+        costs, which = (sads + lam * _bits(candidates - flat_base - median)).min(0)
+        better = costs < cost
+        # The rest cannot gain: another vector costs more bits than there is error to remove.
+        open_ = sad > (_FIRST_BITS - _NO_BITS) * lam
+        best = torch.where(
+            better[:, None], candidates.gather(0, which[None, :, None].expand(-1, -1, 2))[0], best
+        )
+        cost = torch.where(better, costs, cost)
+        sad = torch.where(better, sads.gather(0, which[None])[0], sad)
+        chosen = open_.nonzero()[:, 0]
+        _descend(matching, chosen, best, cost, sad, flat_base + median, lam)
+    return best.reshape(shape)
+
+
+def _descend(
+    matching: _Matching, chosen: Tensor, best: Tensor, cost: Tensor, sad: Tensor, free: Tensor, lam: Tensor
+) -> None:
+    """Improve `best`, `cost` and `sad` of the `chosen` blocks by smaller and smaller steps, in place.
+
+    `free` [n, 2] are the vectors that cost next to nothing.
+    """
+    own, own_cost, own_sad, own_free, own_lam = (each[chosen] for each in (best, cost, sad, free, lam))
+    directions = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], device=best.device)
+    for step in _STEPS:
+        candidates = (own + directions[:, None] * step).clamp(-LIMIT, LIMIT)
+        sads = matching.sad(candidates, chosen)
+        costs, which = (sads + own_lam * _bits(candidates - own_free)).min(0)
+        better = costs < own_cost
+        picked = candidates.gather(0, which[None, :, None].expand(-1, -1, 2))[0]
+        own = torch.where(better[:, None], picked, own)
+        own_cost = torch.where(better, costs, own_cost)
+        own_sad = torch.where(better, sads.gather(0, which[None])[0], own_sad)
+    best[chosen], cost[chosen], sad[chosen] = own, own_cost, own_sad
+
+
+def _coarse(current: Tensor, reference: Tensor) -> Tensor:
+    """Full search at a quarter of the size, +-48 pixels, over windows of 24x24: luma int16 -> field."""
+    reach = _COARSE_REACH
+    centre, wide = (
+        F.pad(F.avg_pool2d(each[:, None].float(), _COARSE), (border,) * 4, mode="replicate")[:, 0]
+        .round()
+        .to(torch.int16)
+        for each, border in ((current, 1), (reference, reach + 1))
+    )
+    h, w = centre.shape[1:]
+    offsets = torch.arange(-reach, reach + 1, device=current.device)
+    best, least = None, None
+    for dy in range(-reach, reach + 1):
+        rows = wide[:, reach + dy : reach + dy + h].unfold(2, w, 1).permute(2, 0, 1, 3)
+        sads = _window_sums(_window_sums((rows - centre).abs_(), 2), 3)
+        # In half steps of luma at a sixteenth of the samples; a small charge for length.
+        costs = sads.float() * (_COARSE**2 / 2 * (BLOCK / (BLOCK + 8)) ** 2)
+        low, which = (costs + _LENGTH_COST * (offsets.abs() + abs(dy))[:, None, None, None]).min(0)
+        field = torch.stack([offsets[which], torch.full_like(which, dy)], -1)
+        if best is None or least is None:
+            best, least = field, low
+        else:
+            best = torch.where((low < least)[..., None], field, best)
+            least = torch.minimum(low, least)
+    assert best is not None
+    return best * (4 * _COARSE)
+
+
+def _window_sums(values: Tensor, axis: int) -> Tensor:
+    """Sums over 6 values along an axis, every 4: [.., 4 n + 2, ..] -> [.., n, ..], int16."""
+    windows = values.unfold(axis, 6, 4)
+    total = windows[..., 0] + windows[..., 1]
+    for place in range(2, 6):
+        total += windows[..., place]
+    return total
+
+
+@torch.no_grad()
+def search_anchor(
+    current: Tensor, reference: LumaPlanes, before: Tensor | None, lam: float | Tensor
+) -> Tensor:
+    """The field of anchors uint8 [B, 3, H, W], predicted from `reference`.
+
+    `before` is the field of the group before; `lam`, a number or float [B], what a bit is worth in SAD.
+    """
+    own = luma(current)
+    matching = _Matching(own, reference, None)
+    zero = torch.zeros(*matching.shape, 2, dtype=torch.int64, device=current.device)
+    weights = _per_block(lam, matching.shape, current.device)
+    start = [zero] if before is None else [zero, before]
+    if bool((matching.sad(zero.reshape(1, -1, 2))[0] > (_FIRST_BITS - _NO_BITS) * weights).any()):
+        start.append(_coarse(own, reference.full))
+    return _refine(matching, torch.stack(start), zero, weights, rounds=2)
+
+
+@torch.no_grad()
+def search_between(
+    current: Tensor, earlier: LumaPlanes, later: LumaPlanes, base: Tensor, lam: float | Tensor
+) -> Tensor:
+    """The field of pictures uint8 [B, 3, H, W] in the middle between two references.
+
+    A vector points to the earlier reference, its negative to the later. It costs its difference to `base`.
+    """
+    matching = _Matching(luma(current), earlier, later)
+    return _refine(matching, base[None], base, _per_block(lam, matching.shape, current.device), rounds=1)
+
+
+def _per_block(lam: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    each = torch.as_tensor(lam, dtype=torch.float32, device=device).reshape(-1, 1, 1)
+    return each.expand(shape).flatten()

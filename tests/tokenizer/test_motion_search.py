@@ -1,0 +1,106 @@
+"""Motion search finds motion, and prefers cheap vectors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lfqcodec.tokenizer.motion.compensation import Reference, to_samples
+from lfqcodec.tokenizer.motion.search import (
+    BETWEEN,
+    LIMIT,
+    LumaPlanes,
+    luma,
+    motion_lambda,
+    search_anchor,
+    search_between,
+)
+
+H, W = 96, 128
+
+
+def scene(seed: int = 0, border: int = 64) -> torch.Tensor:
+    """A smooth random picture, larger by a border: uint8 [3, H + 2 * border, W + 2 * border]."""
+    generator = torch.Generator().manual_seed(seed)
+    small = torch.rand(1, 3, H // 4 + border // 2, W // 4 + border // 2, generator=generator)
+    large = F.interpolate(small, size=(H + 2 * border, W + 2 * border), mode="bicubic")[0]
+    return (large.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def crop(x: int, y: int, border: int = 64) -> torch.Tensor:
+    return scene()[None, :, border + y : border + y + H, border + x : border + x + W]
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (3, -2), (24, 9), (-44, 40)])
+def test_finds_the_shift_of_a_whole_picture(x: int, y: int) -> None:
+    found = search_anchor(crop(x, y), LumaPlanes(crop(0, 0)), None, 10.0)
+    right = (found[0] == torch.tensor([4 * x, 4 * y])).all(-1)
+    # Blocks whose place in the reference lies inside it.
+    rows, columns = torch.arange(0, H, 16)[:, None] + y, torch.arange(0, W, 16) + x
+    inside = (rows >= 0) & (rows <= H - 16) & (columns >= 0) & (columns <= W - 16)
+    assert right[inside].float().mean() > 0.95
+
+
+def test_finds_quarter_pels() -> None:
+    vectors = torch.tensor([5, -7]).expand(H // 16, W // 16, 2)
+    moved = to_samples(Reference(crop(0, 0)[0]).predict(vectors))
+    found = search_anchor(moved[None], LumaPlanes(crop(0, 0)), None, 10.0)
+    assert (found[0] == vectors).all(-1).float().mean() > 0.9
+
+
+def test_a_still_picture_has_no_motion() -> None:
+    assert not search_anchor(crop(0, 0), LumaPlanes(crop(0, 0)), None, 10.0).any()
+
+
+def test_vectors_are_worth_their_bits() -> None:
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randint(0, 256, (1, 3, H, W), generator=generator, dtype=torch.uint8)
+    assert not search_anchor(noise, LumaPlanes(crop(0, 0)), None, 1e6).any()
+
+
+def test_the_field_before_is_a_candidate() -> None:
+    # 60 pixels are beyond the coarse search.
+    vectors = torch.tensor([240, 0]).expand(1, H // 16, W // 16, 2)
+    found = search_anchor(crop(60, 0), LumaPlanes(crop(0, 0)), vectors, 10.0)
+    assert (found[0, :, :4] == vectors[0, :, :4]).all()
+
+
+def test_between_finds_a_detour() -> None:
+    base = torch.tensor([12, 0]).expand(1, H // 16, W // 16, 2)
+    references = LumaPlanes(crop(0, 0)), LumaPlanes(crop(2, 0))
+    found = search_between(crop(1, 0), *references, base, 1.0)
+    assert (found == torch.tensor([4, 0])).all(-1).float().mean() > 0.9
+
+
+def test_between_follows_its_base() -> None:
+    base = torch.tensor([8, 0]).expand(1, H // 16, W // 16, 2)
+    references = LumaPlanes(crop(0, 0)), LumaPlanes(crop(4, 0))
+    assert torch.equal(search_between(crop(2, 0), *references, base, 10.0), base)
+
+
+def test_pictures_of_a_batch_are_searched_alone() -> None:
+    current, reference = torch.cat([crop(5, 1), crop(0, -3)]), torch.cat([crop(0, 0), crop(1, 0)])
+    lam = torch.tensor([10.0, 30.0])
+    both = search_anchor(current, LumaPlanes(reference), None, lam)
+    for n in range(2):
+        alone = search_anchor(current[n : n + 1], LumaPlanes(reference[n : n + 1]), None, lam[n : n + 1])
+        assert torch.equal(both[n : n + 1], alone)
+
+
+def test_vectors_stay_within_the_limit() -> None:
+    before = torch.full((1, H // 16, W // 16, 2), LIMIT)
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randint(0, 256, (1, 3, H, W), generator=generator, dtype=torch.uint8)
+    assert search_anchor(noise, LumaPlanes(crop(0, 0)), before, 0.0).abs().max() <= LIMIT
+
+
+def test_lambda_falls_with_quality() -> None:
+    assert motion_lambda(0) == 42.0
+    assert motion_lambda(2) == pytest.approx(42 / 2.7)
+    assert BETWEEN > 1
+
+
+def test_luma_is_in_half_steps() -> None:
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    assert torch.equal(luma(grey).flatten().long(), torch.arange(256) * 2 - 256)
