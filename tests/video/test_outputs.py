@@ -17,7 +17,7 @@ from lfqcodec.media import Colour, Frame, VideoInfo
 from lfqcodec.video import open_writer
 
 INFO = VideoInfo(64, 48, Fraction(1, 25), frame_rate=Fraction(25))
-OUTPUTS = ["a.mp4", "a.mov", "a.mkv", "a.y4m", "a.png", "a.jpg", "a/", "b/%03d.png"]
+OUTPUTS = ["a.mp4", "a.mkv", "a.y4m", "a.png", "a/", "b/%03d.png"]
 
 COPY = """
 import sys
@@ -230,7 +230,7 @@ def test_closed_pipe(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.y4m", "a/"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.y4m", "a/"])
 def test_full_disk(tmp_path, name):
     source = write_video(tmp_path / "in.mp4", frames=25, size=(160, 120), audio="aac")
     out = run(source, f"{tmp_path}/{name}", limit=3000)

@@ -17,15 +17,10 @@ PAIRS = [
     ("mp4", "aac", "aac", "mp4"),
     ("mp4", "aac", "aac", "mkv"),
     ("mp4", "aac", "aac", "mov"),
-    ("mkv", "aac", "aac", "mp4"),
     ("mkv", "libopus", "opus", "mkv"),
     ("mkv", "libopus", "opus", "mp4"),
-    ("mp4", "libopus", "opus", "mkv"),
-    ("mp4", "libmp3lame", "mp3", "mp4"),
     ("mp4", "libmp3lame", "mp3", "mkv"),
-    ("mkv", "ac3", "ac3", "mkv"),
     ("mkv", "ac3", "ac3", "mp4"),
-    ("mkv", "flac", "flac", "mkv"),
     ("mkv", "flac", "flac", "mp4"),
     ("mkv", "pcm_s16le", "pcm_s16le", "mkv"),
     ("mov", "pcm_s24le", "pcm_s24le", "mov"),
@@ -69,11 +64,12 @@ def test_sound_is_copied_and_in_sync(tmp_path, source_form, encoder, codec, dest
 
 def test_real_film_with_sound(tmp_path):
     source = bundled()
-    before, frames, packets = read_all(source, scale=(160, 90), max_frames=60)
+    before, frames, packets = read_all(source, scale=(160, 90), max_frames=25)
+    assert 46 <= len(packets) <= 48
     for name in ("a.mp4", "a.mkv"):
-        copy(source, tmp_path / name, scale=(160, 90), max_frames=60)
+        copy(source, tmp_path / name, scale=(160, 90), max_frames=25)
         after, again, copied = read_all(tmp_path / name)
-        assert len(frames) == len(again) == 60
+        assert len(frames) == len(again) == 25
         assert [p.data for p in packets] == [p.data for p in copied]
         assert (after.streams[0].channels, after.streams[0].layout) == (6, "5.1")
         assert before.streams[0].extradata == after.streams[0].extradata
@@ -111,10 +107,7 @@ def test_cut_takes_the_sound_along(tmp_path):
             assert len(copied) <= rate + 2048
 
 
-def test_max_frames_cuts_the_sound():
-    _, frames, packets = read_all(bundled(), max_frames=25, scale=(64, 36))
-    assert len(frames) == 25
-    assert 46 <= len(packets) <= 48
+def test_sound_can_be_left_out():
     info, _, packets = read_all(bundled(), max_frames=1, copy_streams=False, scale=(64, 36))
     assert (info.streams, packets) == ((), [])
 
