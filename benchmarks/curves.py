@@ -53,7 +53,7 @@ def read_curves(logs: Sequence[Path]) -> Curves:
             total += phase["steps"]
             ends.append((total, f"{phase['batch']}x{phase['frames']}x{phase['size']}"))
         current, latest = None, 0.0
-        for row in (row for row in rows if row["event"] == "evaluation"):
+        for row in (row for row in rows if row["event"] != "start"):
             before, latest = latest, row["seconds"] / 3600
             name = next((shape for end, shape in ends if row["step"] <= end), None)
             if name is not None and (log, name) != current:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lfqcodec.cli.common import human_bytes, json_option, print_json
+from lfqcodec.cli.train_options import images_option, videos_option
 from lfqcodec.errors import LfqError
 
 
@@ -22,17 +23,14 @@ def byte_count(text: str) -> int:
 
 @click.command("pack")
 @click.argument("dest", type=click.Path(path_type=Path), metavar="OUT.lfqpack")
-@click.option(
-    "--videos", type=click.Path(path_type=Path), multiple=True, help="Folder of videos, or archive."
-)
-@click.option("--images", type=click.Path(path_type=Path), multiple=True, help="Folder of pictures.")
+@videos_option
+@images_option
 @click.option("--longest", type=click.IntRange(min=2), default=640, show_default=True, help="Longer side.")
 @click.option("--max-frames", type=click.IntRange(min=1), default=600, show_default=True, help="Of a clip.")
 @click.option(
     "--crf", type=click.FloatRange(0, 51), default=18.0, show_default=True, help="Quality of H.264."
 )
 @click.option("--max-bytes", type=byte_count, metavar="60M", help="Size that the file must stay within.")
-@click.option("--reencode", is_flag=True, help="Encode again what could be copied.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite OUT.lfqpack.")
 @json_option
 def pack(
@@ -43,7 +41,6 @@ def pack(
     max_frames: int,
     crf: float,
     max_bytes: int | None,
-    reencode: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -52,13 +49,13 @@ def pack(
     Clips become H.264 and pictures JPEG; those that are so already, and within the size, are copied. The file
     can be given to --videos of the other commands in place of a folder, and then stands for its pictures too.
     """
-    from lfqcodec.train.archive_writer import PackSettings, write_archive
-    from lfqcodec.train.sources import gather_media
+    from lfqcodec.train.data.archive_writer import PackSettings, write_archive
+    from lfqcodec.train.data.sources import gather_media
 
     media = gather_media(videos, images)
     if not media:
         raise LfqError("nothing to pack: give --videos or --images")
-    settings = PackSettings(longest, max_frames, crf, max_bytes, reencode)
+    settings = PackSettings(longest, max_frames, crf, max_bytes)
     report = write_archive(media, dest, settings, overwrite=force)
     clips = [m for m in report.members if m.kind == "video"]
     counts = {
@@ -66,15 +63,14 @@ def pack(
         "frames": sum(m.frames for m in clips),
         "images": len(report.members) - len(clips),
         "sources": len({m.source for m in report.members}),
-        "copied": sum(m.copied for m in report.members),
     }
     if as_json:
-        facts = {"path": str(dest), "bytes": report.size, "sha256": report.sha256, **counts}
+        facts = {"path": str(dest), "bytes": report.size, **counts}
         print_json(facts | {"left_out": report.left_out, "unreadable": report.unreadable})
         return
     click.echo(
         f"{dest}: {human_bytes(report.size)}, {counts['videos']} videos ({counts['frames']} frames) and "
-        f"{counts['images']} pictures of {counts['sources']} sources, {counts['copied']} copied"
+        f"{counts['images']} pictures of {counts['sources']} sources"
     )
     if report.left_out:
         click.echo(f"left out, as the file would be too large: {_some(report.left_out)}")

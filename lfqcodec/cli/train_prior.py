@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from lfqcodec.cli.common import device_option, human_bytes, json_option, model_option, print_json
+from lfqcodec.cli.common import human_bytes, json_option, model_option, print_json
+from lfqcodec.cli.train_options import data_options, run_options
 from lfqcodec.errors import LfqError
 
 
 @click.command("prior")
-@click.option("--videos", type=click.Path(path_type=Path), multiple=True, help="Folder of videos.")
-@click.option("--images", type=click.Path(path_type=Path), multiple=True, help="Folder of pictures.")
-@click.option("--pack", type=click.Path(path_type=Path), help="Pack of a tokenizer's run, instead.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@data_options
+@run_options
 @model_option
-@click.option(
-    "--init",
-    metavar="NAME|FILE|RUN",
-    help="Prior to start from, or the run of a tokenizer that trained one along.",
-)
+@click.option("--init", type=click.Path(path_type=Path), help="Run of another prior to start from.")
 @click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops.")
 @click.option("--frames", type=click.IntRange(min=1), default=4, show_default=True, help="Latent frames.")
@@ -33,23 +29,22 @@ from lfqcodec.errors import LfqError
 @click.option("--kept-frames", type=click.IntRange(1, 2), default=1, show_default=True, help="Attended to.")
 @click.option("--first-steps", metavar="N,N,...", help="Schedule steps of the first latent frame, by stage.")
 @click.option("--later-steps", metavar="N,N,...", help="Schedule steps of the other latent frames.")
-@click.option("--static-share", type=click.FloatRange(0, 1), default=0.08, show_default=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True)
 @click.option("--decay", type=int, default=500, show_default=True, help="Steps of the final decay.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--max-frames", type=int, default=195, show_default=True, help="Frames to keep of each video.")
-@click.option("--evaluate-every", type=int, default=100, show_default=True, help="Steps.")
-@click.option("--save-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints.")
-@click.option("--stop-after", type=int, help="Stop after this many steps; the same command goes on later.")
-@click.option("--minutes", type=float, help="Stop after this time; the same command goes on later.")
-@device_option
 def prior(
     videos: tuple[Path, ...],
     images: tuple[Path, ...],
     pack: Path | None,
+    max_frames: int,
     out: Path,
+    evaluate_every: int,
+    save_minutes: float,
+    minutes: float | None,
+    stop_after: int | None,
+    device: str,
     model: str | None,
-    init: str | None,
+    init: Path | None,
     steps: int,
     batch: int,
     frames: int,
@@ -62,28 +57,20 @@ def prior(
     kept_frames: int,
     first_steps: str | None,
     later_steps: str | None,
-    static_share: float,
     learning_rate: float,
     decay: int,
     seed: int,
-    max_frames: int,
-    evaluate_every: int,
-    save_minutes: float,
-    stop_after: int | None,
-    minutes: float | None,
-    device: str,
 ) -> None:
     """Train the prior of a model's tokens; the same command again goes on where it stopped.
 
     The first call makes the tokens once, in OUT/tokens. OUT/checkpoint.safetensors is replaced every few
     minutes, OUT/log.jsonl grows by a line an evaluation.
     """
-    from lfqcodec.codec.chunks import pick_device
+    from lfqcodec.codec.device import pick_device
     from lfqcodec.prior.config import PriorConfig
     from lfqcodec.train import data
-    from lfqcodec.train.prior import PriorTrainConfig, PriorTrainer
-    from lfqcodec.train.prior_data import TokenStore, build_store
-    from lfqcodec.train.rate_prior import prior_from
+    from lfqcodec.train.prior.tokens import TokenStore, build_store
+    from lfqcodec.train.prior.trainer import PriorTask, PriorTrainConfig, prior_loop
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
@@ -97,15 +84,8 @@ def prior(
         clips = pack or out / "pack"
         if pack is None:
             data.ensure_pack(clips, videos, images, max_frames=max_frames)
-        build_store(
-            data.Pack(clips),
-            load_tokenizer(tokenizer, where),
-            tokenizer.sha256.hex(),
-            folder,
-            stages=stages,
-            max_frames=max_frames,
-            device=where.type,
-        )
+        network, identity = load_tokenizer(tokenizer, where), tokenizer.sha256.hex()
+        build_store(data.Pack(clips), network, identity, folder, stages=stages, max_frames=max_frames)
     store = TokenStore(folder)
     if store.tokenizer != tokenizer.sha256.hex():
         raise LfqError(f"{folder}: made with another model; remove the folder to make the tokens again")
@@ -128,13 +108,13 @@ def prior(
         seed=seed,
         learning_rate=learning_rate,
         decay=decay,
-        static_share=static_share,
         model=shape,
     )
-    start = None if init is None else prior_from(init)
-    trainer = PriorTrainer(config, store, out, device=where.type, init=start)
-    trainer.run(
-        evaluate_every=evaluate_every, save_minutes=save_minutes, stop_after=stop_after, minutes=minutes
+    prior_loop(PriorTask(config, store, device=where, init=init), out, minutes=minutes).run(
+        record=asdict(config) | {"tokenizer": store.tokenizer},
+        evaluate_every=evaluate_every,
+        save_minutes=save_minutes,
+        stop_after=stop_after,
     )
 
 
@@ -155,7 +135,7 @@ def _by_stage(text: str | None, default: tuple[int, ...], stages: int) -> tuple[
 def export_prior(run: Path, dest: Path, name: str, as_json: bool) -> None:
     """Write the averaged weights of a training RUN as integers."""
     from lfqcodec.prior.weights import save_prior
-    from lfqcodec.train.prior import export_prior as export
+    from lfqcodec.train.prior.trainer import export_prior as export
 
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of a prior's file must end in .safetensors")

@@ -18,9 +18,9 @@ from lfqcodec.cli.common import json_option, model_option, print_json
 @json_option
 def rates(prior: Path, pack: Path, default_crf: float, clips: int, model: str | None, as_json: bool) -> None:
     """Measure what --crf and --bitrate need to know of a model and its PRIOR; written beside the prior."""
-    from lfqcodec.codec.chunks import pick_device
+    from lfqcodec.codec.device import pick_device
     from lfqcodec.train.data import Pack
-    from lfqcodec.train.rates import make_rates
+    from lfqcodec.train.prior.rates import make_rates
     from lfqcodec.weights.loading import load_network, load_tokenizer
     from lfqcodec.weights.rates import save_rates
     from lfqcodec.weights.store import read_prior, resolve_model

@@ -20,7 +20,7 @@ from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, latent_grid, padded_frame
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokenizer, Tokens
 from lfqcodec.tokenizer.layers import State, channels_last
-from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.tiles import pixels, plan_tiles
 
 
@@ -62,11 +62,10 @@ class OpenLoopTokenizer(Tokenizer):
         """Latents to video: float32 [B, D, T', h, w] -> [B, 3, T, s*h, s*w] near [-1, 1], and next state."""
 
     @abstractmethod
-    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
+    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
         """One training pass over clips that start a GOP: video [B, 3, T, H, W] -> (reconstruction, losses).
 
-        `kept` int [B] is the number of stages that each clip keeps. The tokens are the plain ones, or those
-        that `choose` gives.
+        `kept` int [B] is the number of stages that each clip keeps.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Muon for the pointwise layers, Adam for everything else.
+"""What updates weights: Muon for the pointwise layers, Adam for everything else, and their learning rate.
 
 Muon (Jordan et al. 2024) replaces the momentum of a matrix by the nearest semi-orthogonal matrix, found with
 Newton-Schulz iterations. torch.optim.Muon takes 2D parameters only and iterates in bfloat16, which CPUs
@@ -7,16 +7,57 @@ without bf16 units emulate slowly; here the iterations run in float32, batched o
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lfqcodec.errors import LfqError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and learning rate of a run. It ends after `steps`, or after `minutes` if those are over before.
+
+    A rise in a line over `warmup` steps, then `cosine`, half a turn to zero at the end, or `linear`: constant
+    until the last `decay` steps, or their share of the minutes, and then in a line to zero.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 0
+    shape: str = "linear"
+    decay: int = 0
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape not in ("cosine", "linear"):
+            raise LfqError(f"schedule must be cosine or linear, not {self.shape!r}")
+
+    def progress(self, step: int, seconds: float = 0.0) -> float:
+        """The part of the run that is over before step `step` (from 0), `seconds` after its start; 1: all."""
+        passed = step / self.steps
+        return passed if self.minutes is None else max(passed, seconds / (60 * self.minutes))
+
+    def rate_at(self, step: int, seconds: float = 0.0) -> float:
+        """Learning rate of step `step`, from 0."""
+        left = max(0.0, 1 - self.progress(step, seconds))
+        if self.shape == "linear":
+            factor = min(1.0, left * self.steps / max(1, self.decay))
+        else:
+            behind = min(1.0, left / (1 - min(0.99, self.warmup / self.steps)))
+            factor = 0.5 * (1 - math.cos(math.pi * behind))
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup)) * factor
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam's `betas` and `eps`; Muon's `momentum`. The learning rate is given at every step."""
+    """Adam's `betas` and `eps`; Muon's `momentum`, and the size of its updates, `muon_scale`.
+
+    Gradients longer than `clip`, all together, are shortened to it.
+    """
 
     betas: tuple[float, float] = (0.9, 0.99)
     eps: float = 1e-8
@@ -37,13 +78,13 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class MuonAdam:
-    """One optimizer over the named parameters of a model, with state as named tensors (for safetensors)."""
+    """One optimizer over the named parameters of a model. `state` is all of its state, by name."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
         self.parameters = dict(model.named_parameters())
-        self.state: dict[str, Tensor] = {}
-        self.updates = 0
+        self.updates = torch.zeros((), dtype=torch.int64)
+        self.state: dict[str, Tensor] = {"updates": self.updates}
         self._matrices: dict[tuple[int, int], list[str]] = defaultdict(list)
         self._adam: list[str] = []
         for name, p in self.parameters.items():
@@ -91,13 +132,14 @@ class MuonAdam:
 
     def _adam_step(self, names: list[str], lr: float) -> None:
         b1, b2 = self.config.betas
+        updates = int(self.updates)
+        correction = (1 - b2**updates) ** 0.5 / (1 - b1**updates)
         for name in names:
             p = self.parameters[name]
             assert p.grad is not None
             mean, square = self.state[f"{name}.mean"], self.state[f"{name}.square"]
             mean.lerp_(p.grad, 1 - b1)
             square.lerp_(p.grad.square(), 1 - b2)
-            correction = (1 - b2**self.updates) ** 0.5 / (1 - b1**self.updates)
             p.addcdiv_(mean, square.sqrt() + self.config.eps, value=-lr * correction)
 
 

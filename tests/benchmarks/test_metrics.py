@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from lfqcodec.codec import quality
 from lfqcodec.errors import LfqError, WeightsError, WeightsHashMismatch, WeightsMissing
-from lfqcodec.train.losses import ssim
+from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.train.lpips import LPIPS, load_lpips
 from lfqcodec.video import open_video
 

@@ -14,13 +14,12 @@ from pathlib import Path
 import av
 import pytest
 import torch
-from prior_support import random_prior
+from click.testing import CliRunner
 from safetensors.torch import load_file
 from train_support import moving_patterns
 
+from lfqcodec.cli.main import cli
 from lfqcodec.errors import LfqError
-from lfqcodec.prior.config import PriorConfig
-from lfqcodec.prior.weights import save_prior
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 
@@ -31,11 +30,8 @@ MAGVIT2 = (
     *("losses.gan_start=1", "losses.r1_every=2", "losses.rate=0.01", "losses.first_frame=2.0"),
     *("warmup=2", "learning_rate=1e-3"),
 )
-TINY = PriorConfig(
-    stages=2, width=32, layers=2, context_layers=1, heads=2, first_steps=(3, 2), later_steps=(2, 1)
-)
-SCHEDULE = ("4:4x1x16", "26:4x5x16")
-STEPS = 30
+SCHEDULE = ("4:4x1x16", "10:4x5x16")
+STEPS = 14
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +89,8 @@ def children(pid: int) -> list[int]:
 
 def losses_of(run: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    names = (
-        "mse",
-        "commitment",
-        "entropy",
-        "rate",
-        "prior",
-        "gan",
-        "discriminator",
-        "lecam",
-        "r1",
-        "total",
-        "norm",
-    )
-    return [{n: row[n] for n in names if n in row} for row in rows if row["event"] == "evaluation"]
+    names = ("mse", "commitment", "entropy", "rate", "gan", "discriminator", "lecam", "r1", "total", "norm")
+    return [{n: row[n] for n in names if n in row} for row in rows if row["event"] == "training"]
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +106,10 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, pack: Path, two: Path
     alone(tmp_path, pack)
     expected, found = losses_of(tmp_path), losses_of(two)
     assert len(expected) == len(found) == STEPS
-    assert {"gan", "r1", "lecam"} <= found[-1].keys()
-    # Sums in another order differ in the last bit, and training makes more of it with every step.
-    for step, (a, b) in enumerate(zip(expected[:12], found[:12], strict=True)):
+    assert {"gan", "r1", "lecam", "rate"} <= found[-1].keys() | found[-2].keys()
+    # Sums in another order differ in the last bit, until a sign flips and training makes more of it.
+    for step, (a, b) in enumerate(zip(expected[:10], found[:10], strict=True)):
         assert a.keys() == b.keys()
-        for name in a:
-            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), (step, name)
-
-
-def test_two_processes_train_a_prior_along(tmp_path: Path, pack: Path) -> None:
-    prior = tmp_path / "prior.safetensors"
-    save_prior(prior, random_prior(TINY), {"name": "start", "trained_for": "00" * 32})
-    more = ["--prior", str(prior), "--set", "choice.share=0.5", "--stop-after", "8"]
-    alone(tmp_path / "one", pack, *more)
-    process = torchrun(tmp_path / "two", pack, *more)
-    _, text = process.communicate(timeout=300)
-    assert process.returncode == 0, text
-    expected, found = losses_of(tmp_path / "one"), losses_of(tmp_path / "two")
-    assert len(expected) == len(found) == 8
-    for step, (a, b) in enumerate(zip(expected, found, strict=True)):
-        assert a.keys() == b.keys()
-        assert {"rate", "prior"} <= a.keys()
         for name in a:
             assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-5), (step, name)
 
@@ -176,10 +143,7 @@ def test_what_they_trained_codes_a_file(tmp_path: Path, pack: Path, two: Path) -
         ["encode", clip, coded, "--model", model, "--profile", "static"],
         ["decode", coded, back, "--model", model],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "lfqcodec", *map(str, arguments)], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
     with av.open(str(back)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 9
 

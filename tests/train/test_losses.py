@@ -13,15 +13,15 @@ from torch import Tensor
 
 from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
-from lfqcodec.train import adversarial
-from lfqcodec.train.adversarial import Adversary
 from lfqcodec.train.checkpoint import copy_into
-from lfqcodec.train.config import LossConfig, Phase, TrainConfig
-from lfqcodec.train.discriminator import Around, BlurPool, Discriminator, DiscriminatorConfig
 from lfqcodec.train.distributed import World
-from lfqcodec.train.losses import commitment, entropy_weight_at, lfq_entropy
-from lfqcodec.train.objective import Objective, draw
-from lfqcodec.train.rate_model import BitModel, draw_known, rate_of
+from lfqcodec.train.tokenizer import adversarial
+from lfqcodec.train.tokenizer.adversarial import Adversary
+from lfqcodec.train.tokenizer.config import LossConfig, Phase, TokenizerTrainConfig
+from lfqcodec.train.tokenizer.discriminator import Around, BlurPool, Discriminator, DiscriminatorConfig
+from lfqcodec.train.tokenizer.losses import commitment, entropy_weight_at, lfq_entropy, psnr, ssim
+from lfqcodec.train.tokenizer.objective import Objective, draw
+from lfqcodec.train.tokenizer.rate_estimator import RateEstimator, draw_known, rate_of
 
 TINY = DiscriminatorConfig(base_channels=4, multipliers=(1, 2))
 
@@ -95,8 +95,8 @@ def quantized(frames: int = 3, stages: int = 2) -> Quantized:
     return result
 
 
-def test_an_untrained_rate_model_says_a_bit_a_bit() -> None:
-    model = BitModel(6, 4, 2, width=8)
+def test_an_untrained_estimator_says_a_bit_a_bit() -> None:
+    model = RateEstimator(6, 4, 2, width=8)
     known = draw_known((2, 2, 3, 4, 5), torch.Generator().manual_seed(0))
     bits = model(quantized(), known)
     torch.testing.assert_close(bits, torch.full((2, 2, 3), 4.0))
@@ -105,7 +105,7 @@ def test_an_untrained_rate_model_says_a_bit_a_bit() -> None:
 
 
 def test_rate_is_of_unknown_tokens_and_reaches_the_signs() -> None:
-    model = BitModel(6, 4, 2, width=8)
+    model = RateEstimator(6, 4, 2, width=8)
     with torch.no_grad():
         for layer in model.leave:
             layer.bias.fill_(2.0)
@@ -124,7 +124,7 @@ def test_rate_is_of_unknown_tokens_and_reaches_the_signs() -> None:
     assert signs.grad.view(2, 2, 3, -1)[:, 0].abs().max() == 0
 
 
-def test_rate_model_learns_what_repeats_in_time() -> None:
+def test_estimator_learns_what_repeats_in_time() -> None:
     """Tokens that equal those of the latent frame before become cheap there, and stay dear in the first."""
     torch.manual_seed(0)
     quantizer = ResidualLFQ(4, 4, 1)
@@ -132,7 +132,7 @@ def test_rate_model_learns_what_repeats_in_time() -> None:
         for layer in (quantizer.project[0], quantizer.expand[0]):
             layer.weight.copy_(torch.eye(4)[:, :, None, None])
             layer.bias.zero_()
-    model = BitModel(4, 4, 1, width=16)
+    model = RateEstimator(4, 4, 1, width=16)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(60):
         still = torch.randn(8, 1, 4, 6, 6).expand(8, 3, 4, 6, 6).flatten(0, 1)
@@ -237,7 +237,6 @@ def test_adversary_goes_on_from_its_state(tmp_path) -> None:
         one.step(clips(0.1, n), clips(0, 50 + n), 1e-3)
     save_file({name: tensor.contiguous() for name, tensor in one.state().items()}, tmp_path / "a.safetensors")
     copy_into(two.state(), load_file(tmp_path / "a.safetensors"), "the file")
-    two.optimizer.updates = one.optimizer.updates
     for adversary in (one, two):
         adversary.step(clips(0.1, 9), clips(0, 59), 1e-3)
     assert all(torch.equal(a, b) for a, b in zip(one.state().values(), two.state().values(), strict=True))
@@ -246,14 +245,28 @@ def test_adversary_goes_on_from_its_state(tmp_path) -> None:
     assert all(torch.equal(tensor, fresh.state()[name]) for name, tensor in one.state().items())
 
 
+# Pictures -----------------------------------------------------------------------------------------------
+
+
+def test_losses_of_pictures_by_hand() -> None:
+    grey = torch.zeros(1, 3, 16, 16)
+    assert float(ssim(grey, grey)) == pytest.approx(1.0)
+    # Constant pictures: only the luminance term is left, (2ab + c1) / (a^2 + b^2 + c1).
+    a, b, c1 = 0.5, 0.25, 0.0004
+    expected = (2 * a * b + c1) / (a * a + b * b + c1)
+    assert float(ssim(grey + a, grey + b)) == pytest.approx(expected, rel=1e-4)
+    # An error of 0.2 everywhere in a range of 2: 10 log10(4 / 0.04) = 20 dB.
+    assert float(psnr(grey + 0.2, grey)[0]) == pytest.approx(20.0, abs=1e-4)
+
+
 # All together ------------------------------------------------------------------------------------------
 
 
-def config(**losses: float) -> TrainConfig:
+def config(**losses: float) -> TokenizerTrainConfig:
     names = ("mse", "perceptual", "commitment", "entropy", "gan")
     weights = LossConfig(**(dict.fromkeys(names, 0.0) | losses))
     model = BaseConfig(stages=2)
-    return TrainConfig((Phase(10, 2, 1, 16), Phase(10, 2, 5, 16)), model=model, losses=weights)
+    return TokenizerTrainConfig((Phase(10, 2, 1, 16), Phase(10, 2, 5, 16)), model=model, losses=weights)
 
 
 def test_total_is_the_weighted_sum() -> None:
@@ -284,33 +297,23 @@ def test_draws_do_not_depend_on_the_number_of_processes() -> None:
     assert set(whole.kept.tolist()) <= {1, 2}
 
 
-def test_a_bit_counts_by_the_stages_of_its_clip() -> None:
-    even = config(rate=0.5)
-    uneven = dataclasses.replace(even.losses, rate_by_stages=(3.0, 0.25))
-    draws = draw(even, 0, (2, 9, 16), World())
+def test_clips_pay_for_the_bits_that_they_keep() -> None:
+    setting = config(rate=0.5)
+    draws = draw(setting, 0, (2, 9, 16), World())
     known = torch.zeros(2, 2, 3, 4, 5, dtype=torch.bool)
     draws = dataclasses.replace(draws, kept=torch.tensor([1, 2]), known=known)
     video = torch.zeros(2, 3, 9, 16, 16)
-    # An untrained rate model says one bit for each of the four of a stage.
-    for setting, expected in (
-        (even, (4 + 8) / 2),
-        (dataclasses.replace(even, losses=uneven), (3 * 4 + 0.25 * 8) / 2),
-    ):
-        objective = Objective(setting, World(), rate_model=BitModel(6, 4, 2, width=8))
-        total, parts = objective(video, video, quantized(3), draws, 0)
-        assert float(parts["rate"]) == pytest.approx(expected)
-        assert float(total.detach()) == pytest.approx(0.5 * expected)
+    objective = Objective(setting, World(), estimator=RateEstimator(6, 4, 2, width=8))
+    total, parts = objective(video, video, quantized(3), draws, 0)
+    # An untrained estimator says one bit for each of the four of a stage.
+    assert float(parts["rate"]) == pytest.approx((4 + 8) / 2)
+    assert float(total.detach()) == pytest.approx(0.5 * (4 + 8) / 2)
 
 
-def test_clips_keep_stages_in_the_shares_of_the_configuration() -> None:
-    def kept(shares: tuple[float, ...]) -> list[float]:
-        setting = TrainConfig(model=BaseConfig(), stage_shares=shares)
-        drawn = draw(setting, 0, (4000, 5, 16), World()).kept
-        return [float((drawn == stages).float().mean()) for stages in range(1, 5)]
-
-    assert kept((1.0,)) == pytest.approx([0.25] * 4, abs=0.03)
-    assert kept((3.0, 2.0)) == pytest.approx([1 / 3, 2 / 9, 2 / 9, 2 / 9], abs=0.03)
-    assert kept((0.0, 1.0, 0.0)) == [0, 1, 0, 0]
+def test_clips_keep_any_number_of_stages() -> None:
+    setting = TokenizerTrainConfig(model=BaseConfig())
+    drawn = draw(setting, 0, (4000, 5, 16), World()).kept
+    assert [float((drawn == k).float().mean()) for k in range(1, 5)] == pytest.approx([0.25] * 4, abs=0.03)
 
 
 def test_a_new_discriminator_sees_its_clips() -> None:

@@ -22,7 +22,7 @@ from lfqcodec.tokenizer.layers import (
     channels_last,
     conv1x1,
 )
-from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
 
 _PATCH = 3 * SPATIAL_FACTOR**2
@@ -135,11 +135,11 @@ class BaseTokenizer(OpenLoopTokenizer):
         frames = self.decoder(channels_last(latents.transpose(1, 2).flatten(0, 1)), time)
         return time.split(frames).transpose(1, 2), time.after
 
-    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
+    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
         """As in `OpenLoopTokenizer`."""
         batch = video.shape[0]
         latents = self.encoder(video.transpose(1, 2).flatten(0, 1), TimeContext(batch, None))
-        quantized = self.quantizer(latents, kept.repeat_interleave(latents.shape[0] // batch), choose)
+        quantized = self.quantizer(latents, kept.repeat_interleave(latents.shape[0] // batch))
         time = TimeContext(batch, None)
         return time.split(self.decoder(quantized.latents, time)).transpose(1, 2), quantized
 

@@ -7,15 +7,10 @@ signs back into a latent vector, which is subtracted before the next stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-
-Choose: TypeAlias = Callable[[int, Tensor], Tensor]
-"""What gives other signs than the plain ones: (stage, scores [N, bits, h, w]) -> signs, -1 and +1."""
 
 
 def pack_signs(positive: Tensor) -> Tensor:
@@ -50,6 +45,7 @@ class ResidualLFQ(nn.Module):
 
     def __init__(self, channels: int, bits: int, stages: int) -> None:
         super().__init__()
+        self.channels = channels
         self.bits = bits
         self.stages = stages
         self.project = nn.ModuleList([nn.Conv2d(channels, bits, 1) for _ in range(stages)])
@@ -93,15 +89,14 @@ class ResidualLFQ(nn.Module):
         """What the signs of a stage are taken of: float [N, D, h, w] -> [N, bits, h, w]."""
         return self.project[stage](residual)  # type: ignore[no-any-return]
 
-    def forward(self, latents: Tensor, kept: Tensor, choose: Choose | None = None) -> Quantized:
+    def forward(self, latents: Tensor, kept: Tensor) -> Quantized:
         """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps."""
         total = torch.zeros_like(latents)
         residual = latents
         scores, all_signs, parts = [], [], []
         for stage in range(self.stages):
             z = self.scores(residual, stage)
-            signs = torch.where(z > 0, 1.0, -1.0) if choose is None else choose(stage, z.detach())
-            signs = signs.to(z.dtype)
+            signs = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
             # The gradient of tanh stands in for that of the sign: it fades where a sign is settled.
             soft = torch.tanh(z)
             through = soft + (signs - soft).detach()

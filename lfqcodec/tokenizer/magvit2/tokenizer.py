@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
-from lfqcodec.tokenizer.lfq.binary import Choose, Quantized, ResidualLFQ
+from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.magvit2.causal3d import (
     AdaptiveGroupNorm,
     CausalConv3d,
@@ -146,13 +146,13 @@ class Magvit2Tokenizer(OpenLoopTokenizer):
         time = TimeContext(latents.shape[0], state)
         return self.decoder(latents, time), time.after
 
-    def forward(self, video: Tensor, kept: Tensor, choose: Choose | None = None) -> tuple[Tensor, Quantized]:
+    def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
         """As in `OpenLoopTokenizer`; `Quantized.latents` is [B*T', D, h, w]."""
         batch = video.shape[0]
         latents = self.encoder(video, TimeContext(batch, None, keep=False))
         count = latents.shape[2]
         flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
-        quantized = self.quantizer(flat, kept.repeat_interleave(count), choose)
+        quantized = self.quantizer(flat, kept.repeat_interleave(count))
         coded = quantized.latents.unflatten(0, (batch, count)).transpose(1, 2)
         return self.decoder(coded, TimeContext(batch, None, keep=False)), quantized
 

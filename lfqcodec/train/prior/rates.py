@@ -14,13 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lfqcodec.bitstream import SPATIAL_FACTOR, max_valid
-from lfqcodec.codec.choice import FlipCosts, WorthyTokens
-from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
-from lfqcodec.codec.payload import TokenCoder
+from lfqcodec.bitstream.geometry import latent_grid, max_valid
+from lfqcodec.bitstream.limits import SPATIAL_FACTOR
+from lfqcodec.codec.encode.rdo import Rdo
+from lfqcodec.codec.gop import GopEncoder, OperatingPoint
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.exact import ExactNetwork
+from lfqcodec.prior.rows import GopCoder
 from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
 from lfqcodec.train.data import Entry, Pack, SampleConfig, Sampler
 from lfqcodec.weights.rates import RateTable
 from lfqcodec.weights.store import Model, Prior
@@ -35,7 +37,9 @@ _LEVEL = 127.5
 """8-bit units in a unit of the network's range."""
 
 
-def flip_costs(tokenizer: Tokenizer, sampler: Sampler, batches: int, stages: int) -> tuple[float, ...]:
+def flip_costs(
+    tokenizer: OpenLoopTokenizer, sampler: Sampler, batches: int, stages: int
+) -> tuple[float, ...]:
     """What a flipped sign costs over the magnitude of its number, by stage, when the stage is the last.
 
     Signs far enough apart not to touch are flipped in a later latent frame of the GOP, and the squared error
@@ -44,24 +48,22 @@ def flip_costs(tokenizer: Tokenizer, sampler: Sampler, batches: int, stages: int
     random = torch.Generator().manual_seed(0)
     sums = np.zeros((stages, 2))  # of |z| * cost and of z^2
     for number in tqdm(range(batches), desc="signs", unit="batch"):
-        video = sampler.batch(number)
-        with torch.inference_mode():
-            latents = tokenizer.encode(video)[0]
-            tokens = tokenizer.quantize(latents, stages)
         for stage in range(stages):
-            size, cost = _flip(tokenizer, video, latents, tokens[:, : stage + 1], random)
+            size, cost = _flip(tokenizer, sampler.batch(number), stage, random)
             sums[stage] += float((size * cost).sum()), float(size.square().sum())
     return tuple(round(float(cost), 1) for cost in np.maximum(1.0, sums[:, 0] / sums[:, 1]))
 
 
 @torch.inference_mode()
 def _flip(
-    tokenizer: Tokenizer, video: Tensor, latents: Tensor, tokens: Tensor, random: torch.Generator
+    tokenizer: OpenLoopTokenizer, video: Tensor, stage: int, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Flip signs of the last stage: the magnitudes of their numbers, and what each cost."""
-    batch, stages, frames, h, w = tokens.shape
-    below = tokenizer.dequantize(tokens[:, :-1]) if stages > 1 else torch.zeros_like(latents)
-    scores = tokenizer.quantizer.scores((latents - below).transpose(1, 2).flatten(0, 1), stages - 1)
+    """Flip signs of a stage, the last one: the magnitudes of their numbers, and what each cost."""
+    latents, _ = tokenizer.analyse(video)
+    tokens = tokenizer.quantize(latents, stage + 1)
+    batch, _, frames, h, w = tokens.shape
+    below = tokenizer.dequantize(tokens[:, :-1]) if stage else torch.zeros_like(latents)
+    scores = tokenizer.quantizer.scores((latents - below).transpose(1, 2).flatten(0, 1), stage)
     time = int(torch.randint(1, frames, (), generator=random))
     top, left = torch.randint(0, _APART, (2,), generator=random).tolist()
     rows, columns = slice(top, None, _APART), slice(left, None, _APART)
@@ -75,9 +77,9 @@ def _flip(
     return size[:, rows, columns], around[:, rows, columns]
 
 
-def _blocks(tokenizer: Tokenizer, tokens: Tensor, video: Tensor) -> Tensor:
+def _blocks(tokenizer: OpenLoopTokenizer, tokens: Tensor, video: Tensor) -> Tensor:
     """Squared error of each 8x8 block over all frames, in 8-bit units, float32 [B, h, w]."""
-    decoded = tokenizer.decode(tokenizer.dequantize(tokens))[0]
+    decoded, _ = tokenizer.synthesise(tokenizer.dequantize(tokens))
     error = (decoded - video).square().sum((1, 2)) * _LEVEL**2
     return F.avg_pool2d(error[:, None], SPATIAL_FACTOR)[:, 0] * SPATIAL_FACTOR**2
 
@@ -92,27 +94,22 @@ class Point:
     error: float
 
 
-class RateMeter:
-    """Codes clips at any number of stages and lambda, and counts bits and errors."""
-
-    def __init__(self, tokenizer: Tokenizer, network: ExactNetwork, costs: FlipCosts) -> None:
-        self.tokenizer, self.network, self.costs = tokenizer, network, costs
-
-    def measure(self, frames: NDArray[np.uint8], wanted: Sequence[tuple[int, float]]) -> list[Point]:
-        """One GOP of a chunk, uint8 [T, H, W, 3], coded with each (stages, lambda)."""
-        device = torch.device("cpu")
-        _, height, width, _ = frames.shape
-        most = max(stages for stages, _ in wanted)
-        latents = ChunkEncoder(self.tokenizer, most, device).latents(list(frames), gop_start=True)
-        points = []
-        for stages, weight in wanted:
-            source = WorthyTokens(self.tokenizer.quantizer, self.costs, latents, (weight,) * stages)
-            payload = TokenCoder(lambda: self.network, stages).encode(source, gop_start=True)
-            decoder = ChunkDecoder(self.tokenizer, height, width, device)
-            decoded = decoder.decode(payload.tokens, len(frames), gop_start=True)
-            error = np.square(decoded.astype(np.float32) - frames).sum(dtype=np.float64)
-            points.append(Point(stages, weight, 8.0 * payload.size, float(error)))
-        return points
+def measure(
+    tokenizer: OpenLoopTokenizer,
+    network: ExactNetwork,
+    costs: Sequence[float],
+    frames: NDArray[np.uint8],
+    stages: int,
+    weight: float,
+) -> Point:
+    """One chunk, uint8 [T, H, W, 3], that starts a GOP, coded with so many stages and that lambda."""
+    _, height, width, _ = frames.shape
+    rates = GopCoder(network, *latent_grid(width, height))
+    encoder = GopEncoder(tokenizer, rates, Rdo(costs), decoded=True)
+    coded = encoder.encode(list(frames), OperatingPoint(stages, weight), gop_start=True)
+    assert coded.pictures is not None
+    error = np.square(coded.pictures.astype(np.float32) - frames).sum(dtype=np.float64)
+    return Point(stages, weight, 8.0 * coded.size, float(error))
 
 
 def crf_of(weight: float) -> float:
@@ -127,22 +124,21 @@ def drop_points(points: Sequence[Point], stages: int) -> tuple[float, ...]:
     saves than leaving out the stage does (interpolated between the lambdas that were measured).
     """
     found = {(p.stages, p.weight): p for p in points}
-    weights = sorted({p.weight for p in points})
+    steps = list(pairwise(sorted({p.weight for p in points})))
+    crfs = [crf_of(math.sqrt(low * high)) for low, high in steps]
     dropped: list[float] = []
     for stage in range(1, stages):
-        # Logarithm of how much dearer a bit is by leaving out the stage.
-        gain = [
+        # Logarithm of how much dearer a bit is by leaving out the stage; nothing is gained where it is 0.
+        gains = [
             math.log(_price(found[stage, low], found[stage + 1, low]))
             - math.log(_price(found[stage + 1, high], found[stage + 1, low]))
-            for low, high in pairwise(weights)
+            for low, high in steps
         ]
-        crf = [crf_of(math.sqrt(low * high)) for low, high in pairwise(weights)]
-        first = next((i for i, value in enumerate(gain) if value <= 0), None)
-        if first is None or first == 0:
-            limit = crf[-1 if first is None else 0]
-        else:
-            share = gain[first - 1] / (gain[first - 1] - gain[first])
-            limit = crf[first - 1] + share * (crf[first] - crf[first - 1])
+        crossing = next((i for i, gain in enumerate(gains) if gain <= 0), len(gains))
+        limit = crfs[min(crossing, len(crfs) - 1)]
+        if 0 < crossing < len(gains):
+            share = gains[crossing - 1] / (gains[crossing - 1] - gains[crossing])
+            limit = crfs[crossing - 1] + share * (crfs[crossing] - crfs[crossing - 1])
         dropped.append(min([limit, *dropped]))
     return tuple(dropped)
 
@@ -165,35 +161,30 @@ def make_rates(
 ) -> tuple[RateTable, list[Point]]:
     """Measure on the held-out clips of a pack (on training clips where there are none).
 
-    Gives the table and the totals that it rests on. Raises `LfqError` where the pack has no clips.
+    Gives the table and the totals that it rests on. Raises `LfqError` where the pack has no clips, or the
+    tokenizer is not an open-loop one.
     """
+    if not isinstance(tokenizer, OpenLoopTokenizer):
+        raise LfqError(f"{model.name}: rates are measured of open-loop tokenizers only")
     stages = min(model.config.stages, network.config.stages)
     frames = max_valid(True)
     held_out = any(entry.frames >= frames for entry in pack.held_out)
     pool = [e for e in (pack.held_out if held_out else pack.training) if e.frames >= frames]
     if not pool:
         raise LfqError(f"the pack has no clip of {frames} frames")
-    side = min(128, min(min(e.height, e.width) for e in pool) // 8 * 8)
+    side = min(128, min(min(e.height, e.width) for e in pool) // SPATIAL_FACTOR * SPATIAL_FACTOR)
     sampler = Sampler(pack, SampleConfig(4, frames, side), seed=0, held_out=held_out)
     costs = flip_costs(tokenizer, sampler, batches, stages)
-    meter = RateMeter(tokenizer, network, costs)
-    wanted = [(k, w) for k in range(1, stages + 1) for w in _LAMBDAS]
-    totals = dict.fromkeys(wanted, (0.0, 0.0))
+    totals = {(k, weight): (0.0, 0.0) for k in range(1, stages + 1) for weight in _LAMBDAS}
     for entry in tqdm(_spread(pool, clips), desc="rates", unit="clip"):
-        for point in meter.measure(_middle(pack, entry, frames), wanted):
-            bits, error = totals[point.stages, point.weight]
-            totals[point.stages, point.weight] = bits + point.bits, error + point.error
-    points = [Point(k, w, *totals[k, w]) for k, w in wanted]
-    table = RateTable(
-        costs,
-        SCALE,
-        DOUBLING,
-        tuple(round(value, 2) for value in drop_points(points, stages)),
-        default_crf,
-        prior.sha256.hex(),
-        model.sha256.hex(),
-    )
-    return table, points
+        pictures = _middle(pack, entry, frames)
+        for (k, weight), (bits, error) in totals.items():
+            point = measure(tokenizer, network, costs, pictures, k, weight)
+            totals[k, weight] = bits + point.bits, error + point.error
+    points = [Point(*key, *total) for key, total in totals.items()]
+    dropped = tuple(round(value, 2) for value in drop_points(points, stages))
+    owners = prior.sha256.hex(), model.sha256.hex()
+    return RateTable(costs, SCALE, DOUBLING, dropped, default_crf, *owners), points
 
 
 def _middle(pack: Pack, entry: Entry, frames: int) -> NDArray[np.uint8]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.lfq.binary import Quantized
-from lfqcodec.train.config import TrainConfig
 from lfqcodec.train.distributed import World
-from lfqcodec.train.losses import commitment, entropy_weight_at, lfq_entropy, ssim
-from lfqcodec.train.rate_model import BitModel, draw_known, rate_of
-from lfqcodec.train.rate_prior import PriorRate
-
-if TYPE_CHECKING:
-    from lfqcodec.train.adversarial import Adversary
-    from lfqcodec.train.lpips import LPIPS
+from lfqcodec.train.lpips import LPIPS
+from lfqcodec.train.tokenizer.adversarial import Adversary
+from lfqcodec.train.tokenizer.config import TokenizerTrainConfig
+from lfqcodec.train.tokenizer.losses import commitment, entropy_weight_at, lfq_entropy, ssim
+from lfqcodec.train.tokenizer.rate_estimator import RateEstimator, draw_known, rate_of
 
 
 @dataclass(frozen=True)
@@ -25,18 +21,15 @@ class Draws:
     """What chance decides in a step, for the clips of this process.
 
     `kept` int64 [B]: the stages of a clip; `frames` int64 [B, n]: those that LPIPS sees; `known` bool
-    [stages, B, T', h, w]: the tokens that the rate model sees; `stage`: the one whose tokens a prior looks
-    at; `lambdas` float32 [B]: how eagerly the tokens of a clip are chosen, 0 not at all.
+    [stages, B, T', h, w]: the tokens that the rate estimator sees.
     """
 
     kept: Tensor
     frames: Tensor
     known: Tensor
-    stage: int
-    lambdas: Tensor
 
 
-def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: World) -> Draws:
+def draw(config: TokenizerTrainConfig, step: int, shape: tuple[int, int, int], world: World) -> Draws:
     """The draws of step `step` for a global batch of `shape` = (clips, frames, size of the crops).
 
     They depend on the seed and the step alone, not on the number of processes.
@@ -44,42 +37,28 @@ def draw(config: TrainConfig, step: int, shape: tuple[int, int, int], world: Wor
     batch, frames, size = shape
     model = config.model
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    shares = torch.tensor(config.shares_of_stages())
-    kept = 1 + torch.multinomial(shares, batch, replacement=True, generator=generator)
-    if not config.stage_dropout:
-        kept.fill_(model.stages)
+    kept = torch.randint(1, model.stages + 1, (batch,), generator=generator)
     picked = torch.randint(0, frames, (batch, config.losses.perceptual_frames), generator=generator)
     side = size // model.spatial_factor
     latent_frames = 1 + (frames - 1) // model.temporal_factor
     known = draw_known((model.stages, batch, latent_frames, side, side), generator)
-    stage = int(torch.multinomial(chances_of_stages(config), 1, generator=generator))
-    lambdas = config.choice.draw(kept, generator)
-    return Draws(world.share(kept), world.share(picked), world.share(known, 1), stage, world.share(lambdas))
-
-
-def chances_of_stages(config: TrainConfig) -> Tensor:
-    """How likely a prior is to look at each stage in a step: in proportion to the clips that keep it."""
-    shares = torch.tensor(config.shares_of_stages())
-    if not config.stage_dropout:
-        return torch.full_like(shares, 1 / len(shares))
-    kept = shares.flip(0).cumsum(0).flip(0)
-    return kept / kept.sum()
+    return Draws(world.share(kept), world.share(picked), world.share(known, 1))
 
 
 class Objective:
-    """The losses of the tokenizer. LPIPS, the rate model and the adversary are there if their losses are."""
+    """The losses of the tokenizer. LPIPS, the estimator of the rate and the adversary may be missing."""
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: TokenizerTrainConfig,
         world: World,
         *,
         lpips: LPIPS | None = None,
-        rate_model: BitModel | PriorRate | None = None,
+        estimator: RateEstimator | None = None,
         adversary: Adversary | None = None,
     ) -> None:
         self.config, self.world = config, world
-        self.lpips, self.rate_model, self.adversary = lpips, rate_model, adversary
+        self.lpips, self.estimator, self.adversary = lpips, estimator, adversary
 
     def __call__(
         self, video: Tensor, output: Tensor, quantized: Quantized, draws: Draws, step: int
@@ -95,27 +74,16 @@ class Objective:
                 step, c.entropy, c.entropy_anneal_steps, c.entropy_anneal_factor
             )
         if self.lpips is not None and step >= c.perceptual_start:
-            parts["perceptual"] = self._perceptual(output, video, draws.frames)
+            parts["perceptual"] = self._perceptual(self.lpips, output, video, draws.frames)
             weights["perceptual"] = c.perceptual
-        if self.rate_model is not None and step >= c.rate_start:
-            kept = draws.kept.to(video.device)
-            factors = torch.tensor(self.config.rates_by_stages(), device=video.device)[kept - 1]
-            if isinstance(self.rate_model, PriorRate):
-                parts |= self._rate_by_prior(self.rate_model, quantized, kept, factors, draws.stage)
-                weights["prior"] = c.rate
-            else:
-                bits = self.rate_model(quantized, draws.known.to(video.device))
-                parts["rate"] = (rate_of(bits, kept) * factors[:, None]).mean()
-                for stage, mean in enumerate(bits.detach().mean((1, 2))):
-                    parts[f"bits{stage + 1}"] = mean
+        if self.estimator is not None and step >= c.rate_start:
+            bits = self.estimator(quantized, draws.known.to(video.device))
+            parts["rate"] = rate_of(bits, draws.kept.to(video.device)).mean()
             weights["rate"] = c.rate
         if self.adversary is not None and step >= self.config.gan_from(step):
             parts["gan"] = self.adversary.loss(output.float())
             weights["gan"] = c.gan
-        total = output.new_zeros((), dtype=torch.float32)
-        for name, weight in weights.items():
-            if weight:
-                total = total + weight * parts[name]
+        total = sum((w * parts[name] for name, w in weights.items() if w), output.new_zeros(()).float())
         return total, {name: value.detach() for name, value in parts.items()}
 
     def _reconstruction(self, output: Tensor, video: Tensor) -> dict[str, Tensor]:
@@ -128,21 +96,12 @@ class Objective:
         parts["ssim"] = 1 - ssim(flat, target)
         return parts
 
-    def _perceptual(self, output: Tensor, video: Tensor, frames: Tensor) -> Tensor:
-        assert self.lpips is not None
+    def _perceptual(self, lpips: LPIPS, output: Tensor, video: Tensor, frames: Tensor) -> Tensor:
         clip = torch.arange(len(video), device=video.device)[:, None]
         frames = frames.to(video.device)
         seen, true = (x.transpose(1, 2)[clip, frames].flatten(0, 1) for x in (output, video))
-        distance: Tensor = self.lpips(seen.to(true.dtype), true)
+        distance: Tensor = lpips(seen.to(true.dtype), true)
         return distance.float().mean()
-
-    def _rate_by_prior(
-        self, model: PriorRate, quantized: Quantized, kept: Tensor, factors: Tensor, stage: int
-    ) -> dict[str, Tensor]:
-        """`rate` of all stages, estimated from one, and `prior`, which trains the prior and nothing else."""
-        bits, cost = model(quantized, len(kept), stage)
-        alive = (kept > stage) * factors / chances_of_stages(self.config)[stage]
-        return {"rate": (bits * alive[:, None]).mean(), "prior": cost.mean()}
 
     def _entropy(self, quantized: Quantized) -> Tensor:
         """Mean over stages of the entropy of a token minus that of the batch, in nats."""
@@ -151,6 +110,3 @@ class Objective:
             sample, batch = lfq_entropy(scores, mean=self.world.mean)
             terms.append(sample - batch)
         return torch.stack(terms).mean()
-
-
-__all__ = ["Draws", "Objective", "draw"]

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from lfqcodec.errors import InputVideoError, LfqError, OutputError
 from lfqcodec.output import replacing
-from lfqcodec.train.decode import bounded, decode_frames, require_decoder
-from lfqcodec.train.sources import gather_media, open_items
+from lfqcodec.train.data.decode import bounded, decode_frames, require_decoder
+from lfqcodec.train.data.sources import gather_media, open_items
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.train.sources import IMAGE_SUFFIXES
+from lfqcodec.train.data.sources import IMAGE_SUFFIXES
 
 
 def require_decoder() -> None:

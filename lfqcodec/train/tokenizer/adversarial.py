@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.train.config import LossConfig
-from lfqcodec.train.discriminator import Discriminator, DiscriminatorConfig
 from lfqcodec.train.distributed import World
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig
+from lfqcodec.train.tokenizer.config import LossConfig
+from lfqcodec.train.tokenizer.discriminator import Discriminator, DiscriminatorConfig
 
 _LECAM_DECAY = 0.999
 
@@ -82,7 +82,7 @@ class Adversary:
 
     def step(self, real: Tensor, fake: Tensor, lr: float) -> dict[str, Tensor]:
         """Update the discriminator with clips and reconstructions [B, 3, T, H, W]; parts of its loss."""
-        update = self.optimizer.updates
+        update = int(self.optimizer.updates)
         both = self.discriminator(torch.cat([real, fake.detach()])).float()
         real_logits, fake_logits = both.chunk(2)
         parts = {"discriminator": discriminator_loss(real_logits, fake_logits)}

@@ -110,19 +110,6 @@ class QuantLinear(nn.Module):
             arrays["bias"] = bias.long().numpy()
         return arrays
 
-    @torch.no_grad()
-    def load_integers(self, arrays: dict[str, NDArray[np.int64]]) -> None:
-        """Take over what `export` gave: real weights that round to these integers."""
-        assert isinstance(self.out_bits, Tensor)
-        shift, weight = (torch.from_numpy(arrays[part]) for part in ("shift", "weight"))
-        exponent = shift - self.spec.in_bits + self.out_bits.cpu()
-        self.weight.copy_(times_power(weight.float(), -exponent[:, None]).view_as(self.weight))
-        if self.bias is not None:
-            assert self.bitwise is not None
-            self.bitwise.zero_()
-            bias = torch.from_numpy(arrays["bias"]).float()
-            self.bias.copy_(times_power(bias, -exponent - self.spec.in_bits))
-
 
 class _Attention(torch.autograd.Function):
     """`lfqcodec.prior.arithmetic.attend` for all windows at once; the gradient is that of a softmax.

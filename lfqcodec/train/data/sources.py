@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.train.archive import ARCHIVE_SUFFIX, Archive, Member
+from lfqcodec.train.data.archive import ARCHIVE_SUFFIX, Archive, Member
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -21,18 +21,8 @@ def source_of(name: str) -> str:
     return re.sub(r"[_-]\d+$", "", Path(name).stem)
 
 
-def find_media(folder: Path, suffixes: set[str]) -> list[Path]:
-    """All files below `folder` with such a suffix, sorted. Raises `InputVideoError` if there is none."""
-    if not folder.is_dir():
-        raise InputVideoError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
-    if not found:
-        raise InputVideoError(f"{folder}: no files ending in {', '.join(sorted(suffixes))}")
-    return found
-
-
 def gather_media(videos: Iterable[Path], images: Iterable[Path]) -> list[Path]:
-    """Media files of folders, and archives as they are.
+    """Media files below folders, sorted, and archives as they are.
 
     Folders in `videos` give their videos, those in `images` their pictures. An archive gives all that it
     holds, wherever and however often it is named. Raises `InputVideoError` for a folder without such files.
@@ -43,8 +33,11 @@ def gather_media(videos: Iterable[Path], images: Iterable[Path]) -> list[Path]:
         for path in folders:
             if path.suffix.lower() == ARCHIVE_SUFFIX and not path.is_dir():
                 archives.setdefault(path.resolve(), path)
-            else:
-                found += find_media(path, suffixes)
+                continue
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
+            if not inside:
+                raise InputVideoError(f"{path}: no files ending in {', '.join(sorted(suffixes))}")
+            found += inside
     return [*found, *archives.values()]
 
 
@@ -71,7 +64,7 @@ class Item:
         data = self.archive.read(self.member)
         with tempfile.TemporaryDirectory(prefix="lfqcodec-member-") as folder:
             # The name on disk is ours: nothing of the archive says where a file goes.
-            copy = Path(folder) / f"member{self.member.suffix}"
+            copy = Path(folder) / f"member{Path(self.member.file).suffix}"
             copy.write_bytes(data)
             yield copy
 
@@ -86,6 +79,6 @@ def open_items(media: Iterable[Path], stack: ExitStack) -> list[Item]:
         if path.suffix.lower() != ARCHIVE_SUFFIX:
             items.append(Item(path.name, source_of(path.name), path.suffix.lower() in IMAGE_SUFFIXES, path))
             continue
-        archive = stack.enter_context(Archive(path))
+        archive = stack.enter_context(closing(Archive(path)))
         items += [Item(m.name, m.source, m.kind == "image", path, archive, m) for m in archive.members]
     return items

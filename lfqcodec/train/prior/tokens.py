@@ -20,7 +20,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lfqcodec.bitstream.geometry import max_valid
-from lfqcodec.codec.chunks import ChunkEncoder
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.train.data import Entry, Pack
@@ -58,7 +57,6 @@ def build_store(
     gop: int = 4,
     max_frames: int = 195,
     static_share: float = 0.25,
-    device: str = "cpu",
 ) -> None:
     """Encode a pack, with `gop` chunks to a GOP and at most `max_frames` frames of each clip.
 
@@ -66,7 +64,6 @@ def build_store(
     `identity` names the tokenizer.
     """
     out.mkdir(parents=True, exist_ok=True)
-    encoder = ChunkEncoder(tokenizer, stages, torch.device(device))
     held = {entry.source for entry in pack.held_out}
     gops: list[Gop] = []
     offset = 0
@@ -74,7 +71,7 @@ def build_store(
     with partial.open("wb") as file:
         for entry in tqdm(pack.entries, desc="tokens", unit="clip"):
             for kind, frames in _gops_of(pack, entry, gop, max_frames, static_share):
-                tokens = _encode(encoder, frames)
+                tokens = _encode(tokenizer, frames, stages)
                 file.write(np.ascontiguousarray(tokens, "<i4").data)
                 _, latent, h, w = tokens.shape
                 gops.append(Gop(entry.name, kind, entry.source in held, stages, latent, h, w, offset))
@@ -102,14 +99,21 @@ def _share(name: str) -> float:
     return int.from_bytes(hashlib.sha256(b"static:" + name.encode()).digest()[:4], "little") / 2**32
 
 
-def _encode(encoder: ChunkEncoder, frames: NDArray[np.uint8]) -> NDArray[np.int32]:
-    tokens = []
-    begin = 0
-    while begin < len(frames):
-        end = min(len(frames), begin + max_valid(begin == 0))
-        tokens.append(encoder.encode(list(frames[begin:end]), gop_start=begin == 0))
+def _encode(tokenizer: Tokenizer, pictures: NDArray[np.uint8], stages: int) -> NDArray[np.int32]:
+    """The tokens of a GOP, chunk by chunk, as quantization alone gives them: int32 [stages, T, h, w]."""
+    chunks = []
+    begin, reference = 0, None
+    while begin < len(pictures):
+        end = begin + max_valid(begin == 0)
+        group = tokenizer.encode(list(pictures[begin:end]), reference)
+        layers = []
+        for layer in range(stages):
+            layers.append(group.options(layer).plain)
+            group = group.take(layer, layers[-1])
+        _, reference = group.close(decoded=False)
+        chunks.append(np.stack(layers))
         begin = end
-    return np.concatenate(tokens, 1)
+    return np.concatenate(chunks, 1)
 
 
 class TokenStore:

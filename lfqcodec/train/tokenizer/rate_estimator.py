@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lfqcodec.tokenizer.lfq.binary import Quantized
 
 
-class BitModel(nn.Module):
+class RateEstimator(nn.Module):
     """Probabilities of the bits of every stage, from a neighbourhood of 3x3 positions."""
 
     def __init__(self, channels: int, bits: int, stages: int, width: int = 128) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.errors import WeightsError
 from lfqcodec.prior import arithmetic as exact
 from lfqcodec.prior.config import (
     ACTIVATION_BITS,
@@ -29,9 +28,9 @@ from lfqcodec.prior.config import (
     feature_count,
 )
 from lfqcodec.prior.features import (
-    StageHistory,
     flag_features,
     neighbour_features,
+    pad_grid,
     signs,
     stage_features,
 )
@@ -44,10 +43,10 @@ from lfqcodec.prior.weights import (
     logit_table,
     score_table,
 )
-from lfqcodec.train.prior_layers import NAT, QuantLinear, attention, replace
+from lfqcodec.train.prior.layers import NAT, QuantLinear, attention, replace
 
 
-class PriorNet(nn.Module):
+class PriorNetwork(nn.Module):
     """The trainable prior."""
 
     def __init__(self, config: PriorConfig) -> None:
@@ -105,23 +104,6 @@ class PriorNet(nn.Module):
         arrays["table.score"], arrays["table.logit"] = score_table(), logit_table()
         return PriorWeights(self.config, arrays)
 
-    @torch.no_grad()
-    def load_integers(self, weights: PriorWeights) -> None:
-        """Start from an exported prior. Raises `WeightsError` where it has another shape."""
-        if weights.config != self.config:
-            raise WeightsError("the prior to start from has another configuration")
-        for name in linear_specs(self.config):
-            module = self.linears[name.replace(".", "_")]
-            assert isinstance(module, QuantLinear)
-            prefix = f"{name}."
-            module.load_integers(
-                {k.removeprefix(prefix): v for k, v in weights.arrays.items() if k.startswith(prefix)}
-            )
-        for name in block_names(self.config):
-            for part, store in (("place", self.place), ("none", self.none)):
-                units = torch.from_numpy(weights.arrays[f"{name}.{part}"]).float()
-                store[name.replace(".", "_")].copy_(units / NAT)
-
     @staticmethod
     def score_units(nats: Tensor, rounded: bool = True) -> Tensor:
         """Real nats to integer units of attention scores, with gradients."""
@@ -129,16 +111,10 @@ class PriorNet(nn.Module):
         return replace(units, units.round()) if rounded else units
 
 
-def begin_gop(tokens: Tensor) -> Tensor:
-    """Tokens int64 [B, stages, T, h, w] that start a GOP, behind two unknown frames, for `PriorNet`."""
-    batch, stages, _, h, w = tokens.shape
-    return torch.cat([tokens.new_full((batch, stages, 2, h, w), -1), tokens], 2)
-
-
 class _Pass:
     """One forward pass: what its layers share."""
 
-    def __init__(self, net: PriorNet, tokens: Tensor, start: Tensor, stage: int, rounded: bool) -> None:
+    def __init__(self, net: PriorNetwork, tokens: Tensor, start: Tensor, stage: int, rounded: bool) -> None:
         self.net, self.config, self.stage, self.rounded = net, net.config, stage, rounded
         self.tokens = tokens
         self.batch, _, longer, self.h, self.w = tokens.shape
@@ -200,12 +176,12 @@ class _Pass:
         # Queries see neither their own token nor anything of the stages above, whose features are left out.
         frames = [grid[:, :, 2 - back : 2 - back + self.frames] for back in range(3)]
         lower = frames[0][:, stage - 1] if stage else torch.zeros_like(frames[0][:, 0])
-        parts = [self._flags(known), neighbour_features(lower.flatten(0, 1)).flatten(0, 2)]
+        parts = [self._flags(known), neighbour_features(pad_grid(lower.flatten(0, 1))).flatten(0, 2)]
         for below in range(stage + 1):
             now, before, earlier = (frame[:, below].flatten(0, 3) for frame in frames)
             if below == stage and not known:
                 now = torch.zeros_like(now)
-            parts.append(stage_features(StageHistory(now, before, earlier)))
+            parts.append(stage_features(now, before, earlier))
         result = torch.cat(parts, -1)
         assert result.shape[-1] == feature_count(config, stage)
         return result

@@ -1,0 +1,1 @@
+"""Training of the prior: real weights that round to its integers."""

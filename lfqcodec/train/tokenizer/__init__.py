@@ -1,0 +1,1 @@
+"""Training of tokenizers: the paper's and `base`."""

@@ -1,0 +1,167 @@
+"""Training of an open-loop tokenizer: images first, then clips, from one schedule of phases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lfqcodec.errors import LfqError
+from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
+from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
+from lfqcodec.train.checkpoint import copy_into, load_checkpoint
+from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
+from lfqcodec.train.distributed import World
+from lfqcodec.train.loop import Loop, Task
+from lfqcodec.train.lpips import LPIPS
+from lfqcodec.train.optim import MuonAdam, OptimizerConfig
+from lfqcodec.train.precision import choose_precision
+from lfqcodec.train.tokenizer.adversarial import Adversary
+from lfqcodec.train.tokenizer.config import TokenizerTrainConfig
+from lfqcodec.train.tokenizer.held_out import measure
+from lfqcodec.train.tokenizer.objective import Objective, draw
+from lfqcodec.train.tokenizer.rate_estimator import RateEstimator
+
+_ESTIMATOR_RATE = 1e-3
+
+
+class TokenizerTask(Task[OpenLoopTokenizer]):
+    """A tokenizer on random crops of a pack, with the networks that only its losses need.
+
+    It starts from the tensors `init` where there are any, else from what the architecture makes of the data.
+    Raises `LfqError` where the architecture is of another kind.
+    """
+
+    def __init__(
+        self,
+        config: TokenizerTrainConfig,
+        pack: Pack,
+        *,
+        device: torch.device | str = "cpu",
+        precision: str = "auto",
+        lpips: LPIPS | None = None,
+        init: dict[str, Tensor] | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.config, self.pack = config, pack
+        self.world = world or World()
+        self.device = torch.device(device)
+        self.dtype = choose_precision(precision, self.device)
+        torch.manual_seed(config.seed)
+        model = build_tokenizer(config.model)
+        if not isinstance(model, OpenLoopTokenizer):
+            raise LfqError(f"{config.model.architecture}: is not trained by this command")
+        self.model = model.to(self.device)
+        if init is not None:
+            copy_into(self.model.state_dict(), init, "the model to start from")
+        else:
+            sampler = Sampler(pack, SampleConfig(256, 1, config.phases[0].size), seed=config.seed)
+            self.model.initialise_from(sampler.batch(2**31)[:, :, 0].to(self.device))
+        losses, quantizer = config.losses, self.model.quantizer
+        self.lpips = None if lpips is None else lpips.to(self.device)
+        self.estimator = self.adversary = None
+        if losses.rate:
+            estimator = RateEstimator(quantizer.channels, quantizer.bits, quantizer.stages)
+            self.estimator = estimator.to(self.device)
+            self._rate_optimizer = MuonAdam(self.estimator, OptimizerConfig(muon=False))
+        if losses.gan:
+            self.adversary = Adversary(
+                config.discriminator, losses, device=self.device, world=self.world, seed=config.seed
+            )
+        self._objective = Objective(
+            config, self.world, lpips=self.lpips, estimator=self.estimator, adversary=self.adversary
+        )
+        self._batches: Prefetcher | None = None
+        self._phase = -1
+
+    def identity(self) -> dict[str, str]:
+        """The configuration of the model."""
+        return {"model": self.config.model.to_json()}
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """What belongs to the rate estimator and to the adversary."""
+        groups = {}
+        if self.estimator is not None:
+            groups["rate"] = self.estimator.state_dict()
+            groups["rate_optimizer"] = self._rate_optimizer.state
+        if self.adversary is not None:
+            groups["adversary"] = self.adversary.state()
+        return groups
+
+    def prepare(self, number: int, average: OpenLoopTokenizer) -> None:
+        """Go on to the phase of the step; inflate what was trained on images where videos begin."""
+        index, phase = self.config.phase_at(number)
+        if index == self._phase:
+            return
+        self.close()
+        self._phase = index
+        if self.config.begins_video(number):
+            self.model.inflate()
+            average.inflate()
+            if self.adversary is not None:
+                self.adversary.restart()
+        crops = SampleConfig(phase.batch, phase.frames, phase.size)
+        sampler = Sampler(self.pack, crops, seed=self.config.seed)
+        rank, size = self.world.rank, self.world.size
+        self._batches = Prefetcher(
+            lambda step: sampler.batch(step, rank, size),
+            device=self.device,
+            stop=self.config.first_step(index + 1),
+        )
+
+    def step(self, number: int, rate: float) -> dict[str, Tensor]:
+        """The losses; updates the rate estimator and the discriminator."""
+        assert self._batches is not None
+        video = self._batches.batch(number)
+        shape = (len(video) * self.world.size, video.shape[2], video.shape[3])
+        draws = draw(self.config, number, shape, self.world)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output, quantized = self.model(video, draws.kept.to(self.device))
+            total, parts = self._objective(video, output, quantized, draws, number)
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.estimator is not None and "rate" in parts:
+            self.world.average_gradients(self.estimator.parameters())
+            self._rate_optimizer.step(_ESTIMATOR_RATE)
+        if self.adversary is not None and "gan" in parts:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                parts |= self.adversary.step(video, output.detach(), rate)
+        return parts | {"total": total.detach()}
+
+    def held_out(self, average: OpenLoopTokenizer) -> dict[str, Any]:
+        """Figures of `lfqcodec.train.tokenizer.held_out`, on crops like those of the phase."""
+        phase = self.config.phases[self._phase]
+        seed = self.config.seed + 1
+        scores = measure(average, self.pack, phase, seed=seed, lpips=self.lpips, estimator=self.estimator)
+        return {"phase": f"{phase.batch}x{phase.frames}x{phase.size}", "psnr": []} | scores
+
+    def close(self) -> None:
+        """Stop preparing batches."""
+        if self._batches is not None:
+            self._batches.close()
+
+
+def tokenizer_loop(
+    task: TokenizerTask, out: Path, *, minutes: float | None = None
+) -> Loop[OpenLoopTokenizer]:
+    """The run of a task in the folder `out`, which ends early where `minutes` are over."""
+    config = task.config
+    return Loop(
+        task,
+        out,
+        schedule=config.learning_rates(minutes),
+        optimizer=config.optimizer,
+        ema=config.ema,
+        world=task.world,
+    )
+
+
+def export_tokenizer(checkpoint: Path) -> tuple[TokenizerConfig, dict[str, Tensor]]:
+    """Averaged weights of a checkpoint as half-precision tensors, with their configuration."""
+    loaded = load_checkpoint(checkpoint)
+    if "model" not in loaded.progress:
+        raise LfqError(f"{checkpoint}: not a checkpoint of a tokenizer")
+    config = parse_config(loaded.progress["model"])
+    return config, {name: each.half().contiguous() for name, each in loaded.groups["ema"].items()}

@@ -1,0 +1,178 @@
+"""The loop of all runs, on a task of a few numbers: it resumes to the bit, keeps time, and stops safely."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lfqcodec.errors import LfqError, WeightsError
+from lfqcodec.train.checkpoint import load_checkpoint
+from lfqcodec.train.loop import CHECKPOINT, LOG, Loop, Task
+from lfqcodec.train.optim import MuonAdam, OptimizerConfig, Schedule, orthogonalise
+
+
+class Noise(Task[nn.Linear]):
+    """Learns to add up, from numbers of PyTorch's own generator; `before` is called with each step."""
+
+    def __init__(self, before: Any = lambda number: None) -> None:
+        torch.manual_seed(3)
+        self.model = nn.Linear(4, 1)
+        self.before = before
+        self.seen = torch.zeros(())
+        self.rates: list[float] = []
+
+    def identity(self) -> dict[str, str]:
+        return {"purpose": "sums"}
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        return {"own": {"seen": self.seen}}
+
+    def step(self, number: int, rate: float) -> dict[str, Tensor]:
+        self.before(number)
+        self.rates.append(rate)
+        x = torch.randn(16, 4)
+        self.seen += x.sum()
+        loss = (self.model(x) - x.sum(1, keepdim=True)).square().mean()
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    def held_out(self, average: nn.Linear) -> dict[str, Any]:
+        return {"distance": float((average.weight - 1).abs().mean())}
+
+
+def loop(out: Path, task: Noise, *, steps: int = 60, minutes: float | None = None) -> Loop[nn.Linear]:
+    schedule = Schedule(steps, 0.05, decay=20, minutes=minutes)
+    return Loop(task, out, schedule=schedule, optimizer=OptimizerConfig(), ema=0.9)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+
+
+def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    loop(tmp_path / "whole", Noise()).run(record={}, evaluate_every=30)
+    for count in (7, 20, None):
+        loop(tmp_path / "parts", Noise()).run(record={}, stop_after=count)
+    whole, parts = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert {name.split("/")[0] for name in whole} == {"model", "ema", "optimizer", "own", "random"}
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_log(tmp_path: Path) -> None:
+    loop(tmp_path, Noise()).run(record={"colour": "red"}, log_every=20, evaluate_every=30)
+    lines = rows(tmp_path)
+    assert [(row["event"], row["step"]) for row in lines] == [
+        ("start", 0),
+        ("training", 20),
+        ("training", 30),
+        ("evaluation", 30),
+        ("training", 40),
+        ("training", 60),
+        ("evaluation", 60),
+    ]
+    assert (lines[0]["colour"], lines[0]["parameters"]) == ("red", 5)
+    assert lines[5]["loss"] < 0.5 * lines[1]["loss"]
+    assert lines[6]["distance"] < lines[3]["distance"] < 1
+
+
+def test_minutes_end_a_run_and_lower_its_learning_rate(tmp_path: Path) -> None:
+    task = Noise()
+    loop(tmp_path, task, steps=10_000_000, minutes=0.02).run(record={})
+    seconds = load_checkpoint(tmp_path / CHECKPOINT).progress["seconds"]
+    assert 1.2 <= seconds < 10
+    done = len(task.rates)
+    loop(tmp_path, task, steps=10_000_000, minutes=0.02).run(record={})  # it is over
+    assert len(task.rates) == done
+    schedule = Schedule(100, 1.0, decay=50, minutes=10)
+    assert [schedule.rate_at(10, 60 * minutes) for minutes in (1, 5, 7.5, 10)] == [1, 1, 0.5, 0]
+    assert schedule.rate_at(75, 0) == pytest.approx(0.5)
+
+
+def test_learning_rates() -> None:
+    linear = Schedule(30, 1.0, warmup=5, decay=10)
+    assert [linear.rate_at(step) for step in (0, 4, 15, 25, 29)] == pytest.approx([0.2, 1, 1, 0.5, 0.1])
+    cosine = Schedule(30, 1.0, warmup=5, shape="cosine")
+    # 5 steps up, then half a turn over the 25 that are left: cos(12.5 / 25 pi) = 0 in the middle.
+    assert [cosine.rate_at(step) for step in (4, 5, 30)] == pytest.approx([1, 1, 0])
+    assert (cosine.rate_at(17) + cosine.rate_at(18)) / 2 == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_finish_the_step_and_save(tmp_path: Path, number: signal.Signals) -> None:
+    old = signal.getsignal(number)
+    task = Noise(lambda step: os.kill(os.getpid(), number) if step == 12 else None)
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path, task).run(record={})
+    assert signal.getsignal(number) == old
+    assert load_checkpoint(tmp_path / CHECKPOINT).progress["step"] == 13
+    loop(tmp_path, Noise()).run(record={})
+    loop(tmp_path / "whole", Noise()).run(record={})
+    again, whole = (load_file(folder / CHECKPOINT) for folder in (tmp_path, tmp_path / "whole"))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoint(tmp_path: Path) -> None:
+    loop(tmp_path, Noise()).run(record={}, stop_after=5)
+    task = Noise()
+    task.before = lambda number: task.model.weight.data.mul_(torch.inf) if number == 8 else None
+    with pytest.raises(LfqError, match="not finite at step 8"):
+        loop(tmp_path, task).run(record={})
+    stored = load_checkpoint(tmp_path / CHECKPOINT)
+    assert stored.progress["step"] == 5
+    assert torch.isfinite(stored.groups["model"]["weight"]).all()
+
+
+def test_checkpoints_of_other_runs_and_broken_ones_are_refused(tmp_path: Path) -> None:
+    loop(tmp_path, Noise()).run(record={}, stop_after=1)
+    other = Noise()
+    other.identity = lambda: {"purpose": "products"}  # type: ignore[method-assign]
+    with pytest.raises(LfqError, match="another purpose"):
+        loop(tmp_path, other)
+    other = Noise()
+    other.state = dict  # type: ignore[method-assign]
+    with pytest.raises(LfqError, match=r"other losses \(own\)"):
+        loop(tmp_path, other)
+    (tmp_path / CHECKPOINT).write_bytes(b"\0" * 100)
+    with pytest.raises(WeightsError):
+        loop(tmp_path, Noise())
+
+
+def test_muon_orthogonalises_and_both_optimizers_descend() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, 40, 64, generator=generator)
+    singular = torch.linalg.svdvals(orthogonalise(matrices))
+    assert float(singular.min()) > 0.5
+    assert float(singular.max()) < 1.5
+
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(40, 40, 1), nn.Conv2d(40, 40, 3, padding=1, groups=40))
+    optimizer = MuonAdam(layer, OptimizerConfig())
+    assert {"0.weight.momentum", "1.weight.mean"} < optimizer.state.keys()
+    x = torch.randn(4, 40, 6, 6, generator=generator)
+    values = []
+    for _ in range(40):
+        loss = (layer(x) - x.flip(1)).square().mean()
+        loss.backward()
+        optimizer.step(1e-2)
+        values.append(float(loss.detach()))
+    assert values[-1] < 0.7 * values[0]
+
+
+def test_training_machines_need_neither_pyav_nor_constriction() -> None:
+    code = """import sys; sys.modules.update(dict.fromkeys(("av", "constriction", "click")))
+import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.trainer, lfqcodec.train.lpips"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
