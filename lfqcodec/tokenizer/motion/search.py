@@ -25,6 +25,7 @@ _COARSE = 4
 _COARSE_REACH = 12
 _LENGTH_COST = 8.0
 _STEPS = (8, 4, 2, 2, 1, 1)
+_ROUNDS = 2
 _NO_BITS = 0.3
 _FIRST_BITS = 3.5
 
@@ -119,40 +120,47 @@ def _neighbours(field: Tensor) -> list[Tensor]:
 
 
 def _bits(difference: Tensor) -> Tensor:
-    """About how many bits a difference [..., 2] to the median costs."""
+    """About how many bits a difference [..., 2] to what is predicted costs."""
     size = difference.abs().float()
     return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS).sum(-1)
 
 
-def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor, rounds: int) -> Tensor:
-    """The field with the least cost near one of `start` [K, B, h, w, 2]; `base` [B, h, w, 2] costs nothing.
+def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor) -> Tensor:
+    """The field with the least cost near one of `start` [K, B, h, w, 2]; `lam` float [B * h * w].
 
-    `lam` float [B * h * w].
+    A vector costs the difference to the median of its neighbourhood, after `base` is taken from all of them.
     """
-    shape = base.shape
-    flat_base = base.reshape(-1, 2)
+    shape = start.shape[1:]
     sads = matching.sad(start.reshape(len(start), -1, 2))
     sad, first = sads.min(0)
-    best = start.reshape(len(start), -1, 2).gather(0, first[None, :, None].expand(-1, -1, 2))[0]
-    for _ in range(rounds):
-        relative = (best - flat_base).reshape(shape)
-        median = torch.stack([relative, *_neighbours(relative)]).median(0).values.reshape(-1, 2)
-        cost = sad + lam * _bits(best - flat_base - median)
-        near = [each.reshape(-1, 2) for each in _neighbours(best.reshape(shape))]
-        candidates = torch.stack([*near, flat_base + median]).clamp(-LIMIT, LIMIT)
+    best = _picked(start.reshape(len(start), -1, 2), first)
+    searched: Tensor | None = None
+    for _ in range(_ROUNDS):
+        relative = best.reshape(shape) - base
+        free = (base + torch.stack([relative, *_neighbours(relative)]).median(0).values).reshape(-1, 2)
+        cost = sad + lam * _bits(best - free)
+        near = _neighbours(best.reshape(shape))
+        candidates = torch.cat([torch.stack(near).reshape(len(near), -1, 2), free[None]]).clamp(-LIMIT, LIMIT)
         sads = matching.sad(candidates)
-        costs, which = (sads + lam * _bits(candidates - flat_base - median)).min(0)
+        costs, which = (sads + lam * _bits(candidates - free)).min(0)
         better = costs < cost
-        # The rest cannot gain: another vector costs more bits than there is error to remove.
-        open_ = sad > (_FIRST_BITS - _NO_BITS) * lam
-        best = torch.where(
-            better[:, None], candidates.gather(0, which[None, :, None].expand(-1, -1, 2))[0], best
-        )
+        best = torch.where(better[:, None], _picked(candidates, which), best)
         cost = torch.where(better, costs, cost)
         sad = torch.where(better, sads.gather(0, which[None])[0], sad)
-        chosen = open_.nonzero()[:, 0]
-        _descend(matching, chosen, best, cost, sad, flat_base + median, lam)
+        # The rest cannot gain: another vector costs more bits than there is error to remove.
+        worth = sad > (_FIRST_BITS - _NO_BITS) * lam
+        if searched is not None:
+            # Nothing is new where the start and what is free are as they were.
+            worth &= (torch.cat([best, free], 1) != searched).any(1)
+        chosen = worth.nonzero()[:, 0]
+        _descend(matching, chosen, best, cost, sad, free, lam)
+        searched = torch.cat([best, free], 1)
     return best.reshape(shape)
+
+
+def _picked(candidates: Tensor, which: Tensor) -> Tensor:
+    """Of vectors [K, n, 2] those with the numbers `which` [n]."""
+    return candidates.gather(0, which[None, :, None].expand(-1, -1, 2))[0]
 
 
 def _descend(
@@ -169,8 +177,7 @@ def _descend(
         sads = matching.sad(candidates, chosen)
         costs, which = (sads + own_lam * _bits(candidates - own_free)).min(0)
         better = costs < own_cost
-        picked = candidates.gather(0, which[None, :, None].expand(-1, -1, 2))[0]
-        own = torch.where(better[:, None], picked, own)
+        own = torch.where(better[:, None], _picked(candidates, which), own)
         own_cost = torch.where(better, costs, own_cost)
         own_sad = torch.where(better, sads.gather(0, which[None])[0], own_sad)
     best[chosen], cost[chosen], sad[chosen] = own, own_cost, own_sad
@@ -191,7 +198,7 @@ def _coarse(current: Tensor, reference: Tensor) -> Tensor:
     for dy in range(-reach, reach + 1):
         rows = wide[:, reach + dy : reach + dy + h].unfold(2, w, 1).permute(2, 0, 1, 3)
         sads = _window_sums(_window_sums((rows - centre).abs_(), 2), 3)
-        # In half steps of luma at a sixteenth of the samples; a small charge for length.
+        # For 16x16 pixels in steps of luma; a small charge for length.
         costs = sads.float() * (_COARSE**2 / 2 * (BLOCK / (BLOCK + 8)) ** 2)
         low, which = (costs + _LENGTH_COST * (offsets.abs() + abs(dy))[:, None, None, None]).min(0)
         field = torch.stack([offsets[which], torch.full_like(which, dy)], -1)
@@ -228,7 +235,7 @@ def search_anchor(
     start = [zero] if before is None else [zero, before]
     if bool((matching.sad(zero.reshape(1, -1, 2))[0] > (_FIRST_BITS - _NO_BITS) * weights).any()):
         start.append(_coarse(own, reference.full))
-    return _refine(matching, torch.stack(start), zero, weights, rounds=2)
+    return _refine(matching, torch.stack(start), zero, weights)
 
 
 @torch.no_grad()
@@ -240,7 +247,7 @@ def search_between(
     A vector points to the earlier reference, its negative to the later. It costs its difference to `base`.
     """
     matching = _Matching(luma(current), earlier, later)
-    return _refine(matching, base[None], base, _per_block(lam, matching.shape, current.device), rounds=1)
+    return _refine(matching, base[None], base, _per_block(lam, matching.shape, current.device))
 
 
 def _per_block(lam: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
