@@ -20,8 +20,8 @@ import lfqcodec
 from benchmarks.quality import SUFFIXES
 from lfqcodec.bitstream import Chunk, Profile, check_tokens
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKENS, WORD_BITS
-from lfqcodec.codec.chunks import pick_device
-from lfqcodec.entropy import RowSource, StaticModel, decode_tokens
+from lfqcodec.codec.device import pick_device
+from lfqcodec.entropy import RowSource, decode_tokens, uniform_rows
 from lfqcodec.errors import LfqError, WeightsMissing
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.prior.rows import GopCoder
@@ -126,7 +126,7 @@ def count(static: Path, exact: Path, prior: Prior, model: str | None) -> list[_C
             rows = counted(coder.rows(stage), bits, SUBTOKENS * area)
             tokens = decode_tokens(rows, chunk.streams[stage], shape)
             check_tokens(tokens, head, stage, Profile.EXACT)
-            rows = StaticModel().rows(tokens.size)
+            rows = uniform_rows(tokens.size)
             if not np.array_equal(decode_tokens(rows, plain.streams[stage], shape), tokens):
                 raise LfqError(f"{exact}: the two profiles hold different tokens")
             own.static_words += plain.head.words[stage]

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from benchmarks.machine import command_line, describe
-from lfqcodec.codec.file import open_file
+from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import BitstreamError, LfqError, NumericsMismatch
 
 

@@ -33,13 +33,13 @@ from torch.nn import functional as F
 import lfqcodec
 from lfqcodec.bitstream import Chunk
 from lfqcodec.cli.common import size as size_option
-from lfqcodec.codec.chunks import pick_device
-from lfqcodec.codec.payload import GivenTokens, TokenCoder
+from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.gop import TokenEncoder
+from lfqcodec.codec.models import rate_model
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.arithmetic import int8_product_is_exact, takes_int8_product
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
-from lfqcodec.weights.loading import load_network
 
 ROOT = Path(__file__).parents[1]
 PIXELS = "pixels.npy"
@@ -182,11 +182,12 @@ def _recode(path: str, tokens: list[NDArray[np.int32]], device: str) -> bool:
     with lfqcodec.open(path) as file:
         prior = file.prior()
         assert prior is not None
-        coder = TokenCoder(partial(load_network, prior, pick_device(device)), file.header.max_stages)
+        header = file.header
+        coder = TokenEncoder(rate_model(prior, header.grid, header.max_stages, device))
         chunks = [unit for unit in file.units() if isinstance(unit, Chunk)]
     same = True
     for chunk, given in zip(chunks, tokens, strict=True):
-        streams = coder.encode(GivenTokens(given), gop_start=chunk.head.gop_start).streams
+        streams = coder.encode(given, gop_start=chunk.head.gop_start)
         same &= [s.tobytes() for s in streams] == [s.tobytes() for s in chunk.streams]
     return same
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import lfqcodec
 from lfqcodec.codec.quality import QualityMeter
-from lfqcodec.codec.strip import strip
+from lfqcodec.codec.repair.strip import strip
 from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video

@@ -19,7 +19,7 @@ import lfqcodec
 from benchmarks.machine import command_line, describe
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk
 from lfqcodec.bitstream.index import TRAILER_BYTES
-from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.media import Frame
 
 _BUFFER = io.DEFAULT_BUFFER_SIZE

@@ -77,17 +77,17 @@ class Stopwatch:
 def stages_of_pipeline() -> Iterator[tuple[str, type, str, bool]]:
     """(stage, class, method, whether it is a generator) of all that is timed."""
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
-    from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.rows import GopCoder
-    from lfqcodec.tokenizer.interface import Tokenizer
+    from lfqcodec.tokenizer.open_loop import OpenLoopGroup, OpenLoopTokenizer
     from lfqcodec.video import VideoReader, VideoWriter
 
     yield "read", VideoReader, "events", True
     yield "read", BitstreamReader, "__iter__", True
-    yield "tokenizer", ChunkEncoder, "latents", False
-    yield "tokenizer", Tokenizer, "quantize", False
-    yield "tokenizer", ChunkDecoder, "decode", False
+    yield "tokenizer", OpenLoopTokenizer, "encode", False
+    yield "tokenizer", OpenLoopGroup, "options", False
+    yield "tokenizer", OpenLoopGroup, "take", False
+    yield "tokenizer", OpenLoopTokenizer, "decode", False
     yield "prior", GopCoder, "rows", True
     yield "rANS", RansEncoder, "put", False
     yield "rANS", RansEncoder, "words", False

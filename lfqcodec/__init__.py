@@ -28,8 +28,8 @@ from lfqcodec.errors import (
 if TYPE_CHECKING:
     from lfqcodec.bitstream import Limits
     from lfqcodec.codec.decode.decoder import DecodeReport
-    from lfqcodec.codec.encode.encoder import EncodeReport
     from lfqcodec.codec.decode.file import LfqFile
+    from lfqcodec.codec.encode.encoder import EncodeReport
     from lfqcodec.codec.progress import ProgressCallback
 
 __version__ = "0.1.0"
@@ -58,13 +58,13 @@ def encode(
 ) -> EncodeReport:
     """Encode a video or still image into a .lfq file.
 
-    `source` and `dest` are paths, "-" for standard input and output, or binary file objects. The options
-    are the fields of `lfqcodec.codec.plan.EncodeOptions`: model, crf, bitrate (bits per second), stages,
-    profile, gop (chunks), start and duration (seconds), frames, scale (width, height), audio, device ("auto",
-    "cpu", "cuda"), overwrite, measure, resume (go on after an interruption), workers.
+    `source` and `dest` are paths, "-" for standard input and output, or binary file objects. The options are
+    the fields of `lfqcodec.codec.encode.options.EncodeOptions`: model, crf, bitrate (bits per second),
+    stages, profile, gop (chunks), start and duration (seconds), frames, scale (width, height), audio, device
+    ("auto", "cpu", "cuda"), overwrite, measure, resume (go on after an interruption), workers.
     Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`; nothing partial is left then.
     """
-    from lfqcodec.codec import encoder
+    from lfqcodec.codec.encode import encoder
     from lfqcodec.codec.encode.options import EncodeOptions
     from lfqcodec.codec.progress import ignore
 
@@ -80,13 +80,13 @@ def decode(
 ) -> DecodeReport:
     """Decode a .lfq file to a video file, a folder of PNG pictures or a y4m stream.
 
-    The options are the fields of `lfqcodec.codec.decoder.DecodeOptions`: model, stages, start and duration
-    (seconds), device, overwrite, best_effort, limits. Raises `InputVideoError`, `BitstreamError`,
+    The options are the fields of `lfqcodec.codec.decode.decoder.DecodeOptions`: model, stages, start and
+    duration (seconds), device, overwrite, best_effort, limits. Raises `InputVideoError`, `BitstreamError`,
     `WeightsError`, `NumericsMismatch` or `OutputError`; nothing partial is left then. Of a damaged
     file an output is made as far as it can be read; without best_effort `DamageConcealed`, a
     `BitstreamError`, then says so.
     """
-    from lfqcodec.codec import decoder
+    from lfqcodec.codec.decode import decoder
     from lfqcodec.codec.progress import ignore
 
     return decoder.decode(source, dest, decoder.DecodeOptions(**options), progress=progress or ignore)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.entropy import RateModel, StaticRates
 from lfqcodec.errors import InvalidField, WeightsError
 from lfqcodec.weights.store import Model, Prior
 
-if TYPE_CHECKING:
-    import torch
 
-
-def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: torch.device) -> RateModel:
+def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: str) -> RateModel:
     """What gives the frequency rows for pictures with a latent grid (h, w) and at most so many `layers`.
 
     `prior` is None in profile static. Raises `WeightsError`, and `InvalidField` where the prior knows fewer.
     """
     if prior is None:
         return StaticRates(*grid)
+    from lfqcodec.codec.device import pick_device
     from lfqcodec.prior.rows import GopCoder
     from lfqcodec.weights.loading import load_network
 
-    network = load_network(prior, device)
+    network = load_network(prior, pick_device(device))
     if network.config.stages < layers:
         raise InvalidField(f"the file has up to {layers} stages, its prior {network.config.stages}")
     return GopCoder(network, *grid)

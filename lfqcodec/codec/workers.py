@@ -1,6 +1,6 @@
-"""Processes that work for this one, each on a GOP: GOPs do not lean on each other.
+"""Processes that work for this one, each on a GOP: GOPs are independent.
 
-`Workers` is the side that gives the jobs of `lfqcodec.codec.jobs`, `main` the other one, in a Python of its
+`Workers` is the side that gives the jobs (`EncodeGop`, `DecodeGop`), `main` the other one, in a Python of its
 own: jobs come in on standard input, results go out on standard output, pickled. A worker ends when its input
 does, so it outlives a process that was killed by a GOP at most.
 """

@@ -13,8 +13,8 @@ from codec_support import encoded, fail, one_thread, run, succeed, y4m
 from video_support import write_video
 
 import lfqcodec
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.file import open_file
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ChecksumMismatch
 from lfqcodec.media import Frame

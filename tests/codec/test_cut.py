@@ -11,7 +11,7 @@ from codec_support import encoded, frames_of, one_thread, y4m
 from video_support import pipe, write_video
 
 import lfqcodec
-from lfqcodec.codec.cut import Cut, exact_seconds
+from lfqcodec.codec.decode.cut import Cut, exact_seconds
 
 
 @pytest.fixture(autouse=True, scope="module")

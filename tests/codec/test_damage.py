@@ -27,10 +27,10 @@ from video_support import pipe, read_all, write_video
 
 import lfqcodec
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Packets
-from lfqcodec.codec.conceal import blend
-from lfqcodec.codec.cut import Cut
-from lfqcodec.codec.damage import Loss, clock
-from lfqcodec.codec.repair import repair
+from lfqcodec.codec.decode.conceal import blend
+from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.repair.damage import Loss, clock
+from lfqcodec.codec.repair.repair import repair
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
 from lfqcodec.media import Frame
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lfqcodec.codec.rate_control import BitrateControl
+from lfqcodec.codec.encode.rate_control import BitrateControl
 from lfqcodec.weights.rates import load_rates
 from lfqcodec.weights.store import prior_for, resolve_model
 

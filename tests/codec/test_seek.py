@@ -17,7 +17,7 @@ from video_support import write_video
 import lfqcodec
 from benchmarks.seek import repeat
 from lfqcodec.bitstream import BitstreamReader, Chunk
-from lfqcodec.codec.cut import Cut
+from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.media import Frame
 
 

@@ -49,7 +49,7 @@ def packets_of(path):
 
 
 def events(path, **cut):
-    from lfqcodec.codec.cut import Cut
+    from lfqcodec.codec.decode.cut import Cut
 
     with lfqcodec.open(path, device="cpu") as video:
         return list(video.events(Cut(video.header, cut.get("start"), cut.get("duration"))))
@@ -178,7 +178,7 @@ def test_a_cut_stays_in_sync(source, short_gops, tmp_path, name, start):
 
 def test_packets_do_not_wait_for_ever(short_gops):
     """A picture that stands while sound goes on: packets from before the first picture move with it."""
-    from lfqcodec.codec.cut import Cut
+    from lfqcodec.codec.decode.cut import Cut
 
     # 1.34 s lies between frame 33 (1.32 s) and the GOP that begins with frame 34 (1.36 s).
     with lfqcodec.open(short_gops) as video:

@@ -11,7 +11,7 @@ import itertools
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -34,15 +34,16 @@ from lfqcodec.bitstream import (  # noqa: E402
     FileHeader,
     Profile,
     check_tokens,
+    token_crc,
 )
-from lfqcodec.codec.cut import Cut  # noqa: E402
-from lfqcodec.codec.damage import Loss  # noqa: E402
-from lfqcodec.codec.payload import GivenTokens, TokenCoder  # noqa: E402
-from lfqcodec.codec.playback import Playback  # noqa: E402
-from lfqcodec.codec.reconstruct import Reconstructor  # noqa: E402
-from lfqcodec.codec.repair import repair  # noqa: E402
-from lfqcodec.codec.salvage import Salvage  # noqa: E402
-from lfqcodec.entropy import StaticModel, decode_tokens  # noqa: E402
+from lfqcodec.codec.decode.cut import Cut  # noqa: E402
+from lfqcodec.codec.decode.playback import Playback  # noqa: E402
+from lfqcodec.codec.decode.reconstruct import Reconstructor  # noqa: E402
+from lfqcodec.codec.gop import TokenDecoder, TokenEncoder  # noqa: E402
+from lfqcodec.codec.repair.damage import Loss  # noqa: E402
+from lfqcodec.codec.repair.repair import repair  # noqa: E402
+from lfqcodec.codec.repair.salvage import Salvage  # noqa: E402
+from lfqcodec.entropy import StaticRates, decode_tokens, uniform_rows  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
 from lfqcodec.media import Frame  # noqa: E402
 
@@ -108,7 +109,7 @@ def _decode(reader: BitstreamReader, chunk: Chunk, most: int) -> int:
     if count > most or reader.header.profile != Profile.STATIC:
         return 0
     for stage, words in enumerate(chunk.streams):
-        tokens = decode_tokens(StaticModel().rows(int(np.prod(shape))), words, shape)
+        tokens = decode_tokens(uniform_rows(int(np.prod(shape))), words, shape)
         check_tokens(tokens, chunk.head, stage, reader.header.profile)
         if tokens.min() < 0 or tokens.max() >= 1 << 18:
             raise Broken("a token is out of range")
@@ -189,22 +190,24 @@ def exact_seed() -> bytes:
     """A file of that prior: GOPs of 18 frames and 1, two stages and one."""
     from prior_support import random_tokens
 
+    from lfqcodec.prior.rows import GopCoder
+
     header = FileHeader(
         16, 8, Fraction(1, 25), gop_chunks=2, profile=Profile.EXACT, prior_sha256=bytes(31) + b"\1"
     )
     out = io.BytesIO()
     with BitstreamWriter(out, replace(header, max_stages=2)) as writer:
-        coder = TokenCoder(network, 2)
+        coder = TokenEncoder(GopCoder(network(), *header.grid))
         for first, frames, latents, stages in ((0, 17, 5, 2), (17, 1, 1, 2), (18, 1, 1, 1)):
             tokens = random_tokens((stages, latents, *header.grid), first)
             gop_start = first != 17
-            payload = coder.encode(GivenTokens(tokens), gop_start=gop_start)
+            streams = coder.encode(tokens, gop_start=gop_start)
             writer.write_chunk(
                 gop_start=gop_start,
                 pts=range(first, first + frames),
                 last_duration=1,
-                streams=payload.streams,
-                token_crcs=payload.token_crcs,
+                streams=streams,
+                token_crcs=[token_crc(layer) for layer in tokens],
             )
     return out.getvalue()
 
@@ -215,10 +218,14 @@ class Grey:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size, self._state = size, 0
 
-    def decode(self, tokens: NDArray[np.int32], valid: int, *, gop_start: bool) -> NDArray[np.uint8]:
-        """As `lfqcodec.codec.chunks.ChunkDecoder` does it."""
-        self._state = (0 if gop_start else self._state) + int(tokens.astype(np.int64).sum())
-        return np.full((valid, *self._size, 3), self._state % 256, np.uint8)
+    def decode(
+        self, tokens: Sequence[NDArray[np.int32]], count: int, *, gop_start: bool
+    ) -> NDArray[np.uint8]:
+        """As `lfqcodec.codec.gop.GopDecoder` does it."""
+        self._state = (0 if gop_start else self._state) + sum(
+            int(layer.astype(np.int64).sum()) for layer in tokens
+        )
+        return np.full((count, *self._size, 3), self._state % 256, np.uint8)
 
 
 def shown(data: bytes) -> None:
@@ -232,8 +239,13 @@ def shown(data: bytes) -> None:
         return
     losses: list[Loss] = []
     salvage = Salvage(reader, losses=losses, rescue=True)
-    coder = TokenCoder(network if exact else None, header.max_stages)
-    decode = Reconstructor(header, coder, Grey(size), None)  # type: ignore[arg-type]
+    if exact and header.max_stages > network().config.stages:
+        return
+    from lfqcodec.prior.rows import GopCoder
+
+    rates = GopCoder(network(), rows, columns) if exact else StaticRates(rows, columns)
+    tokens = TokenDecoder(rates, header.profile)
+    decode = Reconstructor(header, tokens, Grey(size), None)  # type: ignore[arg-type]
     playback = Playback(header, Cut(header, None, None), salvage, decode)
     last = -1
     for event in itertools.islice(playback.events(), MOST_FRAMES):

@@ -11,7 +11,7 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.base.tokenizer import BaseTokenizer, to_patches
 from lfqcodec.tokenizer.lfq.binary import ResidualLFQ
-from lfqcodec.train.losses import commitment
+from lfqcodec.train.tokenizer.losses import commitment
 
 SMALL = BaseConfig(
     stages=4,
@@ -46,9 +46,9 @@ def clip(frames: int, height: int = 32, width: int = 40, batch: int = 1) -> torc
 def test_default_config_has_the_latent_shape_of_the_design() -> None:
     model = BaseTokenizer(BaseConfig()).eval()
     with torch.inference_mode():
-        latents, _ = model.encode(clip(17, 128, 128))
+        latents, _ = model.analyse(clip(17, 128, 128))
         tokens = model.quantize(latents, 4)
-        video, _ = model.decode(model.dequantize(tokens))
+        video, _ = model.synthesise(model.dequantize(tokens))
     assert tokens.shape == (1, 4, 5, 16, 16)
     assert video.shape == (1, 3, 17, 128, 128)
     # One shared file of half-precision weights must stay below 25 MB.
@@ -57,25 +57,25 @@ def test_default_config_has_the_latent_shape_of_the_design() -> None:
 
 @pytest.mark.parametrize("frames", [1, 5, 17, 33])
 def test_shapes_follow_from_the_number_of_frames(model: BaseTokenizer, frames: int) -> None:
-    latents, _ = model.encode(clip(frames, batch=2))
+    latents, _ = model.analyse(clip(frames, batch=2))
     assert latents.shape == (2, 32, 1 + (frames - 1) // 4, 4, 5)
-    video, _ = model.decode(latents)
+    video, _ = model.synthesise(latents)
     assert video.shape == (2, 3, frames, 32, 40)
 
 
 def test_chunk_by_chunk_equals_one_run_over_the_gop(model: BaseTokenizer) -> None:
     video = clip(17 + 16 + 16 + 8)
-    whole, _ = model.encode(video)
+    whole, _ = model.analyse(video)
     parts, state = [], None
     for begin, end in ((0, 17), (17, 33), (33, 49), (49, 57)):
-        part, state = model.encode(video[:, :, begin:end], state)
+        part, state = model.analyse(video[:, :, begin:end], state)
         parts.append(part)
     torch.testing.assert_close(torch.cat(parts, 2), whole, atol=1e-5, rtol=1e-5)
 
-    back, _ = model.decode(whole)
+    back, _ = model.synthesise(whole)
     frames, state = [], None
     for part in parts:
-        piece, state = model.decode(part, state)
+        piece, state = model.synthesise(part, state)
         frames.append(piece)
     torch.testing.assert_close(torch.cat(frames, 2), back, atol=1e-5, rtol=1e-5)
 
@@ -83,19 +83,19 @@ def test_chunk_by_chunk_equals_one_run_over_the_gop(model: BaseTokenizer) -> Non
 def test_the_state_matters(model: BaseTokenizer) -> None:
     """Without it the test above would pass for a tokenizer that ignores time."""
     video = clip(33)
-    whole, _ = model.encode(video)
-    _, state = model.encode(torch.zeros(1, 3, 17, 32, 40))
-    other, _ = model.encode(video[:, :, 17:], state)
+    whole, _ = model.analyse(video)
+    _, state = model.analyse(torch.zeros(1, 3, 17, 32, 40))
+    other, _ = model.analyse(video[:, :, 17:], state)
     assert (other - whole[:, :, 5:]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("changed", [0, 1, 4, 5, 9, 16])
 def test_encoder_is_causal(model: BaseTokenizer, changed: int) -> None:
     video = clip(17)
-    before, _ = model.encode(video)
+    before, _ = model.analyse(video)
     other = video.clone()
     other[:, :, changed] = -other[:, :, changed]
-    after, _ = model.encode(other)
+    after, _ = model.analyse(other)
     difference = (after - before).abs().amax((0, 1, 3, 4))
     first = latent_frames(changed + 1, gop_start=True) - 1  # the latent frame that codes the changed frame
     assert torch.all(difference[:first] == 0)
@@ -104,11 +104,11 @@ def test_encoder_is_causal(model: BaseTokenizer, changed: int) -> None:
 
 @pytest.mark.parametrize("changed", [0, 1, 3])
 def test_decoder_is_causal(model: BaseTokenizer, changed: int) -> None:
-    latents, _ = model.encode(clip(17))
-    before, _ = model.decode(latents)
+    latents, _ = model.analyse(clip(17))
+    before, _ = model.synthesise(latents)
     other = latents.clone()
     other[:, :, changed] += 1
-    after, _ = model.decode(other)
+    after, _ = model.synthesise(other)
     difference = (after - before).abs().amax((0, 1, 3, 4))
     first = 0 if changed == 0 else 4 * changed - 3
     assert torch.all(difference[:first] == 0)
@@ -117,17 +117,17 @@ def test_decoder_is_causal(model: BaseTokenizer, changed: int) -> None:
 
 def test_an_image_is_the_one_frame_case(model: BaseTokenizer) -> None:
     video = clip(17)
-    whole, _ = model.encode(video)
-    image, _ = model.encode(video[:, :, :1])
+    whole, _ = model.analyse(video)
+    image, _ = model.analyse(video[:, :, :1])
     torch.testing.assert_close(image, whole[:, :, :1], atol=1e-5, rtol=1e-5)
     # The training path leaves out the temporal taps for images; that must not change the result.
     video_model = lively().train()
-    trained, _ = video_model.encode(video[:, :, :1])
+    trained, _ = video_model.analyse(video[:, :, :1])
     torch.testing.assert_close(trained, image, atol=1e-5, rtol=1e-5)
 
 
 def test_fewer_stages_are_a_prefix_of_more(model: BaseTokenizer) -> None:
-    latents, _ = model.encode(clip(5))
+    latents, _ = model.analyse(clip(5))
     tokens = model.quantize(latents, 4)
     assert torch.equal(model.quantize(latents, 2), tokens[:, :2])
     assert int(tokens.min()) >= 0
@@ -151,10 +151,10 @@ def test_training_pass_agrees_with_coding(model: BaseTokenizer) -> None:
     """What training reconstructs for k stages is what decoding k stages of the tokens gives."""
     video = clip(5, batch=2)
     output, losses = model(video, torch.tensor([1, 3]))
-    latents, _ = model.encode(video)
+    latents, _ = model.analyse(video)
     for item, stages in enumerate((1, 3)):
         tokens = model.quantize(latents[item : item + 1], stages)
-        back, _ = model.decode(model.dequantize(tokens))
+        back, _ = model.synthesise(model.dequantize(tokens))
         torch.testing.assert_close(output[item : item + 1], back, atol=1e-4, rtol=1e-4)
     assert torch.equal(losses.signs, torch.where(losses.scores > 0, 1.0, -1.0))
 
@@ -187,8 +187,8 @@ def test_initialisation_is_a_working_transform_codec() -> None:
     video = frames[:, :, None]
     errors = []
     for stages in range(1, 5):
-        tokens = model.quantize(model.encode(video)[0], stages)
-        back = model.decode(model.dequantize(tokens))[0]
+        tokens = model.quantize(model.analyse(video)[0], stages)
+        back = model.synthesise(model.dequantize(tokens))[0]
         errors.append(float((back - video).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.1 * float(video.var())
@@ -199,11 +199,11 @@ def test_inflation_keeps_images_and_holds_frames() -> None:
     model = BaseTokenizer(SMALL).eval().requires_grad_(False)
     model.decoder.up1.second.weight.add_(0.1 * torch.randn_like(model.decoder.up1.second.weight))
     image = clip(1)
-    before = model.decode(model.encode(image)[0])[0]
+    before = model.synthesise(model.analyse(image)[0])[0]
     model.inflate()
-    torch.testing.assert_close(model.decode(model.encode(image)[0])[0], before)
+    torch.testing.assert_close(model.synthesise(model.analyse(image)[0])[0], before)
     still = image.expand(-1, -1, 5, -1, -1)
-    back = model.decode(model.encode(still)[0])[0]
+    back = model.synthesise(model.analyse(still)[0])[0]
     # The temporal taps are still zero: an unmoving clip decodes to its image, frame for frame.
     torch.testing.assert_close(back, before.expand(-1, -1, 5, -1, -1), atol=1e-5, rtol=1e-5)
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from codec_support import ENVIRONMENT, fail, one_thread, succeed, y4m
+from lfqcodec.train.tokenizer.losses import commitment
 from video_support import moving_picture, png, read_all
 
 import lfqcodec
 from lfqcodec.bitstream import latent_frames
-from lfqcodec.codec.plan import require_container_grid
+from lfqcodec.codec.models import require_container_grid
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.base.tokenizer import BaseTokenizer
@@ -24,7 +25,6 @@ from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.magvit2.config import IMAGE_16X, IMAGE_32X, Magvit2Config
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
-from lfqcodec.train.losses import commitment
 from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
 from lfqcodec.weights.store import read_model, resolve_model
 
@@ -123,26 +123,26 @@ def test_shapes_of_the_paper(config: Magvit2Config, frames: int, size: int, late
     with torch.device("meta"):
         model = build_tokenizer(config)
         video = torch.empty(1, 3, frames, size, size)
-        coded, _ = model.encode(video)
+        coded, _ = model.analyse(video)
         tokens = model.quantize(coded, 1)
-        back, _ = model.decode(coded)
+        back, _ = model.synthesise(coded)
     assert tokens.shape == (1, 1, latents, 16, 16)
     assert back.shape == video.shape
 
 
 @pytest.mark.parametrize("frames", [1, 5, 17, 33])
 def test_shapes_follow_from_the_number_of_frames(model: Magvit2Tokenizer, frames: int) -> None:
-    latents, _ = model.encode(clip(frames, batch=2))
+    latents, _ = model.analyse(clip(frames, batch=2))
     assert latents.shape == (2, 24, 1 + (frames - 1) // 4, 3, 4)
     tokens = model.quantize(latents, 2)
     assert tokens.shape == (2, 2, latents.shape[2], 3, 4)
     assert model.dequantize(tokens).shape == latents.shape
-    video, _ = model.decode(latents)
+    video, _ = model.synthesise(latents)
     assert video.shape == (2, 3, frames, 24, 32)
 
 
 def test_a_picture_of_one_latent_position_can_be_coded(model: Magvit2Tokenizer) -> None:
-    video, _ = model.decode(model.encode(clip(5, 8, 8))[0])
+    video, _ = model.synthesise(model.analyse(clip(5, 8, 8))[0])
     assert torch.isfinite(video).all()
 
 
@@ -151,13 +151,13 @@ def test_images_do_not_know_each_other(config: Magvit2Config) -> None:
     small = dataclasses.replace(config, base_channels=4, groups=2, residual_blocks=1)
     model, size = lively(small), 2 * config.spatial_factor
     images = clip(3, size, size)
-    latents, _ = model.encode(images)
+    latents, _ = model.analyse(images)
     assert latents.shape == (1, 18, 3, 2, 2)
-    alone, _ = model.encode(images[:, :, 1:2])
+    alone, _ = model.analyse(images[:, :, 1:2])
     torch.testing.assert_close(latents[:, :, 1:2], alone, atol=1e-5, rtol=1e-5)
-    back, _ = model.decode(latents)
+    back, _ = model.synthesise(latents)
     assert back.shape == images.shape
-    torch.testing.assert_close(back[:, :, 1:2], model.decode(alone)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(back[:, :, 1:2], model.synthesise(alone)[0], atol=1e-5, rtol=1e-5)
 
 
 # Time ---------------------------------------------------------------------------------------------
@@ -174,10 +174,10 @@ def chunked(step, parts):
 @pytest.mark.parametrize("frames", [(17, 16, 16, 8), (1, 4, 4, 4), (5, 4, 8)])
 def test_chunk_by_chunk_equals_one_run_over_the_gop(model: Magvit2Tokenizer, frames: tuple[int, ...]) -> None:
     video = clip(sum(frames))
-    whole, _ = model.encode(video)
+    whole, _ = model.analyse(video)
     parts = chunked(model.encode, video.split(frames, 2))
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
-    back, _ = model.decode(whole)
+    back, _ = model.synthesise(whole)
     lengths = [-(-count // 4) for count in frames]
     pieces = chunked(model.decode, whole.split(lengths, 2))
     torch.testing.assert_close(pieces, back, atol=1e-5, rtol=1e-5)
@@ -186,17 +186,17 @@ def test_chunk_by_chunk_equals_one_run_over_the_gop(model: Magvit2Tokenizer, fra
 def test_the_state_matters(model: Magvit2Tokenizer) -> None:
     """Without it the test above would pass for a tokenizer that ignores time."""
     video = clip(9)
-    whole, _ = model.encode(video)
-    _, state = model.encode(torch.zeros(1, 3, 5, 24, 32))
-    other, _ = model.encode(video[:, :, 5:], state)
+    whole, _ = model.analyse(video)
+    _, state = model.analyse(torch.zeros(1, 3, 5, 24, 32))
+    other, _ = model.analyse(video[:, :, 5:], state)
     assert (other - whole[:, :, 2:]).abs().max() > 1e-3
-    back, _ = model.decode(whole)
-    _, state = model.decode(torch.zeros_like(whole[:, :, :2]))
-    assert (model.decode(whole[:, :, 2:], state)[0] - back[:, :, 5:]).abs().max() > 1e-3
+    back, _ = model.synthesise(whole)
+    _, state = model.synthesise(torch.zeros_like(whole[:, :, :2]))
+    assert (model.synthesise(whole[:, :, 2:], state)[0] - back[:, :, 5:]).abs().max() > 1e-3
 
 
 def test_the_state_holds_no_more_than_the_context(model: Magvit2Tokenizer) -> None:
-    _, state = model.encode(clip(17))
+    _, state = model.analyse(clip(17))
     assert {tensor.shape[2] for tensor in state.values()} == {1, 2}
     sizes = [tensor.untyped_storage().nbytes() == tensor.numel() * 4 for tensor in state.values()]
     assert all(sizes)
@@ -207,7 +207,7 @@ def test_encoder_is_causal(model: Magvit2Tokenizer, changed: int) -> None:
     video = clip(17)
     other = video.clone()
     other[:, :, changed] = -other[:, :, changed]
-    difference = by_frame(model.encode(other)[0] - model.encode(video)[0])
+    difference = by_frame(model.analyse(other)[0] - model.analyse(video)[0])
     first = latent_frames(changed + 1, gop_start=True) - 1
     assert torch.all(difference[:first] == 0)
     assert difference[first] > 1e-4
@@ -215,10 +215,10 @@ def test_encoder_is_causal(model: Magvit2Tokenizer, changed: int) -> None:
 
 @pytest.mark.parametrize("changed", [0, 1, 3])
 def test_decoder_is_causal(model: Magvit2Tokenizer, changed: int) -> None:
-    latents, _ = model.encode(clip(17))
+    latents, _ = model.analyse(clip(17))
     other = latents.clone()
     other[:, :, changed] += torch.randn_like(other[:, :, changed])
-    difference = by_frame(model.decode(other)[0] - model.decode(latents)[0])
+    difference = by_frame(model.synthesise(other)[0] - model.synthesise(latents)[0])
     first = 0 if changed == 0 else 4 * changed - 3
     assert torch.all(difference[:first] == 0)
     assert difference[first] > 1e-4
@@ -226,11 +226,11 @@ def test_decoder_is_causal(model: Magvit2Tokenizer, changed: int) -> None:
 
 def test_an_image_is_the_one_frame_case(model: Magvit2Tokenizer) -> None:
     video = clip(17)
-    latents, _ = model.encode(video)
-    image, _ = model.encode(video[:, :, :1])
+    latents, _ = model.analyse(video)
+    image, _ = model.analyse(video[:, :, :1])
     torch.testing.assert_close(image, latents[:, :, :1], atol=1e-5, rtol=1e-5)
-    picture, _ = model.decode(image)
-    torch.testing.assert_close(picture, model.decode(latents)[0][:, :, :1], atol=1e-5, rtol=1e-5)
+    picture, _ = model.synthesise(image)
+    torch.testing.assert_close(picture, model.synthesise(latents)[0][:, :, :1], atol=1e-5, rtol=1e-5)
 
 
 # Inflation ----------------------------------------------------------------------------------------
@@ -239,18 +239,18 @@ def test_an_image_is_the_one_frame_case(model: Magvit2Tokenizer) -> None:
 def test_inflation_keeps_images_and_holds_frames() -> None:
     model = lively(RESIDUAL)
     image = clip(1)
-    latents = model.encode(image)[0]
-    picture = model.decode(latents)[0]
+    latents = model.analyse(image)[0]
+    picture = model.synthesise(latents)[0]
     model.inflate()
-    assert torch.equal(model.encode(image)[0], latents)
-    assert torch.equal(model.decode(latents)[0], picture)
+    assert torch.equal(model.analyse(image)[0], latents)
+    assert torch.equal(model.synthesise(latents)[0], picture)
     still = image.expand(-1, -1, 9, -1, -1)
-    coded = model.encode(still)[0]
+    coded = model.analyse(still)[0]
     torch.testing.assert_close(coded, latents.expand(-1, -1, 3, -1, -1), atol=1e-5, rtol=1e-5)
-    back = model.decode(coded)[0]
+    back = model.synthesise(coded)[0]
     torch.testing.assert_close(back, picture.expand(-1, -1, 9, -1, -1), atol=1e-5, rtol=1e-5)
-    state = model.encode(image)[1]
-    later = model.encode(still[:, :, :4], state)[0]
+    state = model.analyse(image)[1]
+    later = model.analyse(still[:, :, :4], state)[0]
     torch.testing.assert_close(later, latents, atol=1e-5, rtol=1e-5)
 
 
@@ -282,10 +282,10 @@ def test_new_models_are_inflated_ones() -> None:
 def test_training_pass_agrees_with_coding(model: Magvit2Tokenizer) -> None:
     video = clip(5, batch=2)
     output, losses = model(video, torch.tensor([1, 2]))
-    latents, _ = model.encode(video)
+    latents, _ = model.analyse(video)
     for item, stages in enumerate((1, 2)):
         tokens = model.quantize(latents[item : item + 1], stages)
-        back, _ = model.decode(model.dequantize(tokens))
+        back, _ = model.synthesise(model.dequantize(tokens))
         torch.testing.assert_close(output[item : item + 1], back, atol=1e-4, rtol=1e-4)
     assert losses.latents.shape == (4, 24, 3, 4)
     assert torch.equal(losses.signs, torch.where(losses.scores > 0, 1.0, -1.0))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
-from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.device import pick_device
@@ -80,17 +79,19 @@ class DecodeGop:
 
     def run(self, job: list[Chunk]) -> list[Reconstruction]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
-        header, device = self.header, pick_device(self.device)
-        grid = latent_grid(header.width, header.height)
-        tokens = TokenDecoder(rate_model(self.prior, grid, header.max_stages, device), header.profile)
-        decoder = GopDecoder(load_tokenizer(self.model, device), (header.height, header.width))
+        header = self.header
+        rates = rate_model(self.prior, header.grid, header.max_stages, self.device)
+        tokens = TokenDecoder(rates, header.profile)
+        decoder = GopDecoder(
+            load_tokenizer(self.model, pick_device(self.device)), (header.height, header.width)
+        )
         decode = Reconstructor(header, tokens, decoder, self.stages)
         made = (decode(chunk, damaged=False) for chunk in job)
         return [each for each in made if each is not None]
 
 
 class Ahead:
-    """Takes the place of a `Reconstructor` (`lfqcodec.codec.playback.Decoder`), with the same results.
+    """Takes the place of a `Reconstructor` (`lfqcodec.codec.decode.playback.Decoder`), with the same results.
 
     `workers` decode `gops` while their results are waited for. What is not among them, because it is damaged
     or behind damage, `here` decodes.

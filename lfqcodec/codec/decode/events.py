@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lfqcodec.bitstream import BitstreamReader, ChunkHead, Index, IndexEntry
-from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.codec.decode.ahead import Ahead, DecodeGop, whole_gops
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import index_of, reading
 from lfqcodec.codec.decode.playback import Decoder, Playback
 from lfqcodec.codec.decode.reconstruct import Reconstructor
 from lfqcodec.codec.device import pick_device
-from lfqcodec.codec.gop import GopDecoder, TokenDecoder
-from lfqcodec.codec.models import rate_model, require_container_grid
+from lfqcodec.codec.gop import GopDecoder
+from lfqcodec.codec.models import require_container_grid
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.codec.workers import Workers
@@ -26,13 +25,6 @@ from lfqcodec.weights.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from lfqcodec.codec.decode.file import LfqFile
-
-
-def token_decoder(file: LfqFile) -> TokenDecoder:
-    """What decodes the tokens of a file. Raises `WeightsError`, `InvalidField`."""
-    header, device = file.header, pick_device(file.device)
-    grid = latent_grid(header.width, header.height)
-    return TokenDecoder(rate_model(file.prior(), grid, header.max_stages, device), header.profile)
 
 
 def events(
@@ -52,7 +44,7 @@ def events(
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:
             decoder = GopDecoder(tokenizer, (header.height, header.width))
-            here = Reconstructor(header, token_decoder(file), decoder, stages)
+            here = Reconstructor(header, file.token_decoder(), decoder, stages)
             decode: Decoder = here
             if workers > 1 and file.owned and file.seekable:
                 job = DecodeGop(header, model, file.prior(), stages, str(device))

@@ -28,6 +28,8 @@ from lfqcodec.bitstream import (
     Profile,
 )
 from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.gop import TokenDecoder
+from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
@@ -199,16 +201,20 @@ class LfqFile:
 
     def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
         """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no tokenizer."""
-        from lfqcodec.codec.decode.events import token_decoder
-
         _check_stages(stages)
         decoder = None
         for unit in self.units():
             if isinstance(unit, Chunk):
-                decoder = decoder or token_decoder(self)
+                decoder = decoder or self.token_decoder()
                 with reading(self.name):
                     tokens = decoder.decode(unit, unit.head.shape(self.header), stages)
                 yield ChunkTokens(unit.head, np.stack(tokens))
+
+    def token_decoder(self) -> TokenDecoder:
+        """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
+        header = self.header
+        rates = rate_model(self.prior(), header.grid, header.max_stages, self.device)
+        return TokenDecoder(rates, header.profile)
 
     def frames(
         self,

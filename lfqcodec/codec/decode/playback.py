@@ -17,7 +17,7 @@ from lfqcodec.media import Frame, StreamPacket
 
 
 class Decoder(Protocol):
-    """What turns chunks into pictures: `lfqcodec.codec.reconstruct.Reconstructor`."""
+    """What turns chunks into pictures: `lfqcodec.codec.decode.reconstruct.Reconstructor`."""
 
     def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
         """The pictures of the next chunk, None where no stage of a damaged one is good."""

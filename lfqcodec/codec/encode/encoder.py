@@ -115,7 +115,7 @@ def encode(
             setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
             coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), sink)
         else:
-            encoder = gop_encoder(model, plan, size, device, measure=options.measure)
+            encoder = gop_encoder(model, plan, size, str(device), measure=options.measure)
             if plan.control is None:
                 coder = SerialCoder(encoder, plan.point, sink)
             else:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.encode.plan import Plan, gop_encoder
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.quality import QualityMeter
@@ -43,8 +42,7 @@ class EncodeGop:
 
     def run(self, job: list[Pictures]) -> CodedGop:
         """The frames of each chunk, uint8 [H, W, 3], coded."""
-        device = pick_device(self.device)
-        encoder = gop_encoder(self.model, self.plan, self.size, device, measure=self.measure)
+        encoder = gop_encoder(self.model, self.plan, self.size, self.device, measure=self.measure)
         chunks, quality = [], QualityMeter()
         for number, pictures in enumerate(job):
             coded = encoder.encode(pictures, self.plan.point, gop_start=number == 0)

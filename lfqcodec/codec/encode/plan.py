@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lfqcodec.bitstream import FileHeader, Profile
 from lfqcodec.bitstream.geometry import latent_grid
@@ -16,9 +15,6 @@ from lfqcodec.errors import LfqError, WeightsMissing
 from lfqcodec.media import VideoInfo
 from lfqcodec.weights.rates import RateTable, load_rates
 from lfqcodec.weights.store import Model, Prior, prior_for
-
-if TYPE_CHECKING:
-    import torch
 
 _BITRATE_TOLERANCE = 0.03
 
@@ -105,13 +101,12 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     return (f"the video has {reached / 1000:.1f} kbit/s: nothing closer to {wanted / 1000:.1f} was found",)
 
 
-def gop_encoder(
-    model: Model, plan: Plan, size: tuple[int, int], device: torch.device, *, measure: bool
-) -> GopEncoder:
+def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *, measure: bool) -> GopEncoder:
     """What codes pictures of `size` (H, W) by the plan; with `measure` it gives decoded pictures, too."""
+    from lfqcodec.codec.device import pick_device
     from lfqcodec.codec.encode.rdo import Rdo
     from lfqcodec.weights.loading import load_tokenizer
 
     rates = rate_model(plan.prior, latent_grid(size[1], size[0]), plan.stages, device)
     choose = plain_choice if plan.table is None else Rdo(plan.table.flip_costs)
-    return GopEncoder(load_tokenizer(model, device), rates, choose, decoded=measure)
+    return GopEncoder(load_tokenizer(model, pick_device(device)), rates, choose, decoded=measure)

@@ -9,9 +9,8 @@ from codec_support import frames_of, one_thread
 from video_support import moving_picture, write_video
 
 import lfqcodec
-from lfqcodec.codec import chunks
-from lfqcodec.codec.chunks import ChunkDecoder, ChunkEncoder
-from lfqcodec.codec.tiles import pixels, plan_tiles
+from lfqcodec.tokenizer import open_loop
+from lfqcodec.tokenizer.tiles import pixels, plan_tiles
 from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import resolve_model
 
@@ -41,19 +40,18 @@ def frames():
     ]
 
 
-def latents(tokenizer, frames):
-    encoder = ChunkEncoder(tokenizer, 2, CPU)
-    return torch.cat(
-        [encoder.latents(frames[:17], gop_start=True), encoder.latents(frames[17:], gop_start=False)], 1
-    )
+def coded(tokenizer, frames):
+    """Latents float32 [T, D, h, w] and tokens of two stages of a chunk of 17 pictures and one of 4."""
+    first = tokenizer.encode(frames[:17])
+    second = tokenizer.encode(frames[17:], first.close(decoded=False)[1])
+    latents = torch.cat([first.residual, second.residual])
+    return latents, tokenizer.quantizer.quantize(latents, 2).to(torch.int32).numpy()
 
 
 def decoded(tokenizer, tokens):
-    decoder = ChunkDecoder(tokenizer, HEIGHT, WIDTH, CPU)
-    first, second = tokens[:, :5], tokens[:, 5:]
-    return np.concatenate(
-        [decoder.decode(first, 17, gop_start=True), decoder.decode(second, 4, gop_start=False)]
-    ).astype(int)
+    first, reference = tokenizer.decode(tokens[:, :5], 17, (HEIGHT, WIDTH))
+    second, _ = tokenizer.decode(tokens[:, 5:], 4, (HEIGHT, WIDTH), reference)
+    return np.concatenate([first, second]).astype(int)
 
 
 def in_tiles(monkeypatch, less=0):
@@ -62,27 +60,24 @@ def in_tiles(monkeypatch, less=0):
     def plan(grid, reach):
         return plan_tiles(grid, reach - less, whole=0, side=17)
 
-    monkeypatch.setattr(chunks, "plan_tiles", plan)
+    monkeypatch.setattr(open_loop, "plan_tiles", plan)
 
 
-@torch.inference_mode()
 def test_latents_of_tiles(tokenizer, frames, monkeypatch):
-    whole = latents(tokenizer, frames)
+    whole, wanted = coded(tokenizer, frames)
     in_tiles(monkeypatch)
-    tiled = latents(tokenizer, frames)
+    tiled, tokens = coded(tokenizer, frames)
     assert tiled.shape == whole.shape
     scale = whole.abs().mean()
     assert (tiled - whole).abs().max() < 1e-3 * scale
-    tokens = [tokenizer.quantize(each[None], 2) for each in (tiled, whole)]
-    assert (tokens[0] == tokens[1]).float().mean() > 0.999
+    assert (tokens == wanted).mean() > 0.999
     # Without a margin it is not: the tolerance is not what makes them equal.
     in_tiles(monkeypatch, less=tokenizer.encoder_reach)
-    assert (latents(tokenizer, frames) - whole).abs().max() > 1e-2 * scale
+    assert (coded(tokenizer, frames)[0] - whole).abs().max() > 1e-2 * scale
 
 
-@torch.inference_mode()
 def test_pictures_of_tiles(tokenizer, frames, monkeypatch):
-    tokens = tokenizer.quantize(latents(tokenizer, frames)[None], 2)[0].to(torch.int32).numpy()
+    _, tokens = coded(tokenizer, frames)
     whole = decoded(tokenizer, tokens)
     in_tiles(monkeypatch)
     tiled = decoded(tokenizer, tokens)
