@@ -12,6 +12,8 @@ from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_js
 from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.errors import BitstreamError, WeightsError
 
+_OF_STREAMS = ("kind", "codec", "sample_rate", "channels", "layout", "language")
+
 
 def describe(file: LfqFile) -> dict[str, Any]:
     """What the file holds, as plain values; sizes in bytes, times in seconds, rates in bits per second."""
@@ -62,17 +64,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
         "rotation": header.rotation,
         "sample_aspect_ratio": str(header.sar),
         "colour": vars(header.colour),
-        "streams": [
-            {
-                "kind": s.kind,
-                "codec": s.codec,
-                "sample_rate": s.sample_rate,
-                "channels": s.channels,
-                "layout": s.layout,
-                "language": s.language,
-            }
-            for s in header.streams
-        ],
+        "streams": [{key: getattr(stream, key) for key in _OF_STREAMS} for stream in header.streams],
         "packets": packets,
         "damage": damage,
     }

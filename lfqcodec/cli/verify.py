@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 import click
 
 from lfqcodec.bitstream import Limits
-from lfqcodec.cli.common import complaint, json_option, limit_option, model_option, print_json
+from lfqcodec.cli.common import complaint, json_option, limit_option, model_option, plural, print_json
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import LfqError
-
-
-@dataclass
-class _Result:
-    file: str
-    ok: bool
-    chunks: int = 0
-    frames: int = 0
-    error: str | None = None
-    kind: str | None = None
 
 
 @click.command("verify")
@@ -36,28 +25,31 @@ def command(files: tuple[str, ...], as_json: bool, model: str | None, limits: Li
     """
     results, code = [], 0
     for name in files:
-        result = _Result(name, ok=False)
+        chunks = frames = 0
+        problem: LfqError | None = None
         try:
-            _verify(name, result, model, limits)
-            result.ok = True
+            with open_file(name, model=model, limits=limits) as file:
+                # The reader itself compares the totals of header and index with the chunks.
+                for chunk in file.tokens():
+                    chunks, frames = chunks + 1, frames + chunk.head.valid
         except LfqError as error:
-            result.error, result.kind = complaint(error), type(error).__name__
-            code = code or error.exit_code
-        results.append(result)
-        if not as_json:
-            if result.ok:
-                many = "s" if result.chunks != 1 else ""
-                click.echo(f"{name}: ok, {result.frames} frames in {result.chunks} chunk{many}")
-            else:
-                click.echo(f"lfqcodec: {result.error}", err=True)
+            problem, code = error, code or error.exit_code
+        said = None if problem is None else complaint(problem)
+        kind = None if problem is None else type(problem).__name__
+        results.append(
+            {
+                "file": name,
+                "ok": problem is None,
+                "chunks": chunks,
+                "frames": frames,
+                "error": said,
+                "kind": kind,
+            }
+        )
+        if said is not None and not as_json:
+            click.echo(f"lfqcodec: {said}", err=True)
+        elif not as_json:
+            click.echo(f"{name}: ok, {frames} frames in {plural(chunks, 'chunk')}")
     if as_json:
-        print_json([vars(result) for result in results])
+        print_json(results)
     sys.exit(code)
-
-
-def _verify(name: str, result: _Result, model: str | None, limits: Limits) -> None:
-    with open_file(name, model=model, limits=limits) as file:
-        # The reader compares the frame count of the header and the totals of the index with the chunks.
-        for chunk in file.tokens():
-            result.chunks += 1
-            result.frames += chunk.head.valid

@@ -71,8 +71,15 @@ def _int8_product_is_right(matrix: Tensor) -> bool:
     """Whether `torch._int_mm` is right for these weights, int64 [in, out], where sums are largest, too."""
     random = torch.Generator().manual_seed(1)
     mixed = torch.randint(0, 2, (24, len(matrix)), generator=random).to(matrix.device) * 2 - 1
-    x = torch.cat([mixed, matrix[:, :16].T.sign()]) * LIMIT
-    narrow = torch._int_mm(x.to(torch.int8), matrix.to(torch.int8))
+    return _agree(torch.cat([mixed, matrix[:, :16].T.sign()]) * LIMIT, matrix)
+
+
+def _agree(x: Tensor, matrix: Tensor) -> bool:
+    """Whether the 8-bit product of two integer matrices is there and is that of float64."""
+    try:
+        narrow = torch._int_mm(x.to(torch.int8), matrix.to(torch.int8))
+    except RuntimeError:
+        return False
     return torch.equal(narrow.double(), x.double() @ matrix.double())
 
 
@@ -101,16 +108,12 @@ def int8_product_is_exact(device: str) -> bool:
     random = torch.Generator().manual_seed(1)
     for rows, inner, columns in ((32, 64, 64), (40, 192, 384), (77, 384, 192), (130, 192, 512)):
         for fill in (LIMIT, -LIMIT, None):
-            a = torch.full((rows, inner), LIMIT)
-            b = torch.full((inner, columns), fill or 0)
+            x = torch.full((rows, inner), LIMIT)
+            matrix = torch.full((inner, columns), fill or 0)
             if fill is None:
-                a = torch.randint(0, 2, a.shape, generator=random) * 2 * LIMIT - LIMIT
-                b = torch.randint(-LIMIT, LIMIT + 1, b.shape, generator=random)
-            try:
-                narrow = torch._int_mm(a.to(device, torch.int8), b.to(device, torch.int8))
-            except RuntimeError:
-                return False
-            if not torch.equal(narrow.cpu().long(), a @ b):
+                x = torch.randint(0, 2, x.shape, generator=random) * 2 * LIMIT - LIMIT
+                matrix = torch.randint(-LIMIT, LIMIT + 1, matrix.shape, generator=random)
+            if not _agree(x.to(device), matrix.to(device)):
                 return False
     return True
 

@@ -10,45 +10,35 @@ from typing import Any
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS
 from lfqcodec.errors import WeightsError
 
-WINDOW = 8
-"""Side of an attention window and of the tile of the schedule, in tokens."""
-SLOTS = WINDOW * WINDOW
-"""Tokens of a window."""
-TOKEN_BITS = SUBTOKENS * SUBTOKEN_BITS
-LIMIT = 127
-"""Largest magnitude of the operands of a matrix product."""
-RESIDUAL_LIMIT = 32767
-"""Largest magnitude in the residual stream: 256 times it, and what is added to it, stay below 2^24."""
-EXACT = 1 << 24
-"""Integers up to here are exact in float32."""
-
-RESIDUAL_BITS = 6
-"""The residual stream counts in units of 2^-6."""
-ACTIVATION_BITS = 5
-"""Normalised vectors, values and attention outputs count in units of 2^-5: the root mean square is 32."""
-HIDDEN_BITS = 3
-"""After the squared ReLU: (a / 2^5)^2 in units of 2^-3 is a^2 / 2^7."""
-QUERY_BITS = 4
-"""Queries and keys count in units of 2^-4."""
-SCORE_LIMIT = 1 << 20
-"""Largest magnitude of what is added to such a product for its place."""
-SCORE_SHIFT = 7
-"""A product of query and key counts in units of 2^-7 of an index of the attention table."""
-SCORE_UNITS = 16
-"""Indices of the attention table per factor of e; the table has 256 entries."""
-SCORE_TABLE = 256
-LOGIT_BITS = 6
-"""Logits count in units of 2^-6 nats."""
-LOGIT_TABLE = 1024
-LOGIT_PEAK = 1 << 16
-"""First entry of the table of exponentials that frequencies are made from."""
-MAX_SHIFT = 24
-KNOWN_BUCKETS = 8
-"""Queries are told how much of their window is known, in eighths."""
-AGES = 3
-"""Latent frames 0, 1, and 2 or later of a GOP."""
+# Windows and steps.
+WINDOW = 8  # side of an attention window, and of the tile of the schedule, in tokens
+SLOTS = WINDOW * WINDOW  # tokens of a window
+KNOWN_BUCKETS = 8  # queries are told how much of their window is known, in eighths
+AGES = 3  # latent frames 0, 1, and 2 or later of a GOP
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """(rows, columns) from a token to those around it, in the order of the features."""
+TOKEN_BITS = SUBTOKENS * SUBTOKEN_BITS
+
+# Ranges.
+LIMIT = 127  # largest magnitude of the operands of a matrix product
+RESIDUAL_LIMIT = 32767  # of the residual stream: 256 times it, and what is added to that, stay below 2^24
+EXACT = 1 << 24  # integers up to here are exact in float32
+MAX_SHIFT = 24
+
+# Units: one step of each stands for 2^-BITS.
+RESIDUAL_BITS = 6  # the residual stream
+ACTIVATION_BITS = 5  # normalised vectors, whose root mean square is 32, values and attention outputs
+HIDDEN_BITS = 3  # after the squared ReLU: (a / 2^5)^2 in units of 2^-3 is a^2 / 2^7
+QUERY_BITS = 4  # queries and keys
+LOGIT_BITS = 6  # logits, in nats
+
+# Tables: attention weights by distance between scores, and exponentials that frequencies are made from.
+SCORE_LIMIT = 1 << 20  # largest magnitude of what is added to a product of query and key for its place
+SCORE_SHIFT = 7  # such a product counts in units of 2^-7 of an index of the attention table
+SCORE_UNITS = 16  # indices of the attention table per factor of e
+SCORE_TABLE = 256
+LOGIT_TABLE = 1024
+LOGIT_PEAK = 1 << 16  # first entry of the table of exponentials
 
 
 @dataclass(frozen=True)

@@ -121,16 +121,13 @@ class ExactNetwork:
         self.device = torch.device(device)
         narrow = exact.takes_int8_product(self.device.type, int8)
         arrays, config = weights.arrays, self.config
-        self._linear = {
-            name: exact.Linear(
-                arrays[f"{name}.weight"],
-                arrays[f"{name}.shift"],
-                arrays.get(f"{name}.bias"),
-                self.device,
-                int8=narrow,
-            )
-            for name in linear_specs(config)
-        }
+
+        def linear(name: str) -> exact.Linear:
+            bias = arrays.get(f"{name}.bias")
+            weight, shift = arrays[f"{name}.weight"], arrays[f"{name}.shift"]
+            return exact.Linear(weight, shift, bias, self.device, int8=narrow)
+
+        self._linear = {name: linear(name) for name in linear_specs(config)}
         self._columns: dict[tuple[str, tuple[tuple[int, int], ...]], Tensor] = {}
         symbols = torch.arange(SYMBOLS, device=self.device)
         # What the first subtoken adds to the residual stream, for each of its values.
@@ -191,7 +188,7 @@ class ExactNetwork:
 
     def embed_flags(self, stream: str, flags: Tensor) -> Tensor:
         """The same for the first features, float32 [k] for all tokens: float32 [width]."""
-        return flags @ self._linear[f"{stream}.embed"].weight[: len(flags)]
+        return flags.to(self.device) @ self._linear[f"{stream}.embed"].weight[: len(flags)]
 
     def _count(self, rows: int, weight: Tensor) -> None:
         self.counter.linear_products += rows * weight.numel()
@@ -211,13 +208,13 @@ class ExactNetwork:
         config, shift = self.config, layer_shift(layer)
         places, seen = step.places[shift], memory.seen(layer, end)
         count, keys, _ = seen.shape
-        slots = step.end - step.begin
         grid = query.index_select(0, places.tokens)
         if not keys:
             return grid.zero_()
         self.counter.attention_products += 2 * len(query) * keys * config.width
         place = self._place[name][:, step.begin : step.end, memory.first : memory.own + end]
         outside = memory.outside[shift][..., memory.first : memory.own + end]
+        slots = step.end - step.begin
         group = self._group or max(1, SCORES_AT_A_TIME * torch.get_num_threads() // (slots * keys))
         heads = zip(
             torch.split(grid.view(count, slots, -1), config.head_width, -1),

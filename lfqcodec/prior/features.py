@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,37 +25,28 @@ def signs(tokens: Tensor) -> Tensor:
     return ((tokens.unsqueeze(-1) >> bits & 1) * 2 - 1).mul(known).to(torch.float32)
 
 
-@dataclass(frozen=True)
-class StageHistory:
-    """Signs of one stage, float32 [..., h, w, 18], 0 where unknown: this frame and the two before."""
+def stage_features(now: Tensor, before: Tensor, earlier: Tensor) -> Tensor:
+    """The features of one stage, values -1, 0, 1, float32 [..., 92].
 
-    now: Tensor
-    before: Tensor
-    earlier: Tensor
-
-
-def stage_features(history: StageHistory) -> Tensor:
-    """The features of one stage, float32 [..., 92], values -1, 0, 1.
-
-    now, before, earlier, before * earlier, now * before (18 each), then whether the whole tokens agree:
-    before = earlier, now = before.
+    From its signs in this frame and the two before, float32 [..., 18], 0 where unknown: now, before,
+    earlier, before * earlier, now * before, then whether whole tokens agree: before = earlier, now = before.
     """
-    still, same = history.before * history.earlier, history.now * history.before
+    still, same = before * earlier, now * before
     flags = torch.stack((_all_agree(still), _all_agree(same)), -1)
-    return torch.cat((history.now, history.before, history.earlier, still, same, flags), -1)
+    return torch.cat((now, before, earlier, still, same, flags), -1)
 
 
 def _all_agree(products: Tensor) -> Tensor:
     return (products.sum(-1) == TOKEN_BITS).to(torch.float32)
 
 
-def neighbour_features(lower: Tensor) -> Tensor:
-    """Signs of the stage below, float32 [N, h, w, 18], to those around each token, [N, h, w, 144]."""
-    return around(F.pad(lower, (0, 0, 1, 1, 1, 1)))
+def pad_grid(lower: Tensor) -> Tensor:
+    """A ring of zeros around [N, h, w, 18]: [N, h + 2, w + 2, 18]."""
+    return F.pad(lower, (0, 0, 1, 1, 1, 1))
 
 
-def around(padded: Tensor) -> Tensor:
-    """Signs [N, h + 2, w + 2, 18] to those around each token but the outermost, [N, h, w, 144]."""
+def neighbour_features(padded: Tensor) -> Tensor:
+    """Signs of the stage below, [N, h + 2, w + 2, 18], to those around each inner token, [N, h, w, 144]."""
     h, w = padded.shape[1] - 2, padded.shape[2] - 2
     return torch.cat([padded[:, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w] for dy, dx in NEIGHBOURS], -1)
 
@@ -86,21 +75,19 @@ def history_parts(
 
 def fresh_parts(config: PriorConfig, stage: int, now: Tensor, before: Tensor | None) -> list[Part]:
     """Those of `history_parts` that the tokens themselves bring in, once they are known."""
-    own = common_features(config) + PER_STAGE * stage
-    known = {own + TOKEN_BITS}
-    return [part for part in history_parts(config, stage, now, before, None) if part[0] not in known]
-
-
-def known_bucket(begin: int) -> int:
-    """Which eighth of a window is known when a step begins at rank `begin`."""
-    return KNOWN_BUCKETS * begin // SLOTS
+    column = common_features(config) + PER_STAGE * stage
+    known = column + TOKEN_BITS  # `before` itself
+    return [part for part in history_parts(config, stage, now, before, None) if part[0] != known]
 
 
 def flag_features(config: PriorConfig, stage: int, age: int, begin: int | None) -> Tensor:
-    """One-hot stage, age and known eighths, float32 [stages + 3 + 8]; none known-eighth for context."""
+    """One-hot stage, age and eighths of a window that are known where a step begins at rank `begin`.
+
+    float32 [stages + 3 + 8]; the eighths are 0 for context, whose `begin` is None.
+    """
     flags = torch.zeros(config.stages + AGES + KNOWN_BUCKETS)
     flags[stage] = 1
     flags[config.stages + age] = 1
     if begin is not None:
-        flags[config.stages + AGES + known_bucket(begin)] = 1
+        flags[config.stages + AGES + KNOWN_BUCKETS * begin // SLOTS] = 1
     return flags

@@ -9,13 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS
 from lfqcodec.entropy.model import Batch, RowSource
 from lfqcodec.prior.config import AGES, KNOWN_BUCKETS, TOKEN_BITS
 from lfqcodec.prior.exact import ExactNetwork, Kept, Memory, Step
-from lfqcodec.prior.features import around, flag_features, fresh_parts, history_parts, signs
+from lfqcodec.prior.features import (
+    flag_features,
+    fresh_parts,
+    history_parts,
+    neighbour_features,
+    pad_grid,
+    signs,
+)
 from lfqcodec.prior.schedule import age_of, bounds_for
 
 _BAND = 1024
@@ -121,8 +127,7 @@ class GopCoder:
 
     def _flags(self, stream: str, stage: int, age: int, begin: int | None) -> Tensor:
         """What stage, age and known eighths add to an embedding, float32 [width]."""
-        flags = flag_features(self.network.config, stage, age, begin).to(self.network.device)
-        return self.network.embed_flags(stream, flags)
+        return self.network.embed_flags(stream, flag_features(self.network.config, stage, age, begin))
 
     def _embed_known(self, stage: int, time: int) -> tuple[Tensor, Tensor]:
         """What is known of a frame before it is coded: unrounded embeddings as query and as context.
@@ -137,13 +142,13 @@ class GopCoder:
         context = torch.zeros_like(query)
         padded = None
         if stage:
-            padded = F.pad(self._signs[stage - 1, time].view(1, h, w, -1), (0, 0, 1, 1, 1, 1))
+            padded = pad_grid(self._signs[stage - 1, time].view(1, h, w, -1))
         rows = -(-_BAND // w)
         for top in range(0, h, rows):
             band = slice(top * w, (top + rows) * w)
             parts = []
             if padded is not None:
-                below = around(padded[:, top : top + rows + 2].to(torch.float32))
+                below = neighbour_features(padded[:, top : top + rows + 2].to(torch.float32))
                 parts.append((config.stages + AGES + KNOWN_BUCKETS, below.flatten(0, 2)))
             for lower, history in enumerate(histories):
                 known = (None if each is None else each[band].to(torch.float32) for each in history)
