@@ -49,7 +49,7 @@ def pack(
     Clips become H.264 and pictures JPEG; those that are so already, and within the size, are copied. The file
     can be given to --videos of the other commands in place of a folder, and then stands for its pictures too.
     """
-    from lfqcodec.train.data.archive_writer import PackSettings, write_archive
+    from lfqcodec.train.data.archive import PackSettings, write_archive
     from lfqcodec.train.data.sources import gather_media
 
     media = gather_media(videos, images)
@@ -57,21 +57,18 @@ def pack(
         raise LfqError("nothing to pack: give --videos or --images")
     settings = PackSettings(longest, max_frames, crf, max_bytes)
     report = write_archive(media, dest, settings, overwrite=force)
-    clips = [m for m in report.members if m.kind == "video"]
+    images_written = sum(item.is_image for item in report.written)
     counts = {
-        "videos": len(clips),
-        "frames": sum(m.frames for m in clips),
-        "images": len(report.members) - len(clips),
-        "sources": len({m.source for m in report.members}),
+        "videos": len(report.written) - images_written,
+        "images": images_written,
+        "sources": len({item.source for item in report.written}),
     }
     if as_json:
         facts = {"path": str(dest), "bytes": report.size, **counts}
         print_json(facts | {"left_out": report.left_out, "unreadable": report.unreadable})
         return
-    click.echo(
-        f"{dest}: {human_bytes(report.size)}, {counts['videos']} videos ({counts['frames']} frames) and "
-        f"{counts['images']} pictures of {counts['sources']} sources"
-    )
+    size = human_bytes(report.size)
+    click.echo(f"{dest}: {size}, {counts['videos']} videos and {counts['images']} pictures")
     if report.left_out:
         click.echo(f"left out, as the file would be too large: {_some(report.left_out)}")
     if report.unreadable:

@@ -105,15 +105,13 @@ def test_export_refuses_what_left_its_range() -> None:
 
 
 def write_store(folder: Path) -> TokenStore:
-    """Tokens without a tokenizer: moving clips that change slowly, still ones, pictures; some held out."""
+    """Tokens without a tokenizer: clips that change slowly, and pictures; some held out."""
     folder.mkdir()
     gops, blocks, offset = [], [], 0
     for number in range(12):
-        kind = ("video", "static", "image")[number % 3]
-        tokens = random_tokens((2, 1 if kind == "image" else 6, 10, 12), number) & 0b11000000111
-        if kind == "static":
-            tokens[:] = tokens[:, :1]
-        gops.append(Gop(f"{number}", kind, number >= 9, *tokens.shape, offset))
+        image = number % 3 == 2
+        tokens = random_tokens((2, 1 if image else 6, 10, 12), number) & 0b11000000111
+        gops.append(Gop(f"{number}", image, number >= 9, *tokens.shape, offset))
         blocks.append(tokens.ravel())
         offset += tokens.size
     np.concatenate(blocks).astype("<i4").tofile(folder / "tokens.i32")
@@ -146,7 +144,7 @@ def test_crops_are_true_pieces_with_their_history(store: TokenStore) -> None:
 
 def run(store: TokenStore, out: Path, steps: int, init: Path | None = None) -> PriorTask:
     config = PriorTrainConfig(
-        steps, batch=2, frames=2, size=8, warmup=5, decay=10, learning_rate=5e-3, static_share=0.3, model=TINY
+        steps, batch=2, frames=2, size=8, warmup=5, decay=10, learning_rate=5e-3, model=TINY
     )
     task = PriorTask(config, store, init=init)
     prior_loop(task, out).run(record={}, evaluate_every=steps)
@@ -159,10 +157,10 @@ def test_a_run_learns_and_logs(store: TokenStore, tmp_path: Path) -> None:
     assert [row["event"] for row in rows] == ["start", "training", "evaluation"]
     for stage in range(2):
         # 7 of 18 bits vary, and half of the tokens stay as they were.
-        bits, unrounded, static, first = (rows[-1][n][stage] for n in ("bits", "float", "static", "first"))
+        bits, unrounded, later, first = (rows[-1][n][stage] for n in ("bits", "float", "later", "first"))
         assert bits < 12
         assert abs(unrounded - bits) < 0.01 * bits
-        assert static < first < 18
+        assert later < first < 18
     weights, metadata = export_prior(tmp_path / "checkpoint.safetensors")
     assert metadata == {"trained_for": "ab" * 32, "steps": "30"}
     still = np.repeat(random_tokens((2, 1, 10, 12), 1) & 0b11000000111, 4, 1)
@@ -216,9 +214,8 @@ def test_from_a_pack_to_a_prior_on_the_command_line(tmp_path: Path) -> None:
     for _ in range(2):
         run_it.invoke(command, arguments, catch_exceptions=False)
     tokens = TokenStore(out / "tokens")
-    assert {gop.kind for gop in tokens.gops} >= {"video", "static"}
-    still = tokens.tokens(next(gop for gop in tokens.gops if gop.kind == "static"))
-    assert still.shape == (1, 5, 8, 9)
+    assert [gop.is_image for gop in tokens.gops] == [False, False, True]
+    assert [tokens.tokens(gop).shape for gop in tokens.gops] == [(1, 3, 8, 9), (1, 3, 8, 9), (1, 1, 8, 9)]
     dest = tmp_path / "prior.safetensors"
     arguments = ["export-prior", str(out), str(dest), "--name", "x", "--json"]
     done = run_it.invoke(command, arguments, catch_exceptions=False)

@@ -1,24 +1,68 @@
-"""Where training data comes from: folders of videos and pictures, and archives that hold them in one file."""
+"""Where training data comes from: folders of videos and pictures, and archives that hold them in one file.
+
+An archive (`.lfqpack`) is a zip file without compression. Its members' names say what they are called and
+what they are, never where a file goes: nothing is extracted by a path that the archive gives.
+"""
 
 from __future__ import annotations
 
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.train.data.archive import ARCHIVE_SUFFIX, Archive, Member
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+ARCHIVE_SUFFIX = ".lfqpack"
+MAX_MEMBER = 1 << 30
+_ZIP_ERRORS = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError)
 
 
-def source_of(name: str) -> str:
-    """The source of a clip: its name without suffix and without a trailing segment number."""
-    return re.sub(r"[_-]\d+$", "", Path(name).stem)
+@dataclass(frozen=True)
+class Item:
+    """One clip or picture: a file, or a member of the archive at `path`."""
+
+    name: str
+    path: Path
+    archive: zipfile.ZipFile | None = None
+    member: zipfile.ZipInfo | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is a picture."""
+        return Path(self.name).suffix.lower() in IMAGE_SUFFIXES
+
+    @property
+    def source(self) -> str:
+        """Its name without suffix and without a trailing segment number."""
+        return re.sub(r"[_-]\d+$", "", Path(self.name).stem)
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """The file; a member is copied to a temporary one, which is removed afterwards.
+
+        Raises `InputVideoError` that names the member where the archive is damaged.
+        """
+        if self.archive is None or self.member is None:
+            yield self.path
+            return
+        try:
+            stored = self.member.compress_type == zipfile.ZIP_STORED
+            if not stored or not self.member.compress_size == self.member.file_size <= MAX_MEMBER:
+                raise ValueError("it is compressed, or too large")
+            data = self.archive.read(self.member)
+        except _ZIP_ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise InputVideoError(f"{self.path}: {self.name}: is damaged ({reason})") from error
+        with tempfile.TemporaryDirectory(prefix="lfqcodec-member-") as folder:
+            copy = Path(folder) / f"member{Path(self.name).suffix}"
+            copy.write_bytes(data)
+            yield copy
 
 
 def gather_media(videos: Iterable[Path], images: Iterable[Path]) -> list[Path]:
@@ -41,34 +85,6 @@ def gather_media(videos: Iterable[Path], images: Iterable[Path]) -> list[Path]:
     return [*found, *archives.values()]
 
 
-@dataclass(frozen=True)
-class Item:
-    """One clip or picture: a file, or a member of an archive."""
-
-    name: str
-    source: str
-    is_image: bool
-    path: Path
-    archive: Archive | None = None
-    member: Member | None = None
-
-    @contextmanager
-    def file(self) -> Iterator[Path]:
-        """The file; a member is copied to a temporary one, which is removed afterwards.
-
-        Raises `InputVideoError` that names the member where the archive is damaged.
-        """
-        if self.archive is None or self.member is None:
-            yield self.path
-            return
-        data = self.archive.read(self.member)
-        with tempfile.TemporaryDirectory(prefix="lfqcodec-member-") as folder:
-            # The name on disk is ours: nothing of the archive says where a file goes.
-            copy = Path(folder) / f"member{Path(self.member.file).suffix}"
-            copy.write_bytes(data)
-            yield copy
-
-
 def open_items(media: Iterable[Path], stack: ExitStack) -> list[Item]:
     """One item for each file and each member of each archive, in order; `stack` closes the archives.
 
@@ -77,8 +93,16 @@ def open_items(media: Iterable[Path], stack: ExitStack) -> list[Item]:
     items: list[Item] = []
     for path in media:
         if path.suffix.lower() != ARCHIVE_SUFFIX:
-            items.append(Item(path.name, source_of(path.name), path.suffix.lower() in IMAGE_SUFFIXES, path))
+            items.append(Item(path.name, path))
             continue
-        archive = stack.enter_context(closing(Archive(path)))
-        items += [Item(m.name, m.source, m.kind == "image", path, archive, m) for m in archive.members]
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+        except _ZIP_ERRORS as error:
+            raise InputVideoError(f"{path}: not a training archive ({error})") from error
+        for member in archive.infolist():
+            # The number in front keeps names apart.
+            item = Item(re.sub(r"^\d{6}-", "", PurePosixPath(member.filename).name), path, archive, member)
+            if Path(item.name).suffix.lower() not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+                raise InputVideoError(f"{path}: {member.filename!r} is neither a video nor a picture")
+            items.append(item)
     return items

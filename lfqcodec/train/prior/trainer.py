@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,7 @@ from lfqcodec.train.prior.tokens import CropConfig, Crops, CropSampler, TokenSto
 
 _HELD_OUT_BATCHES = 1 << 40
 """Numbers of held-out batches begin here."""
-_EVALUATED = {False: 8, True: 2}
-"""Batches to measure on: of moving and of still clips."""
+_HELD_OUT_COUNT = 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,6 @@ class PriorTrainConfig:
     warmup: int = 50
     decay: int = 500
     ema: float = 0.998
-    static_share: float = 0.08
     stage_every: tuple[int, ...] = (1, 1, 4, 4)
     model: PriorConfig = field(default_factory=PriorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -56,9 +53,7 @@ class PriorTrainConfig:
 
     def crops(self) -> CropConfig:
         """How batches are drawn."""
-        return CropConfig(
-            self.batch, self.frames, self.size, static_share=self.static_share, warm=self.model.kept_frames
-        )
+        return CropConfig(self.batch, self.frames, self.size, warm=self.model.kept_frames)
 
 
 class PriorTask(Task[PriorNetwork]):
@@ -108,41 +103,30 @@ class PriorTask(Task[PriorNetwork]):
     def held_out(self, average: PriorNetwork) -> dict[str, Any]:
         """Bits per token of 18, by stage; empty where nothing is held out.
 
-        `bits`: moving clips; `first` and `later`: their first latent frame and the others; `static`: latent
-        frames after the first of clips that stand still; `float`: `bits` of the same weights unrounded.
+        `bits`: of clips; `first` and `later`: of their first latent frame and the others; `float`: `bits` of
+        the same weights unrounded.
         """
+        shape = dataclasses.replace(self.config.crops(), image_share=0.0)
+        try:
+            sampler = CropSampler(self.store, shape, seed=self.config.seed, held_out=True)
+        except LfqError:
+            return {}
         rows: dict[str, list[float]] = {}
         for stage in range(self.config.model.stages):
-            parts: dict[str, list[Tensor]] = {}
-            for still, crops in self._held_out_crops():
+            parts: dict[str, list[Tensor]] = {"bits": [], "first": [], "later": [], "float": []}
+            for number in range(_HELD_OUT_BATCHES, _HELD_OUT_BATCHES + _HELD_OUT_COUNT):
+                crops = sampler.batch(number)
                 bits = self._bits(average, crops, stage).mean(-1).cpu()
                 first = (crops.start[:, None] + torch.arange(bits.shape[1])) == 0
-                if still:
-                    parts.setdefault("static", []).append(bits[crops.counts & ~first])
-                    continue
+                parts["bits"].append(bits[crops.counts])
+                parts["first"].append(bits[crops.counts & first])
+                parts["later"].append(bits[crops.counts & ~first])
                 unrounded = self._bits(average, crops, stage, rounded=False).mean(-1).cpu()
-                for name, values, where in (
-                    ("bits", bits, crops.counts),
-                    ("first", bits, crops.counts & first),
-                    ("later", bits, crops.counts & ~first),
-                    ("float", unrounded, crops.counts),
-                ):
-                    parts.setdefault(name, []).append(values[where])
+                parts["float"].append(unrounded[crops.counts])
             for name, each in parts.items():
-                rows.setdefault(name, []).append(round(float(torch.cat(each).mean()), 4))
+                if len(values := torch.cat(each)):
+                    rows.setdefault(name, []).append(round(float(values.mean()), 4))
         return rows
-
-    def _held_out_crops(self) -> Iterator[tuple[bool, Crops]]:
-        """Batches of moving clips and of clips that stand still, the same every time."""
-        for still, count in _EVALUATED.items():
-            shape = dataclasses.replace(self.config.crops(), static_share=float(still), image_share=0.0)
-            try:
-                sampler = CropSampler(self.store, shape, seed=self.config.seed, held_out=True)
-            except LfqError:
-                return
-            if ("static" if still else "video") in sampler.pools:
-                for number in range(count):
-                    yield still, sampler.batch(_HELD_OUT_BATCHES + number)
 
 
 def prior_loop(task: PriorTask, out: Path, *, minutes: float | None = None) -> Loop[PriorNetwork]:
