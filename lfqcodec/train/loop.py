@@ -171,9 +171,10 @@ class Loop(Generic[Network]):
                 now = time.monotonic()
                 means.add(values, now - started)
                 stop, self.seconds = self._agree(self._interrupted, before + now - began)
-                stop = stop or self.schedule.progress(self.step, self.seconds) >= 1
+                over = self.schedule.progress(self.step, self.seconds) >= 1
+                stop = stop or over
                 bar.update()
-                measured = self.step % evaluate_every == 0 or self.step == last
+                measured = self.step % evaluate_every == 0 or self.step == last or over
                 if measured or self.step % log_every == 0:
                     self._write({"event": "training", **means.take()})
                 if measured and self.world.leads:

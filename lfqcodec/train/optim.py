@@ -131,16 +131,21 @@ class MuonAdam:
             p.sub_(flat[:, :, None, None], alpha=lr * scale)
 
     def _adam_step(self, names: list[str], lr: float) -> None:
+        if not names:
+            return
         b1, b2 = self.config.betas
         updates = int(self.updates)
         correction = (1 - b2**updates) ** 0.5 / (1 - b1**updates)
-        for name in names:
-            p = self.parameters[name]
-            assert p.grad is not None
-            mean, square = self.state[f"{name}.mean"], self.state[f"{name}.square"]
-            mean.lerp_(p.grad, 1 - b1)
-            square.lerp_(p.grad.square(), 1 - b2)
-            p.addcdiv_(mean, square.sqrt() + self.config.eps, value=-lr * correction)
+        parameters: list[Tensor] = [self.parameters[name] for name in names]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        means, squares = ([self.state[f"{name}.{part}"] for name in names] for part in ("mean", "square"))
+        # All at once: on a GPU the parameters are too many and too small for an operation each.
+        torch._foreach_lerp_(means, gradients, 1 - b1)
+        torch._foreach_mul_(squares, b2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)
+        lengths = torch._foreach_sqrt(squares)
+        torch._foreach_add_(lengths, self.config.eps)
+        torch._foreach_addcdiv_(parameters, means, lengths, -lr * correction)
 
 
 @torch.no_grad()
@@ -148,5 +153,4 @@ def update_average(average: nn.Module, model: nn.Module, momentum: float, step: 
     """Move the parameters of `average` towards those of `model`, after update number `step` (from 1)."""
     # A young average must not be dominated by the initial weights.
     momentum = min(momentum, step / (step + 10))
-    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, 1 - momentum)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - momentum)

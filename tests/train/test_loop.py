@@ -88,7 +88,8 @@ def test_log(tmp_path: Path) -> None:
 
 def test_minutes_end_a_run_and_lower_its_learning_rate(tmp_path: Path) -> None:
     task = Noise()
-    loop(tmp_path, task, steps=10_000_000, minutes=0.02).run(record={})
+    loop(tmp_path, task, steps=10_000_000, minutes=0.02).run(record={}, evaluate_every=10_000_000)
+    assert rows(tmp_path)[-1]["event"] == "evaluation"
     seconds = load_checkpoint(tmp_path / CHECKPOINT).progress["seconds"]
     assert 1.2 <= seconds < 10
     done = len(task.rates)
@@ -176,3 +177,20 @@ import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.traine
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_adam_is_that_of_pytorch() -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    mine = MuonAdam(ours, OptimizerConfig(betas=(0.8, 0.95), eps=1e-6, clip=1e9))
+    reference = torch.optim.Adam(theirs.parameters(), 0.01, (0.8, 0.95), 1e-6)
+    for _ in range(20):
+        x = torch.randn(7, 5)
+        for layer in (ours, theirs):
+            (layer(x).square().sum() + layer(x).sin().sum()).backward()
+        mine.step(0.01)
+        reference.step()
+        reference.zero_grad()
+    # PyTorch corrects the second moment before it adds eps; with gradients like these that is 1e-5 of a step.
+    torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-5, rtol=0)
