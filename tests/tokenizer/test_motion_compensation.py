@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lfqcodec.tokenizer.motion.compensation import FRACTION, TAPS, Reference, to_samples, to_unit
-from lfqcodec.tokenizer.motion.differentiable import compensate, quarter_pel_planes
+from lfqcodec.tokenizer.motion.compensation import FRACTION, TAPS, ReferencePicture, to_samples, to_unit
+from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
 
 HEIGHT, WIDTH = 48, 32
 
@@ -67,7 +67,9 @@ def slow_prediction(reference: torch.Tensor, vectors: torch.Tensor) -> NDArray[n
 @pytest.mark.parametrize("spread", [2.0, 30.0, 5000.0])
 def test_prediction_is_that_of_the_specification(spread: float) -> None:
     vectors = field(spread)
-    assert np.array_equal(Reference(picture()).predict(vectors).numpy(), slow_prediction(picture(), vectors))
+    assert np.array_equal(
+        ReferencePicture(picture()).predict(vectors).numpy(), slow_prediction(picture(), vectors)
+    )
 
 
 def test_extreme_samples_stay_within_16_bits() -> None:
@@ -77,7 +79,7 @@ def test_extreme_samples_stay_within_16_bits() -> None:
     reference = (pattern * 255).to(torch.uint8).repeat(3, 1, 1)
     vectors = torch.full((HEIGHT // 16, WIDTH // 16, 2), 2)
     for samples in (reference, 255 - reference):
-        made = Reference(samples).predict(vectors)
+        made = ReferencePicture(samples).predict(vectors)
         assert np.array_equal(made.numpy(), slow_prediction(samples, vectors))
         assert abs(made.int()).max() > 128 * FRACTION
 
@@ -91,7 +93,7 @@ def test_threads_change_nothing() -> None:
         made = []
         for count in (1, 3):
             torch.set_num_threads(count)
-            made.append(Reference(reference).predict(vectors))
+            made.append(ReferencePicture(reference).predict(vectors))
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*made)
@@ -99,19 +101,19 @@ def test_threads_change_nothing() -> None:
 
 def test_no_motion_gives_the_reference_itself() -> None:
     vectors = torch.zeros(HEIGHT // 16, WIDTH // 16, 2, dtype=torch.int64)
-    assert torch.equal(to_samples(Reference(picture()).predict(vectors)), picture())
+    assert torch.equal(to_samples(ReferencePicture(picture()).predict(vectors)), picture())
 
 
 def test_equal_vectors_move_the_picture_as_a_whole() -> None:
     vectors = torch.tensor([12, -8]).expand(HEIGHT // 16, WIDTH // 16, 2)
-    moved = to_samples(Reference(picture()).predict(vectors))
+    moved = to_samples(ReferencePicture(picture()).predict(vectors))
     assert torch.equal(moved[:, 2:, :-3], picture()[:, :-2, 3:])
 
 
 @pytest.mark.parametrize("spread", [0.0, 3.0, 40.0, 5000.0])
 def test_float_compensation_agrees_to_rounding(spread: float) -> None:
     vectors = field(spread)
-    exact = to_unit(Reference(picture()).predict(vectors))
+    exact = to_unit(ReferencePicture(picture()).predict(vectors))
     planes = quarter_pel_planes(picture()[None].float() / 255 - 0.5)
     difference = (compensate(planes, vectors[None])[0] - exact).abs().max() * 255 * FRACTION
     assert difference < 1.1

@@ -48,7 +48,7 @@ _SOURCE = WINDOW + BEFORE + AFTER
 _MARGIN = _SOURCE
 
 
-class Reference:
+class ReferencePicture:
     """A decoded picture to predict from: `picture` uint8 [3, H, W], H and W multiples of 16."""
 
     def __init__(self, picture: Tensor) -> None:

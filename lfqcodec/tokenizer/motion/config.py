@@ -76,8 +76,6 @@ class MotionConfig(TokenizerConfig):
             rounding = getattr(self, f"{part}_rounding")
             if not isinstance(rounding, float) or not 0 <= rounding <= 0.5:
                 raise WeightsError(f"{part}_rounding must lie between 0 and 0.5")
-        if self.anchor_layers not in (1, 2, 3, 4) or self.between_layers not in (1, 2, 3):
-            raise WeightsError("anchors have 1 to 4 layers, pictures between 1 to 3")
 
     @property
     def spatial_factor(self) -> int:

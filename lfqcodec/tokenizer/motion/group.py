@@ -1,0 +1,147 @@
+"""A group of pictures after a reference: which picture is predicted from which, and the decoded pictures.
+
+Encoder and decoder both run this, so they agree bit for bit on one machine.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lfqcodec.tokenizer.motion.compensation import ReferencePicture
+from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
+from lfqcodec.tokenizer.motion.layout import places
+from lfqcodec.tokenizer.motion.networks import Anchor, Between
+from lfqcodec.tokenizer.motion.reconstruction import (
+    Prediction,
+    predict_anchor,
+    predict_between,
+    quality,
+    reconstruct,
+)
+from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, motion_lambda, search_anchor, search_between
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the next group is predicted from: immutable, on the device of the tokenizer.
+
+    `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
+    and `values` float32 [9 * layers, H/8, W/8], its ternary values; None after the first picture of a GOP.
+    """
+
+    picture: Tensor
+    field: Tensor | None = None
+    values: Tensor | None = None
+
+
+class Source:
+    """A decoded picture that others are predicted from, uint8 [3, H, W]; prepares what is asked for once."""
+
+    def __init__(self, picture: Tensor) -> None:
+        self.picture = picture
+
+    @cached_property
+    def compensation(self) -> ReferencePicture:
+        """For prediction."""
+        return ReferencePicture(self.picture)
+
+    @cached_property
+    def luma(self) -> LumaPlanes:
+        """For motion search."""
+        return LumaPlanes(self.picture[None])
+
+
+class Networks(Protocol):
+    """What a group needs of a tokenizer."""
+
+    anchor: Anchor
+    between: Between
+
+
+class GroupReconstruction:
+    """The decoded pictures of a group after the first, part by part. A copy goes its own way."""
+
+    def __init__(self, networks: Networks, reference: Reference, q: float, count: int) -> None:
+        self.q = quality(q, reference.picture.device)
+        self._networks, self._reference = networks, reference
+        self.places = places(count)
+        self._sources = {-1: Source(reference.picture)}
+        self._fields: dict[int, Tensor] = {}
+        self._values: Tensor | None = None
+
+    def copy(self) -> GroupReconstruction:
+        """With the same pictures so far."""
+        twin = copy(self)
+        twin._sources, twin._fields = dict(self._sources), dict(self._fields)
+        return twin
+
+    def network(self, part: str) -> Anchor | Between:
+        """The network that a part is coded with."""
+        return self._networks.anchor if part == "anchor" else self._networks.between
+
+    def ends(self, number: int) -> tuple[Source, Source]:
+        """The pictures that picture `number`, which is not the anchor, lies between."""
+        anchor, middle = self.places["anchor"][0], self.places["middle"][0]
+        if number == middle:
+            return self._sources[-1], self._sources[anchor]
+        if number < middle:
+            return self._sources[-1], self._sources[middle]
+        return self._sources[middle], self._sources[anchor]
+
+    def base(self, part: str) -> Tensor:
+        """The field of linear motion for pictures of a part between, int64 [rows, columns, 2]."""
+        return half(self._fields[self.places["anchor" if part == "middle" else "middle"][0]])
+
+    def search(self, part: str, pictures: Tensor) -> Tensor:
+        """Motion tokens int32 [planes, rows, columns] for the pictures of a part, uint8 [planes, 3, H, W]."""
+        lam = motion_lambda(float(self.q))
+        if part == "anchor":
+            prior = self._reference.field
+            found = search_anchor(
+                pictures, self._sources[-1].luma, None if prior is None else prior[None], lam
+            )
+            return anchor_tokens(found[0], prior)[None]
+        base, tokens = self.base(part), []
+        for number, picture in zip(self.places[part], pictures, strict=True):
+            earlier, later = self.ends(number)
+            found = search_between(picture[None], earlier.luma, later.luma, base[None], lam * BETWEEN)
+            tokens.append(between_tokens(found[0], base))
+        return torch.stack(tokens)
+
+    def predict(self, part: str, tokens: Tensor) -> list[Prediction]:
+        """The predictions of the pictures of a part; motion tokens int32 [planes, rows, columns]."""
+        if part == "anchor":
+            field = anchor_field(tokens[0], self._reference.field)
+            self._fields[self.places[part][0]] = field
+            source = self._sources[-1].compensation
+            return [predict_anchor(self._networks.anchor, source, field, self.q)]
+        base, predictions = self.base(part), []
+        level = 0.0 if part == "middle" else 1.0
+        for number, plane in zip(self.places[part], tokens, strict=True):
+            field = self._fields[number] = between_field(plane, base)
+            earlier, later = (end.compensation for end in self.ends(number))
+            predictions.append(predict_between(self._networks.between, earlier, later, field, self.q, level))
+        return predictions
+
+    def add(self, part: str, predictions: list[Prediction], values: Tensor) -> None:
+        """Decode the pictures of a part; ternary values float32 [planes, 9 * layers, H/8, W/8]."""
+        network = self.network(part)
+        for number, prediction, own in zip(self.places[part], predictions, values, strict=True):
+            self._sources[number] = Source(reconstruct(network, prediction, own, self.q))
+        if part == "anchor":
+            self._values = values[0]
+
+    def pictures(self) -> Tensor:
+        """All of them in display order, uint8 [count, 3, H, W]."""
+        return torch.stack([self._sources[n].picture for n in range(len(self._sources) - 1)])
+
+    def reference(self) -> Reference:
+        """What the next group is predicted from."""
+        anchor = self.places["anchor"][0]
+        return Reference(self._sources[anchor].picture, self._fields[anchor], self._values)

@@ -1,0 +1,145 @@
+"""What may be chosen for a layer of a group: depth, and the digits of latent numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lfqcodec.tokenizer.lfq.ternary import (
+    VALUES,
+    TernaryQuantizer,
+    round_numbers,
+    tokens_to_values,
+    values_to_tokens,
+)
+from lfqcodec.tokenizer.motion.blocks import Pointwise
+from lfqcodec.tokenizer.motion.layout import Grid, coded_layers, depth_choices, pack_depth
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen for a layer. `plain` int32 [planes, rows, columns]: by search or rounding alone."""
+
+    plain: Grid
+
+
+@dataclass(frozen=True)
+class DepthOptions(Options):
+    """For a layer of depth: `errors` float32 [planes, choices, H/16, W/16], squared error by choice.
+
+    In squared 8-bit steps, summed over the samples of a block of 16x16, if the numbers that these layers can
+    hold are rounded; up to what no token changes.
+    """
+
+    errors: Tensor
+
+
+@dataclass(frozen=True)
+class NumberOptions(Options):
+    """For a layer of tokens: the numbers that its values are digits of.
+
+    `scaled` float32 [planes, dim, h, w]: numbers before rounding, in steps. `planned`, the same shape: the
+    whole numbers that `plain` leads to, given the tokens of the layers before. `channel`, `digit` int64 [9]:
+    value j of a token is the digit of weight 3^digit[j] of the number of channel[j]. `weight` float32 [dim]:
+    squared error of a number that is wrong by one, in squared 8-bit steps summed over samples. `coded` bool
+    [planes, h, w]: where the layer is coded; elsewhere its tokens are 0.
+    """
+
+    scaled: Tensor
+    planned: Tensor
+    channel: Tensor
+    digit: Tensor
+    weight: Tensor
+    coded: Tensor
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Latent numbers on their way to layers of tokens. Immutable.
+
+    `scaled` float32 [planes, dim, h, w] in steps; `counts` int64 [planes, h, w], how many layers are coded
+    where; `values` float32 [planes, 9 * taken, h, w], the ternary values of the layers taken.
+    """
+
+    quantizer: TernaryQuantizer
+    scaled: Tensor
+    weight: Tensor
+    counts: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, quantizer: TernaryQuantizer, out: Pointwise, latents: Tensor, q: Tensor) -> Numbers:
+        """Of latents float32 [planes, dim, h, w] that the linear path `out` turns back to samples."""
+        gains = quantizer.gains(q)
+        norm = out.weight.detach().square().sum(0)
+        counts = torch.full_like(latents[:, 0], quantizer.layers, dtype=torch.int64)
+        weight = norm * (255.0 / gains[0, :, 0, 0]) ** 2
+        return cls(quantizer, latents * gains, weight, counts, latents[:, :0])
+
+    def depth(self) -> DepthOptions:
+        """What may be chosen as depth."""
+        errors, choices = [], depth_choices(self.quantizer.layers)
+        for limit in self._limits()[list(choices)]:
+            rounded = round_numbers(self.scaled, limit[:, None, None], self.quantizer.rounding)
+            error = ((self.scaled - rounded).square() * self.weight[:, None, None]).sum(1, keepdim=True)
+            errors.append(F.avg_pool2d(error, 2)[:, 0] * 4)
+        values = self.quantizer.plain(self.scaled)
+        used = values.reshape(len(values), -1, VALUES, *values.shape[2:]).any(2)
+        layers = torch.arange(1, self.quantizer.layers + 1, device=used.device)[:, None, None]
+        needed = F.max_pool2d((used * layers).amax(1, keepdim=True).float(), 2)[:, 0]
+        choice = torch.bucketize(needed, torch.tensor(choices, device=used.device).float())
+        return DepthOptions(pack_depth(choice.cpu().numpy().astype(np.int32)), torch.stack(errors, 1))
+
+    def with_depth(self, tokens: Grid) -> Numbers:
+        """With these depth tokens."""
+        h, w = self.scaled.shape[2:]
+        layers = coded_layers(tokens, h // 2, w // 2, self.quantizer.layers).astype(np.int64)
+        counts = torch.from_numpy(layers).to(self.scaled.device)
+        return Numbers(self.quantizer, self.scaled, self.weight, counts, self.values)
+
+    def options(self) -> NumberOptions:
+        """What may be chosen for the next layer."""
+        planned = self._planned()
+        layer = self.values.shape[1] // VALUES
+        slots = slice(VALUES * layer, VALUES * (layer + 1))
+        coded = self.counts > layer
+        values = self.quantizer.values(planned)[:, slots] * coded[:, None]
+        channel, digit = self.quantizer.channel[slots], self.quantizer.digit[slots]
+        plain = values_to_tokens(values).cpu().numpy()
+        return NumberOptions(plain, self.scaled, planned, channel, digit, self.weight, coded)
+
+    def take(self, tokens: Grid) -> Numbers:
+        """With these tokens for the next layer."""
+        values = tokens_to_values(torch.from_numpy(tokens).to(self.scaled.device))
+        return Numbers(
+            self.quantizer, self.scaled, self.weight, self.counts, torch.cat([self.values, values], 1)
+        )
+
+    def _digits(self) -> Tensor:
+        """How many digits of each number the first layers hold: float32 [layers + 1, dim]."""
+        quantizer = self.quantizer
+        slots = F.one_hot(quantizer.channel, quantizer.dim).reshape(-1, VALUES, quantizer.dim).sum(1)
+        return F.pad(slots.cumsum(0), (0, 0, 1, 0)).float()
+
+    def _limits(self) -> Tensor:
+        return (3.0 ** self._digits() - 1) / 2
+
+    def _planned(self) -> Tensor:
+        """Whole numbers whose digits are those of the layers taken, as near as the layers left allow."""
+        digits, quantizer = self._digits(), self.quantizer
+        held = digits[self.counts].permute(0, 3, 1, 2)
+        target = round_numbers(self.scaled, (3.0**held - 1) / 2, quantizer.rounding)
+        taken = self.values.shape[1]
+        if not taken:
+            return target
+        rest = self.values.new_zeros(len(target), VALUES * quantizer.layers - taken, *target.shape[2:])
+        known = quantizer.numbers(torch.cat([self.values, rest], 1))
+        fixed = digits[taken // VALUES][:, None, None]
+        # Never a tie: powers of 3 are odd.
+        steps = ((target - known) / 3.0**fixed).round()
+        limit = (3.0 ** (held - fixed).clamp(min=0) - 1) / 2
+        return known + steps.clamp(-limit, limit) * 3.0**fixed

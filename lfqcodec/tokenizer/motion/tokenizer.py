@@ -1,0 +1,147 @@
+"""The `motion` tokenizer: groups of pictures to layers of tokens and back, from a reference in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lfqcodec.errors import BitstreamError
+from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
+from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.encoder import (
+    GroupEncoder,
+    IntraEncoder,
+    Pictures,
+    PredictedEncoder,
+    to_pictures,
+)
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
+from lfqcodec.tokenizer.motion.layout import (
+    Grid,
+    Layer,
+    coded_layers,
+    depth_valid,
+    group_layers,
+    intra_layers,
+    padded_size,
+    places,
+)
+from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.reconstruction import quality, reconstruct_intra
+
+_TOKENS = 1 << 18
+
+
+class MotionTokenizer(nn.Module):
+    """Closed-loop tokenizer: intra pictures, and groups predicted by motion from the anchor before."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.intra, self.anchor, self.between = Intra(config), Anchor(config), Between(config)
+
+    def layers(self, count: int, *, first: bool) -> tuple[Layer, ...]:
+        """The layers of a group of `count` pictures in coding order; `first`: of the first of a GOP."""
+        if first:
+            if count != 1:
+                raise ValueError(f"the first group of a GOP has 1 picture, not {count}")
+            return intra_layers(self.config)
+        return group_layers(self.config, count)
+
+    def encode_group(
+        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference | None, q: float
+    ) -> GroupEncoder:
+        """Begin to code pictures uint8 [H, W, 3] of one size, 1 to 4.
+
+        Without `reference` it is one picture, which starts a GOP. q goes from 0 to the levels less 1.
+        """
+        size = pictures[0].shape[:2]
+        padded = self._padded(pictures)
+        layers = self.layers(len(pictures), first=reference is None)
+        if reference is None:
+            return IntraEncoder(self.intra, layers, padded[0], size, q)
+        if reference.picture.shape != padded.shape[1:]:
+            raise ValueError("pictures and reference differ in size")
+        group = GroupReconstruction(self, reference, q, len(pictures))
+        return PredictedEncoder(group, layers, padded, size)
+
+    @torch.no_grad()
+    def decode_group(
+        self,
+        tokens: Mapping[str, Grid],
+        count: int,
+        size: tuple[int, int],
+        reference: Reference | None,
+        q: float,
+    ) -> tuple[Pictures, Reference]:
+        """The `count` pictures uint8 [count, H, W, 3] of `size` (H, W), and the next reference.
+
+        `tokens`: int32 [planes, rows, columns] by name of layer. Layers that are not there, and tokens below
+        0, are not known and count as 0. Raises `BitstreamError` where tokens mean nothing.
+        """
+        known = {
+            layer.name: self._known(layer, tokens.get(layer.name), size)
+            for layer in self.layers(count, first=reference is None)
+        }
+        if reference is None:
+            values = self._values("intra", known, None, size)
+            picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
+            return to_pictures(picture[None], size), Reference(picture)
+        group = GroupReconstruction(self, reference, q, count)
+        for part in places(count):
+            predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
+            group.add(part, predictions, self._values(part, known, known[f"depth.{part}"], size))
+        return to_pictures(group.pictures(), size), group.reference()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.intra.into.weight.device
+
+    def _padded(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Replicated at the right and at the bottom to multiples of 16: uint8 [n, 3, H, W]."""
+        stacked = np.stack(pictures)
+        h, w = stacked.shape[1:3]
+        high, wide = padded_size((h, w))
+        stacked = np.pad(stacked, [(0, 0), (0, high - h), (0, wide - w), (0, 0)], mode="edge")
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous().to(self._device)
+
+    def _known(self, layer: Layer, tokens: Grid | None, size: tuple[int, int]) -> Grid:
+        """The tokens of a layer, 0 where they are not known. Raises `BitstreamError`."""
+        shape = layer.shape(size)
+        if tokens is None:
+            return np.zeros(shape, np.int32)
+        if tokens.shape != shape:
+            raise BitstreamError(f"layer {layer.name} has tokens of shape {tokens.shape}, not {shape}")
+        tokens = np.maximum(tokens, 0)
+        if layer.number is not None:
+            valid = bool(tokens_valid(tokens).all())
+        elif layer.name.startswith("motion."):
+            valid = bool((tokens < _TOKENS).all())
+        else:
+            rows, columns = (n // 16 for n in padded_size(size))
+            valid = depth_valid(tokens, rows, columns, len(self._names(layer.part)))
+        if not valid:
+            raise BitstreamError(f"layer {layer.name} has a token that means nothing")
+        return tokens
+
+    def _names(self, part: str) -> list[str]:
+        count = {"intra": self.config.intra_layers, "anchor": self.config.anchor_layers}
+        return [f"{part}.{n}" for n in range(count.get(part, self.config.between_layers))]
+
+    def _values(
+        self, part: str, known: Mapping[str, Grid], depth: Grid | None, size: tuple[int, int]
+    ) -> Tensor:
+        """Ternary values of a part, float32 [planes, 9 * layers, h, w]. Raises `BitstreamError`."""
+        names = self._names(part)
+        tokens = np.stack([known[name] for name in names], 1)
+        if depth is not None:
+            rows, columns = (n // 16 for n in padded_size(size))
+            coded = coded_layers(depth, rows, columns, len(names))
+            if bool((tokens[coded[:, None] <= np.arange(len(names))[:, None, None]] != 0).any()):
+                raise BitstreamError(f"a token of {part} lies deeper than its block is coded")
+        values = tokens_to_values(torch.from_numpy(tokens).to(self._device))
+        return values.reshape(len(tokens), VALUES * len(names), *tokens.shape[2:])
