@@ -10,10 +10,10 @@ from bitstream_helpers import HEADER, Pipe, header_length, make_file, unit_offse
 
 from lfqcodec import errors
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead
-from lfqcodec.codec import salvage
-from lfqcodec.codec.damage import Loss
-from lfqcodec.codec.gaps import Edge, Known, Spread, place
-from lfqcodec.codec.salvage import Salvage
+from lfqcodec.codec.repair import salvage
+from lfqcodec.codec.repair.damage import Loss
+from lfqcodec.codec.repair.gaps import Edge, Known, Spread, place
+from lfqcodec.codec.repair.salvage import Salvage
 
 STEPS = (3, 1, 7, 2, 2)
 # Units: 0 1 2 chunks of GOP 0, 3 4 of GOP 1, 5 6 7 of GOP 2, 8 index.
