@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lfqcodec.errors import BitstreamError, WeightsError
 from lfqcodec.tokenizer.lfq.ternary import tokens_valid
-from lfqcodec.tokenizer.motion.blocks import Region, near_tokens
+from lfqcodec.tokenizer.motion.blocks import Region, enlarge, from_patches, near_tokens, to_patches
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encoder import GroupEncoder
 from lfqcodec.tokenizer.motion.group import Reference
@@ -357,7 +358,7 @@ def test_decoding_where_the_gate_is_open_is_decoding(model: MotionTokenizer, nam
     picked = torch.rand(1, 1, h, w, generator=generator) < share
     signs = torch.randint(-1, 2, (1, 9 * network.quantizer.layers, h, w), generator=generator)
     values = (signs * picked).float()
-    pictures = torch.rand(2, 3, 8 * h, 8 * w, generator=generator) - 0.5
+    pictures = to_patches(torch.rand(2, 3, 8 * h, 8 * w, generator=generator) - 0.5)
     q = torch.tensor([Q])
     if name == "anchor":
         context = network.context(pictures[:1], q)
@@ -370,6 +371,14 @@ def test_decoding_where_the_gate_is_open_is_decoding(model: MotionTokenizer, nam
     )
     closed = ~near_tokens(values)[0].repeat_interleave(8, 0).repeat_interleave(8, 1)
     assert not everywhere[0][:, closed].any()
+
+
+def test_patches_are_those_of_pixel_unshuffle() -> None:
+    pictures = torch.rand(2, 3, 16, 24)
+    patches = F.pixel_unshuffle(pictures, 8)
+    assert torch.equal(to_patches(pictures), patches)
+    assert torch.equal(from_patches(patches), pictures)
+    assert torch.equal(enlarge(patches, 4), F.pixel_shuffle(patches, 4))
 
 
 def test_regions_grow_by_their_neighbours() -> None:

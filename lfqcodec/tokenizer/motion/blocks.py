@@ -18,13 +18,34 @@ SAMPLES = 3 * PATCH**2
 
 
 def to_patches(pictures: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 192, H/8, W/8], channels_last."""
-    return F.pixel_unshuffle(pictures, PATCH).contiguous(memory_format=torch.channels_last)
+    """[B, C, H, W] -> [B, 64 * C, H/8, W/8], channels_last; channels in the order of `pixel_unshuffle`."""
+    batch, channels, high, wide = pictures.shape
+    h, w = high // PATCH, wide // PATCH
+    split = pictures.reshape(batch, channels, h, PATCH, w, PATCH).permute(0, 2, 4, 1, 3, 5)
+    # One copy, where `pixel_unshuffle` and a change of layout would make two.
+    return split.reshape(batch, h, w, channels * PATCH**2).permute(0, 3, 1, 2)
 
 
-def from_patches(patches: Tensor) -> Tensor:
-    """[B, 192, H/8, W/8] -> [B, 3, H, W]."""
-    return F.pixel_shuffle(patches, PATCH)
+def from_patches(patches: Tensor, size: int = PATCH) -> Tensor:
+    """[B, C * size^2, h, w] -> [B, C, size * h, size * w], contiguous."""
+    return _split(patches, size).permute(0, 3, 1, 4, 2, 5).reshape(*_unfolded(patches, size))
+
+
+def enlarge(x: Tensor, size: int) -> Tensor:
+    """The same, channels_last."""
+    batch, channels, high, wide = _unfolded(x, size)
+    rows = _split(x, size).permute(0, 1, 4, 2, 5, 3).reshape(batch, high, wide, channels)
+    return rows.permute(0, 3, 1, 2)
+
+
+def _split(x: Tensor, size: int) -> Tensor:
+    """[B, C * size^2, h, w] -> [B, h, w, C, size, size]."""
+    return x.permute(0, 2, 3, 1).unflatten(3, (-1, size, size))  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _unfolded(x: Tensor, size: int) -> tuple[int, int, int, int]:
+    batch, channels, h, w = x.shape
+    return batch, channels // size**2, h * size, w * size
 
 
 def plane(values: Tensor, like: Tensor) -> Tensor:
@@ -128,9 +149,9 @@ class Head(nn.Module):
         return self._refine(region.spread(self.h.rows(x)), region.spread(self.f.rows(x)))
 
     def _refine(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        coarse = F.pixel_shuffle(coarse, 2).contiguous(memory_format=torch.channels_last)
-        fine = F.pixel_shuffle(fine, 2).contiguous(memory_format=torch.channels_last)
-        return F.pixel_shuffle(coarse + self.o(F.leaky_relu(self.k(coarse) + fine, 0.1)), PATCH // 2)
+        coarse = enlarge(coarse, 2)
+        refined = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), 0.1))
+        return from_patches(coarse + refined, PATCH // 2)
 
 
 class Region:

@@ -134,9 +134,8 @@ class Anchor(_Residual):
         )
 
     def context(self, prediction: Tensor, q: Tensor) -> Tensor:
-        """What encoder and decoder see besides: [B, 193, h, w]."""
-        patches = to_patches(prediction)
-        return torch.cat([patches, plane(q, patches)], 1)
+        """What encoder and decoder see besides, of predictions as patches: [B, 193, h, w]."""
+        return torch.cat([prediction, plane(q, prediction)], 1)
 
     def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
         """Pictures to latents, given what `context` gave for their predictions."""
@@ -152,7 +151,7 @@ class Anchor(_Residual):
 
     def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
         """For training: pictures and predictions -> what is decoded, and the quantized latents."""
-        context = self.context(prediction, q)
+        context = self.context(to_patches(prediction), q)
         quantized = self.quantizer(self.analyse(pictures, context), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
 
@@ -174,18 +173,16 @@ class Between(_Residual):
         )
 
     def weigh(self, earlier: Tensor, later: Tensor) -> Tensor:
-        """The weight of the earlier of two predictions, for every pixel: [B, 1, H, W] in [0, 1]."""
-        first, second = to_patches(earlier), to_patches(later)
-        mask = self.mask(torch.cat([(first + second) / 2, first - second], 1))
+        """The weight of the earlier of two predictions (patches), for every pixel: [B, 1, H, W] in [0, 1]."""
+        mask = self.mask(torch.cat([(earlier + later) / 2, earlier - later], 1))
         return torch.sigmoid(from_patches(mask).float() * 4)
 
     def context(self, prediction: Tensor, difference: Tensor, q: Tensor, level: Tensor) -> Tensor:
-        """What encoder and decoder see besides: [B, 386, h, w].
+        """What encoder and decoder see besides, of predictions as patches: [B, 386, h, w].
 
         `difference`: the earlier prediction less the later; `level` [B]: 0 in the middle, 1 at a quarter.
         """
-        patches = to_patches(prediction)
-        return torch.cat([patches, to_patches(difference), plane(q, patches), plane(level, patches)], 1)
+        return torch.cat([prediction, difference, plane(q, prediction), plane(level, prediction)], 1)
 
     def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
         """Pictures to latents, given what `context` gave for their predictions."""
@@ -202,9 +199,10 @@ class Between(_Residual):
         self, pictures: Tensor, earlier: Tensor, later: Tensor, q: Tensor, level: Tensor
     ) -> tuple[Tensor, Quantized]:
         """For training: pictures and two predictions each -> what is decoded, and the quantized latents."""
-        weight = self.weigh(earlier, later)
+        first, second = to_patches(earlier), to_patches(later)
+        weight = self.weigh(first, second)
         prediction = earlier * weight + later * (1 - weight)
-        context = self.context(prediction, earlier - later, q, level)
+        context = self.context(to_patches(prediction), first - second, q, level)
         quantized = self.quantizer(self.analyse(pictures, context), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.blocks import to_patches
 from lfqcodec.tokenizer.motion.compensation import FRACTION, ReferencePicture, to_samples, to_unit
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
 
@@ -37,7 +38,7 @@ def quality(q: float, device: torch.device) -> Tensor:
 def predict_anchor(network: Anchor, reference: ReferencePicture, field: Tensor, q: Tensor) -> Prediction:
     """An anchor from the one before; `field` int64 [H/16, W/16, 2]."""
     values = reference.predict(field)
-    return Prediction(values.int(), network.context(to_unit(values)[None], q))
+    return Prediction(values.int(), network.context(_patches(values), q))
 
 
 def predict_between(
@@ -54,10 +55,11 @@ def predict_between(
     w / 256; the prediction is (w * p + (256 - w) * r + 128) >> 8.
     """
     first, second = earlier.predict(field), later.predict(-field)
-    first_unit, second_unit = to_unit(first)[None], to_unit(second)[None]
-    weight = (network.weigh(first_unit, second_unit)[0] * _WEIGHTS).round().int()
+    first_seen, second_seen = _patches(first), _patches(second)
+    weight = (network.weigh(first_seen, second_seen)[0] * _WEIGHTS).round().int()
     values = (weight * first + (_WEIGHTS - weight) * second + _WEIGHTS // 2) >> 8
-    context = network.context(to_unit(values)[None], first_unit - second_unit, q, torch.full_like(q, level))
+    level_each = torch.full_like(q, level)
+    context = network.context(_patches(values), first_seen - second_seen, q, level_each)
     return Prediction(values, context)
 
 
@@ -74,3 +76,8 @@ def reconstruct_intra(network: Intra, values: Tensor, q: Tensor) -> Tensor:
     decoded = network.quantizer.numbers(values[None]) / network.quantizer.gains(q)
     picture = network.synthesise(decoded, q)[0]
     return ((picture + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _patches(values: Tensor) -> Tensor:
+    """A prediction [3, H, W] as networks see it."""
+    return to_patches(to_unit(values)[None])
