@@ -62,6 +62,7 @@ def tokenizer(
     pack: Path | None,
     max_frames: int,
     out: Path,
+    log_every: int,
     evaluate_every: int,
     save_minutes: float,
     minutes: float | None,
@@ -119,6 +120,7 @@ def tokenizer(
         )
         tokenizer_loop(task, out, minutes=minutes).run(
             record=asdict(config) | {"precision": str(task.dtype)},
+            log_every=log_every,
             evaluate_every=evaluate_every,
             save_minutes=save_minutes,
             stop_after=stop_after,

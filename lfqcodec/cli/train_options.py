@@ -32,6 +32,7 @@ def run_options(function: Command) -> Command:
             "--save-minutes", type=float, default=3.0, show_default=True, help="Time between checkpoints."
         ),
         click.option("--evaluate-every", type=int, default=250, show_default=True, help="Steps."),
+        click.option("--log-every", type=int, default=50, show_default=True, help="Steps."),
         click.option("--out", type=_PATH, required=True, help="Folder of the run."),
     ):
         function = option(function)

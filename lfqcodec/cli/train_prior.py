@@ -38,6 +38,7 @@ def prior(
     pack: Path | None,
     max_frames: int,
     out: Path,
+    log_every: int,
     evaluate_every: int,
     save_minutes: float,
     minutes: float | None,
@@ -112,6 +113,7 @@ def prior(
     )
     prior_loop(PriorTask(config, store, device=where, init=init), out, minutes=minutes).run(
         record=asdict(config) | {"tokenizer": store.tokenizer},
+        log_every=log_every,
         evaluate_every=evaluate_every,
         save_minutes=save_minutes,
         stop_after=stop_after,

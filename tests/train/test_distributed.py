@@ -44,7 +44,7 @@ def command(out: Path, pack: Path, *more: str) -> list[str]:
     arguments = ["train", "tokenizer", "--preset", "paper-video", "--pack", str(pack), "--out", str(out)]
     arguments += [part for text in MAGVIT2 for part in ("--set", text)]
     arguments += [part for text in SCHEDULE for part in ("--phase", text)]
-    arguments += ["--evaluate-every", "1", "--device", "cpu", "--precision", "fp32", "--save-minutes", "0"]
+    arguments += ["--log-every", "1", "--device", "cpu", "--precision", "fp32", "--save-minutes", "0"]
     return [*arguments, *more]
 
 
