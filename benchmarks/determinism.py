@@ -40,6 +40,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.arithmetic import int8_product_is_exact, takes_int8_product
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
+from lfqcodec.tokenizer.layout import StageLayout
 
 ROOT = Path(__file__).parents[1]
 PIXELS = "pixels.npy"
@@ -183,11 +184,13 @@ def _recode(path: str, tokens: list[NDArray[np.int32]], device: str) -> bool:
         prior = file.prior()
         assert prior is not None
         header = file.header
-        coder = TokenEncoder(rate_model(prior, header.grid, header.max_stages, device))
+        rates = rate_model(prior, header.grid, header.max_stages, device)
+        size = header.height, header.width
+        coder = TokenEncoder(StageLayout(header.max_stages), rates, size)
         chunks = [unit for unit in file.units() if isinstance(unit, Chunk)]
     same = True
     for chunk, given in zip(chunks, tokens, strict=True):
-        streams = coder.encode(given, gop_start=chunk.head.gop_start)
+        streams = coder.encode([tuple(given)], chunk.head.valid, gop_start=chunk.head.gop_start)
         same &= [s.tobytes() for s in streams] == [s.tobytes() for s in chunk.streams]
     return same
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lfqcodec.bitstream.limits import BITS_PER_TOKEN, CHUNK_FRAMES, SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.errors import InvalidField
 
@@ -9,6 +11,18 @@ SUBTOKENS = 2
 SUBTOKEN_BITS = BITS_PER_TOKEN // SUBTOKENS
 PRECISION_BITS = 24
 WORD_BITS = 32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named grid of tokens of a group of pictures.
+
+    `stream` is the rANS stream of the chunk that its tokens are in; `shape` is (planes, rows, columns).
+    """
+
+    name: str
+    stream: int
+    shape: tuple[int, int, int]
 
 
 def latent_grid(width: int, height: int) -> tuple[int, int]:

@@ -8,40 +8,47 @@ Importing this loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, Profile, check_tokens, token_crc
-from lfqcodec.entropy import Chooser, RateModel, Words, choose_tokens, decode_tokens, tokens_to_subtokens
+from lfqcodec.bitstream import Chunk, ChunkHead, Profile, check_tokens, token_crc
+from lfqcodec.entropy import Chooser, RateModel, StreamDecoder, StreamEncoder, Words, as_given
 from lfqcodec.errors import CorruptPayload, NumericsMismatch
+from lfqcodec.tokenizer.layout import Layer, Layout
 
 if TYPE_CHECKING:
     from lfqcodec.tokenizer.interface import Options, Pictures, Reference, Tokenizer, Tokens
 
+GroupTokens = tuple["Tokens", ...]
+"""Tokens of the layers of a group, in order."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How much is spent: at most so many `layers`, and `lambda_`, what a bit is worth.
+    """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the qualities to aim at.
 
     `lambda_` is in squared error, in 8-bit units summed over all samples; 0 takes the tokens as they are.
+    `quality` and `intra_quality`, that of the first picture of a GOP, are in units of the tokenizer.
     """
 
-    layers: int
+    streams: int
     lambda_: float = 0.0
+    quality: float = 0.0
+    intra_quality: float = 0.0
 
 
 @dataclass(frozen=True)
 class CodedChunk:
-    """What coding makes of a chunk, by layer: tokens int32 [T, h, w], rANS words, checksums of the tokens.
+    """What coding makes of a chunk: words and checksum of the tokens of each stream.
 
     `pictures` uint8 [n, H, W, 3] are those of the decoder, None where nobody asked for them.
     """
 
-    tokens: tuple[Tokens, ...]
     streams: list[Words]
     token_crcs: list[int]
     pictures: Pictures | None
@@ -53,16 +60,10 @@ class CodedChunk:
 
 
 ChooseLayer = Callable[["Options", int, OperatingPoint], Chooser]
-"""What picks the subtokens of a layer (number) at an operating point: `lfqcodec.codec.encode.rdo`."""
+"""What picks the subtokens of a layer (its number in the group): `lfqcodec.codec.encode.rdo`."""
 
 
-def as_given(tokens: Tokens) -> Chooser:
-    """Picks these tokens, int32 [T, h, w]."""
-    subtokens = tokens_to_subtokens(tokens)
-    return lambda batch: subtokens[batch.positions]
-
-
-def plain_choice(options: Options, layer: int, point: OperatingPoint) -> Chooser:
+def plain_choice(options: Options, number: int, point: OperatingPoint) -> Chooser:
     """Takes the tokens of a layer as quantization gives them."""
     return as_given(options.plain)
 
@@ -85,17 +86,26 @@ class GopEncoder:
         self, pictures: Sequence[NDArray[np.uint8]], point: OperatingPoint, *, gop_start: bool
     ) -> CodedChunk:
         """Code the next chunk: 1 to 17 pictures uint8 [H, W, 3] at a GOP start, else 1 to 16."""
-        group = self._tokenizer.encode(pictures, None if gop_start else self._reference)
-        self._rates.begin_chunk(group.shape[0], gop_start=gop_start)
-        coded, streams = [], []
-        for layer in range(point.layers):
-            choose = self._choose(group.options(layer), layer, point)
-            words, tokens = choose_tokens(self._rates.rows(layer), group.shape, choose)
-            group = group.take(layer, tokens)
-            coded.append(tokens)
-            streams.append(words)
-        made, self._reference = group.close(decoded=self._decoded)
-        return CodedChunk(tuple(coded), streams, [token_crc(tokens) for tokens in coded], made)
+        streams = [StreamEncoder() for _ in range(point.streams)]
+        shown: list[Pictures | None] = []
+        for begin, count in _groups(self._tokenizer.layout, len(pictures), gop_start=gop_start):
+            first = gop_start and not begin
+            group = self._tokenizer.encode(
+                pictures[begin : begin + count],
+                None if first else self._reference,
+                point.intra_quality if first else point.quality,
+            )
+            self._rates.begin_group(group.layers, gop_start=first)
+            for number, layer in enumerate(group.layers):
+                if layer.stream < point.streams:
+                    choose = self._choose(group.options(number), number, point)
+                    tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
+                    group = group.take(number, tokens)
+            decoded, self._reference = group.close(decoded=self._decoded)
+            shown.append(decoded)
+        made = np.concatenate([each for each in shown if each is not None]) if self._decoded else None
+        crcs = [token_crc(stream.tokens()) for stream in streams]
+        return CodedChunk([stream.words() for stream in streams], crcs, made)
 
     def snapshot(self) -> Any:
         """The state between two chunks, for `restore`."""
@@ -108,57 +118,77 @@ class GopEncoder:
 
 
 class TokenEncoder:
-    """Codes given tokens, chunk by chunk, as they are."""
+    """Codes given tokens as they are, chunk by chunk; `size` (H, W) is that of the pictures."""
 
-    def __init__(self, rates: RateModel) -> None:
-        self._rates = rates
+    def __init__(self, layout: Layout, rates: RateModel, size: tuple[int, int]) -> None:
+        self._layout, self._rates, self._size = layout, rates, size
 
-    def encode(self, tokens: NDArray[np.int32], *, gop_start: bool) -> list[Words]:
-        """The words of each layer of a chunk, int32 [layers, T, h, w]."""
-        self._rates.begin_chunk(tokens.shape[1], gop_start=gop_start)
-        streams = []
-        for layer, given in enumerate(tokens):
-            words, _ = choose_tokens(self._rates.rows(layer), given.shape, as_given(given))
-            streams.append(words)
-        return streams
+    def encode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> list[Words]:
+        """The words of each stream of a chunk of `count` pictures, whose tokens are given by group."""
+        streams: dict[int, StreamEncoder] = {}
+        counts = _groups(self._layout, count, gop_start=gop_start)
+        for (begin, many), tokens in zip(counts, groups, strict=True):
+            first = gop_start and not begin
+            layers = self._layout.layers(many, self._size, first=first)
+            self._rates.begin_group(layers, gop_start=first)
+            for number, (layer, own) in enumerate(zip(layers, tokens, strict=False)):
+                stream = streams.setdefault(layer.stream, StreamEncoder())
+                stream.put(self._rates.rows(number), layer.shape, as_given(own))
+        return [stream.words() for _, stream in sorted(streams.items())]
 
 
 class TokenDecoder:
     """Decodes and checks the tokens of the chunks of a file in order; needs no tokenizer.
 
-    Chunks of a GOP depend on the ones before them: after an error go on at the start of a GOP.
+    `size` is (H, W). Chunks of a GOP depend on the ones before them: after an error go on at the start of a
+    GOP, or where `rates` stood before.
     """
 
-    def __init__(self, rates: RateModel, profile: Profile) -> None:
-        self.rates, self.profile = rates, profile
+    def __init__(self, layout: Layout, rates: RateModel, profile: Profile, size: tuple[int, int]) -> None:
+        self.layout, self.rates, self.profile, self._size = layout, rates, profile, size
 
-    def decode(
-        self, chunk: Chunk, shape: tuple[int, int, int], layers: int | None = None
-    ) -> tuple[Tokens, ...]:
-        """The tokens of the next chunk, int32 (T, h, w) = `shape` for each layer; at most `layers` of them.
+    def decode(self, chunk: Chunk, streams: int | None = None) -> list[GroupTokens]:
+        """The tokens of the next chunk by group and layer, those of at most `streams` streams.
 
         Raises `CorruptPayload`, `ChecksumMismatch`, and `NumericsMismatch` in profile exact, where an intact
         payload that does not decode means that the prior computed other numbers.
         """
-        self.rates.begin_chunk(shape[0], gop_start=chunk.head.gop_start)
-        kept = chunk.head.stages if layers is None else min(layers, chunk.head.stages)
-        return tuple(self.decode_layer(chunk, shape, layer) for layer in range(kept))
-
-    def decode_layer(self, chunk: Chunk, shape: tuple[int, int, int], layer: int) -> Tokens:
-        """The tokens of a layer of the chunk that is open, once those before it are decoded."""
         head = chunk.head
-        rows = self.rates.rows(layer)
-        try:
-            tokens = decode_tokens(rows, chunk.streams[layer], shape, offset=head.offset, chunk=head.number)
-        except CorruptPayload as error:
-            if self.profile == Profile.STATIC:
-                raise
-            raise NumericsMismatch(
-                f"stage {layer} of chunk {head.number} does not decode although its payload is intact: "
-                "the prior computed other numbers here than where the file was made"
-            ) from error
-        check_tokens(tokens, head, layer, self.profile)
-        return tokens
+        kept = head.stages if streams is None else min(streams, head.stages)
+        plan = self._plan(head, kept)
+        last = {layer.stream: (group, number) for group, _, number, layer in plan}
+        decoders: dict[int, StreamDecoder] = {}
+        out: list[list[Tokens]] = [[] for _ in range(plan[-1][0] + 1)]
+        for group, layers, number, layer in plan:
+            if not number:
+                self.rates.begin_group(layers, gop_start=head.gop_start and not group)
+            try:
+                if layer.stream not in decoders:
+                    decoders[layer.stream] = StreamDecoder(chunk.streams[layer.stream])
+                out[group].append(decoders[layer.stream].get(self.rates.rows(number), layer.shape))
+                if last[layer.stream] == (group, number):
+                    whole = decoders[layer.stream].finish()
+                    check_tokens(whole, head, layer.stream, self.profile)
+            except CorruptPayload as error:
+                raise self._fault(error, layer.stream, head) from error
+        return [tuple(tokens) for tokens in out]
+
+    def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
+        """Group, its layers, number of a layer in it, the layer: in coding order."""
+        plan = []
+        groups = _groups(self.layout, head.valid, gop_start=head.gop_start)
+        for group, (begin, count) in enumerate(groups):
+            layers = self.layout.layers(count, self._size, first=head.gop_start and not begin)
+            plan += [(group, layers, k, each) for k, each in enumerate(layers) if each.stream < streams]
+        return plan
+
+    def _fault(self, error: CorruptPayload, stream: int, head: ChunkHead) -> Exception:
+        if self.profile == Profile.STATIC:
+            return CorruptPayload(error.message, offset=head.offset, chunk=head.number)
+        return NumericsMismatch(
+            f"stream {stream} of chunk {head.number} does not decode although its payload is intact: "
+            "the prior computed other numbers here than where the file was made"
+        )
 
 
 class GopDecoder:
@@ -168,8 +198,18 @@ class GopDecoder:
         self._tokenizer, self._size = tokenizer, size
         self._reference: Reference = None
 
-    def decode(self, tokens: Sequence[Tokens], count: int, *, gop_start: bool) -> Pictures:
+    def decode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> Pictures:
         """The `count` new pictures of a chunk, uint8 [count, H, W, 3]."""
-        reference = None if gop_start else self._reference
-        pictures, self._reference = self._tokenizer.decode(tokens, count, self._size, reference)
-        return pictures
+        shown = []
+        counts = _groups(self._tokenizer.layout, count, gop_start=gop_start)
+        for (begin, many), tokens in zip(counts, groups, strict=True):
+            reference = None if gop_start and not begin else self._reference
+            pictures, self._reference = self._tokenizer.decode(tokens, many, self._size, reference)
+            shown.append(pictures)
+        return np.concatenate(shown)
+
+
+def _groups(layout: Layout, count: int, *, gop_start: bool) -> Iterator[tuple[int, int]]:
+    """(first picture, number of pictures) of the groups of a chunk."""
+    counts = layout.groups(count, gop_start=gop_start)
+    return zip((0, *accumulate(counts)), counts, strict=False)

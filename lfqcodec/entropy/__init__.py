@@ -2,29 +2,30 @@
 
 from lfqcodec.entropy.coder import (
     Chooser,
-    choose_tokens,
+    StreamDecoder,
+    StreamEncoder,
+    as_given,
     decode_tokens,
     encode_tokens,
 )
-from lfqcodec.entropy.guess import UNKNOWN, guess_tokens
-from lfqcodec.entropy.model import ROW_SUM, Batch, RateModel, RowSource, StaticRates, uniform_rows
+from lfqcodec.entropy.model import ROW_SUM, Batch, RateModel, RowSource, UniformRates, uniform_rows
 from lfqcodec.entropy.rans import Words
 from lfqcodec.entropy.subtokens import SYMBOLS, subtokens_to_tokens, tokens_to_subtokens
 
 __all__ = [
     "ROW_SUM",
     "SYMBOLS",
-    "UNKNOWN",
     "Batch",
     "Chooser",
     "RateModel",
     "RowSource",
-    "StaticRates",
+    "StreamDecoder",
+    "StreamEncoder",
+    "UniformRates",
     "Words",
-    "choose_tokens",
+    "as_given",
     "decode_tokens",
     "encode_tokens",
-    "guess_tokens",
     "subtokens_to_tokens",
     "tokens_to_subtokens",
     "uniform_rows",

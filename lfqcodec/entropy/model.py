@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKENS
+from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKENS, Layer
 from lfqcodec.entropy.subtokens import SYMBOLS
 
 ROW_SUM = 1 << PRECISION_BITS
@@ -71,20 +72,20 @@ and depend on nothing but what it was made from and the symbols it was sent.
 
 
 class RateModel(Protocol):
-    """Gives the frequency rows of the chunks of a file in order, layer by layer. Both directions drive it.
+    """Gives the frequency rows of a file, group by group, layer by layer. Both directions drive it.
 
-    Rows of a layer may depend on the layers before it and on earlier chunks of the GOP. After an error, or a
-    source that was not run to its end, start a new GOP.
+    Rows of a layer may depend on the layers before it and on earlier groups of the GOP, but not on later
+    streams. After an error, or a source that was not run to its end, start a new GOP.
     """
 
-    def begin_chunk(self, frames: int, *, gop_start: bool) -> None:
-        """Go on to a chunk of `frames` latent frames, the first of a GOP if `gop_start`."""
+    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+        """Go on to a group with these layers, the first of a GOP if `gop_start`."""
 
-    def rows(self, layer: int) -> RowSource:
-        """The source of a layer of the chunk; to be run to its end before that of a later layer."""
+    def rows(self, number: int) -> RowSource:
+        """The source of layer `number` of the group; to be run to its end before that of a later layer."""
 
     def snapshot(self) -> Any:
-        """What to give to `restore` to come back to this point between two chunks."""
+        """What to give to `restore` to come back to this point between two groups."""
 
     def restore(self, snapshot: Any) -> None:
         """Go back to where `snapshot` was taken; it can be used again."""
@@ -98,22 +99,19 @@ def uniform_rows(tokens: int) -> RowSource:
     yield Batch(np.arange(SUBTOKENS * tokens), _UNIFORM)
 
 
-class StaticRates:
-    """Profile `static`: all 512 values equally likely, subtokens in flat order, nothing learned.
+class UniformRates:
+    """Profile `static` of open-loop tokenizers: all values equally likely, in flat order, nothing learned."""
 
-    `h` and `w` are those of the latent grid.
-    """
+    def __init__(self) -> None:
+        self._layers: Sequence[Layer] = ()
 
-    def __init__(self, h: int, w: int) -> None:
-        self._area, self._frames = h * w, 0
-
-    def begin_chunk(self, frames: int, *, gop_start: bool) -> None:
+    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
         """As in `RateModel`."""
-        self._frames = frames
+        self._layers = layers
 
-    def rows(self, layer: int) -> RowSource:
+    def rows(self, number: int) -> RowSource:
         """As in `RateModel`."""
-        return uniform_rows(self._frames * self._area)
+        return uniform_rows(math.prod(self._layers[number].shape))
 
     def snapshot(self) -> None:
         """There is nothing to remember."""

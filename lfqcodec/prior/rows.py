@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS
+from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS, Layer
 from lfqcodec.entropy.model import Batch, RowSource
 from lfqcodec.prior.config import AGES, KNOWN_BUCKETS, TOKEN_BITS
 from lfqcodec.prior.exact import ExactNetwork, Kept, Memory, Step
@@ -56,6 +56,10 @@ class GopCoder:
         """Go back to where `snapshot` was taken, of this coder or of one alike; it can be used again."""
         tokens, kept, self._begin, self._end = snapshot
         self._signs, self._kept = dict(tokens), dict(kept)
+
+    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+        """Go on to a chunk whose stages are `layers`."""
+        self.begin_chunk(layers[0].shape[0], gop_start=gop_start)
 
     def begin_chunk(self, frames: int, *, gop_start: bool) -> None:
         """Go on to a chunk of `frames` latent frames, the first of a GOP if `gop_start`."""

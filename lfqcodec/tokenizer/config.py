@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from lfqcodec.bitstream.limits import BITS_PER_TOKEN
 from lfqcodec.errors import WeightsError
+from lfqcodec.tokenizer.layout import Layout, StageLayout
 
 # Weights files are untrusted: no configuration may ask for more than this.
 MAX_STAGES = 8
@@ -43,6 +44,11 @@ class TokenizerConfig:
     def temporal_factor(self) -> int:
         """Frames to a latent frame, after the first of a GOP; 1 in a model of images."""
         raise NotImplementedError
+
+    @property
+    def layout(self) -> Layout:
+        """The layers of tokens in coding order."""
+        return StageLayout(self.stages)
 
     def to_json(self) -> str:
         """Return the configuration as canonical JSON."""

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lfqcodec.tokenizer.config import TokenizerConfig
+from lfqcodec.tokenizer.layout import Layer, Layout
 
 Pictures = NDArray[np.uint8]
 """uint8 [n, H, W, 3], RGB."""
 Tokens = NDArray[np.int32]
-"""int32 [T, h, w] of one layer, in [0, 2^18)."""
+"""int32 [planes, rows, columns] of one layer, in [0, 2^18)."""
 Reference = Any
 """What a group depends on besides its own tokens; each architecture has its own, immutable. None: nothing."""
 
@@ -30,25 +31,27 @@ class Options:
     """What may be chosen as the tokens of a layer.
 
     `plain` are those that quantization alone gives. `gains` float32 [2 n, 9], for the subtokens of the n
-    positions in raster order: how much less the distortion is with a bit set than with it clear.
+    positions in raster order: how much less the distortion is with a bit set than with it clear; None where
+    there is nothing to choose. In `ternary` tokens a bit of subtoken 1 may be set only where that of
+    subtoken 0 is.
     """
 
     plain: Tokens
-    gains: Tensor
+    gains: Tensor | None = None
+    ternary: bool = False
 
 
 class GroupEncoder(ABC):
     """Pictures on their way to tokens. Immutable: `take` gives the next state."""
 
-    shape: tuple[int, int, int]
-    """(T, h, w) of every layer."""
+    layers: tuple[Layer, ...]
 
     @abstractmethod
-    def options(self, layer: int) -> Options:
+    def options(self, number: int) -> Options:
         """What may be chosen for a layer, once all layers before it are taken."""
 
     @abstractmethod
-    def take(self, layer: int, tokens: Tokens) -> GroupEncoder:
+    def take(self, number: int, tokens: Tokens) -> GroupEncoder:
         """Go on with these tokens for a layer."""
 
     @abstractmethod
@@ -62,19 +65,24 @@ class Tokenizer(nn.Module, ABC):
     config: TokenizerConfig
 
     @property
-    @abstractmethod
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers of tokens in coding order; a later one can be left out, an earlier one not."""
+    def layout(self) -> Layout:
+        """The layers of tokens in coding order."""
+        return self.config.layout
 
     @abstractmethod
-    def encode(self, pictures: Sequence[NDArray[np.uint8]], reference: Reference = None) -> GroupEncoder:
-        """Begin to code pictures uint8 [H, W, 3]; without `reference` they start a GOP."""
+    def encode(
+        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference = None, quality: float = 0.0
+    ) -> GroupEncoder:
+        """Begin to code a group of pictures uint8 [H, W, 3]; without `reference` it starts a GOP.
+
+        `quality` is for architectures with several, in units of their own.
+        """
 
     @abstractmethod
     def decode(
         self, tokens: Sequence[Tokens], count: int, size: tuple[int, int], reference: Reference = None
     ) -> tuple[Pictures, Reference]:
-        """The first `count` pictures of `size` (H, W) that the layers `tokens` stand for, next reference.
+        """The first `count` pictures of `size` (H, W) of a group, and the next reference.
 
-        Tokens below 0 are not known.
+        `tokens` are those of its layers in order; those of later streams may be left out.
         """

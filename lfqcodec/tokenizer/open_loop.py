@@ -1,7 +1,7 @@
-"""Tokenizers that quantize without a look at what was decoded: the reference is the context of their layers.
+"""Tokenizers that quantize without a look at what was decoded. The reference is the context of their layers.
 
-Large pictures go through in tiles (`lfqcodec.tokenizer.tiles`), and every clip one latent frame at a time: the
-carried context makes it the same computation, in a quarter of the memory.
+Large pictures go through in tiles (`lfqcodec.tokenizer.tiles`), and every clip one latent frame at a time:
+the carried context makes it the same computation, in a quarter of the memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, latent_grid, padded_frame
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokenizer, Tokens
 from lfqcodec.tokenizer.layers import State, channels_last
+from lfqcodec.tokenizer.layout import Layer
 from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.tiles import pixels, plan_tiles
 
@@ -76,11 +77,6 @@ class OpenLoopTokenizer(Tokenizer):
     def initialise_from(self, frames: Tensor) -> None:
         """Prepare an untrained model for pictures like `frames` (float32 [N, 3, H, W] in [-1, 1])."""
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """`stage.0`, `stage.1`, ...: the steps of residual quantization."""
-        return tuple(f"stage.{stage}" for stage in range(self.config.stages))
-
     def quantize(self, latents: Tensor, stages: int) -> Tensor:
         """float32 [B, D, T', h, w] -> tokens int64 [B, stages, T', h, w] in [0, 2^18)."""
         flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
@@ -88,19 +84,19 @@ class OpenLoopTokenizer(Tokenizer):
         return tokens.reshape(stages, latents.shape[0], -1, *tokens.shape[2:]).transpose(0, 1)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
-        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1.
-
-        Tokens below 0 are not known, and add nothing.
-        """
+        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1."""
         flat = tokens.transpose(0, 1).flatten(1, 2)
         latents = self.quantizer.dequantize(flat)
         return latents.reshape(tokens.shape[0], -1, *latents.shape[1:]).transpose(1, 2)
 
     @torch.inference_mode()
     def encode(
-        self, pictures: Sequence[NDArray[np.uint8]], reference: Context | None = None
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        reference: Context | None = None,
+        quality: float = 0.0,
     ) -> OpenLoopGroup:
-        """As in the interface. Pictures that do not fill their latent frame are padded with the last one."""
+        """As in the interface, at one quality. The last picture is repeated to fill its latent frame."""
         starts = reference is None
         missing = padded_frames(len(pictures), gop_start=starts) - len(pictures)
         padded = [*pictures, *[pictures[-1]] * missing]
@@ -132,9 +128,9 @@ class OpenLoopTokenizer(Tokenizer):
             parts.append(frame)
             begin = end
         whole = torch.cat(parts, 1).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        shape = (whole.shape[0], whole.shape[2], whole.shape[3])
+        layers = self.layout.layers(len(pictures), size, first=starts)
         analysis = tuple(state for state in states if state is not None)
-        return OpenLoopGroup(self, shape, len(pictures), size, whole, (), reference, analysis)
+        return OpenLoopGroup(self, layers, len(pictures), size, whole, (), reference, analysis)
 
     @torch.inference_mode()
     def decode(
@@ -176,7 +172,7 @@ class OpenLoopGroup(GroupEncoder):
     """`residual` float32 [T, D, h, w]: what the stages that were `taken` leave of the latents."""
 
     tokenizer: OpenLoopTokenizer
-    shape: tuple[int, int, int]
+    layers: tuple[Layer, ...]
     count: int
     size: tuple[int, int]
     residual: Tensor
@@ -185,18 +181,18 @@ class OpenLoopGroup(GroupEncoder):
     analysis: tuple[State, ...]
 
     @torch.inference_mode()
-    def options(self, layer: int) -> Options:
+    def options(self, number: int) -> Options:
         """The signs of the numbers that the stage makes of what is left; a wrong one costs its magnitude."""
         quantizer = self.tokenizer.quantizer
-        scores = quantizer.scores(self.residual, layer)  # [T, 18, h, w]
+        scores = quantizer.scores(self.residual, number)  # [T, 18, h, w]
         plain = quantizer.signs_to_tokens(scores > 0).to(torch.int32).cpu().numpy()
         return Options(plain, scores.movedim(1, -1).reshape(-1, SUBTOKEN_BITS))
 
     @torch.inference_mode()
-    def take(self, layer: int, tokens: Tokens) -> OpenLoopGroup:
+    def take(self, number: int, tokens: Tokens) -> OpenLoopGroup:
         """Take the decoded stage off what is left."""
         picked = torch.from_numpy(tokens.astype(np.int64)).to(self.residual.device)
-        residual = self.residual - self.tokenizer.quantizer.part(picked, layer)
+        residual = self.residual - self.tokenizer.quantizer.part(picked, number)
         return replace(self, residual=residual, taken=(*self.taken, tokens))
 
     def close(self, *, decoded: bool) -> tuple[Pictures | None, Context]:

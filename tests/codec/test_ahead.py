@@ -107,7 +107,7 @@ def test_numerics_that_differ(plain, tmp_path, monkeypatch):
     def wrong(tokens, head, stage, profile):
         raise lfqcodec.NumericsMismatch("other numbers")
 
-    monkeypatch.setattr("lfqcodec.codec.payload.check_tokens", wrong)
+    monkeypatch.setattr("lfqcodec.codec.gop.check_tokens", wrong)
     with pytest.raises(lfqcodec.NumericsMismatch):
         decoded()
 
@@ -123,7 +123,7 @@ def test_a_large_gop_is_decoded_here(tmp_path, monkeypatch):
     given = []
     give = Workers.give
     monkeypatch.setattr(Workers, "give", lambda self, job: (given.append(len(job)), give(self, job)))
-    monkeypatch.setattr("lfqcodec.codec.ahead.MOST_BYTES", 32 * 24 * 24 * 3)
+    monkeypatch.setattr("lfqcodec.codec.decode.ahead.MOST_BYTES", 32 * 24 * 24 * 3)
     events, _ = same_events(path)
     assert len(events) == 35
     assert given == [1]

@@ -39,13 +39,14 @@ from lfqcodec.bitstream import (  # noqa: E402
 from lfqcodec.codec.decode.cut import Cut  # noqa: E402
 from lfqcodec.codec.decode.playback import Playback  # noqa: E402
 from lfqcodec.codec.decode.reconstruct import Reconstructor  # noqa: E402
-from lfqcodec.codec.gop import TokenDecoder, TokenEncoder  # noqa: E402
+from lfqcodec.codec.gop import GroupTokens, TokenDecoder, TokenEncoder  # noqa: E402
 from lfqcodec.codec.repair.damage import Loss  # noqa: E402
 from lfqcodec.codec.repair.repair import repair  # noqa: E402
 from lfqcodec.codec.repair.salvage import Salvage  # noqa: E402
-from lfqcodec.entropy import StaticRates, decode_tokens, uniform_rows  # noqa: E402
+from lfqcodec.entropy import UniformRates, decode_tokens, uniform_rows  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
 from lfqcodec.media import Frame  # noqa: E402
+from lfqcodec.tokenizer.layout import StageLayout  # noqa: E402
 
 if TYPE_CHECKING:
     from lfqcodec.prior.exact import ExactNetwork
@@ -197,11 +198,11 @@ def exact_seed() -> bytes:
     )
     out = io.BytesIO()
     with BitstreamWriter(out, replace(header, max_stages=2)) as writer:
-        coder = TokenEncoder(GopCoder(network(), *header.grid))
+        coder = TokenEncoder(StageLayout(2), GopCoder(network(), *header.grid), (header.height, header.width))
         for first, frames, latents, stages in ((0, 17, 5, 2), (17, 1, 1, 2), (18, 1, 1, 1)):
             tokens = random_tokens((stages, latents, *header.grid), first)
             gop_start = first != 17
-            streams = coder.encode(tokens, gop_start=gop_start)
+            streams = coder.encode([tuple(tokens)], frames, gop_start=gop_start)
             writer.write_chunk(
                 gop_start=gop_start,
                 pts=range(first, first + frames),
@@ -218,9 +219,7 @@ class Grey:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size, self._state = size, 0
 
-    def decode(
-        self, tokens: Sequence[NDArray[np.int32]], count: int, *, gop_start: bool
-    ) -> NDArray[np.uint8]:
+    def decode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> NDArray[np.uint8]:
         """As `lfqcodec.codec.gop.GopDecoder` does it."""
         self._state = (0 if gop_start else self._state) + sum(
             int(layer.astype(np.int64).sum()) for layer in tokens
@@ -243,9 +242,9 @@ def shown(data: bytes) -> None:
         return
     from lfqcodec.prior.rows import GopCoder
 
-    rates = GopCoder(network(), rows, columns) if exact else StaticRates(rows, columns)
-    tokens = TokenDecoder(rates, header.profile)
-    decode = Reconstructor(header, tokens, Grey(size), None)  # type: ignore[arg-type]
+    rates = GopCoder(network(), rows, columns) if exact else UniformRates()
+    tokens = TokenDecoder(StageLayout(header.max_stages), rates, header.profile, size)
+    decode = Reconstructor(tokens, Grey(size), None)  # type: ignore[arg-type]
     playback = Playback(header, Cut(header, None, None), salvage, decode)
     last = -1
     for event in itertools.islice(playback.events(), MOST_FRAMES):

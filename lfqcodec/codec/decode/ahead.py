@@ -81,11 +81,10 @@ class DecodeGop:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
         rates = rate_model(self.prior, header.grid, header.max_stages, self.device)
-        tokens = TokenDecoder(rates, header.profile)
-        decoder = GopDecoder(
-            load_tokenizer(self.model, pick_device(self.device)), (header.height, header.width)
-        )
-        decode = Reconstructor(header, tokens, decoder, self.stages)
+        tokenizer = load_tokenizer(self.model, pick_device(self.device))
+        size = header.height, header.width
+        tokens = TokenDecoder(tokenizer.layout, rates, header.profile, size)
+        decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.stages)
         made = (decode(chunk, damaged=False) for chunk in job)
         return [each for each in made if each is not None]
 

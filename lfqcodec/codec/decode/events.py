@@ -36,15 +36,15 @@ def events(
     model = file.model()
     require_container_grid(model)
     tokenizer = load_tokenizer(model, device)
-    if header.max_stages > len(tokenizer.layers):
+    if header.max_stages > tokenizer.layout.streams:
         raise InvalidField(
-            f"{file.name}: has up to {header.max_stages} stages, its model {len(tokenizer.layers)}"
+            f"{file.name}: has up to {header.max_stages} stages, its model {tokenizer.layout.streams}"
         )
     with reading(file.name):
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:
             decoder = GopDecoder(tokenizer, (header.height, header.width))
-            here = Reconstructor(header, file.token_decoder(), decoder, stages)
+            here = Reconstructor(file.token_decoder(), decoder, stages)
             decode: Decoder = here
             if workers > 1 and file.owned and file.seekable:
                 job = DecodeGop(header, model, file.prior(), stages, str(device))

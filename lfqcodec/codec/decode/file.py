@@ -28,12 +28,13 @@ from lfqcodec.bitstream import (
     Profile,
 )
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.gop import TokenDecoder
+from lfqcodec.codec.gop import GroupTokens, TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.tokenizer.layout import StageLayout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChunkTokens:
-    """Tokens of one chunk: int32 [stages, T, h, w] in [0, 2^18), and the chunk's head."""
+    """The head of a chunk and its tokens, by group and layer: int32 [planes, rows, columns] in [0, 2^18)."""
 
     head: ChunkHead
-    tokens: NDArray[np.int32]
+    groups: list[GroupTokens]
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """int32 [stages, T, h, w], of a tokenizer whose layers are all alike."""
+        return np.stack(self.groups[0])
 
 
 @contextmanager
@@ -207,14 +213,15 @@ class LfqFile:
             if isinstance(unit, Chunk):
                 decoder = decoder or self.token_decoder()
                 with reading(self.name):
-                    tokens = decoder.decode(unit, unit.head.shape(self.header), stages)
-                yield ChunkTokens(unit.head, np.stack(tokens))
+                    groups = decoder.decode(unit, stages)
+                yield ChunkTokens(unit.head, groups)
 
     def token_decoder(self) -> TokenDecoder:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
         header = self.header
         rates = rate_model(self.prior(), header.grid, header.max_stages, self.device)
-        return TokenDecoder(rates, header.profile)
+        size = header.height, header.width
+        return TokenDecoder(StageLayout(header.max_stages), rates, header.profile, size)
 
     def frames(
         self,

@@ -49,5 +49,5 @@ class EncodeGop:
             if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):
                     quality.add(source, decoded)
-            chunks.append(replace(coded, tokens=(), pictures=None))
+            chunks.append(replace(coded, pictures=None))
         return CodedGop(chunks, *quality.values(0))

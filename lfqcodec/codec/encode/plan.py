@@ -70,7 +70,7 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
         return Plan(prior, stages, control.point(table.default_crf), None, table, control, ())
     crf = table.default_crf if options.crf is None else options.crf
     point = OperatingPoint(*table.point(crf, stages))
-    return Plan(prior, point.layers, point, crf, table, None, ())
+    return Plan(prior, point.streams, point, crf, table, None, ())
 
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Plan) -> FileHeader:

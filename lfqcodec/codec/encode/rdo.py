@@ -31,11 +31,11 @@ class Rdo:
     bit_costs: Sequence[float]
 
     @torch.inference_mode()
-    def __call__(self, options: Options, layer: int, point: OperatingPoint) -> Chooser:
+    def __call__(self, options: Options, number: int, point: OperatingPoint) -> Chooser:
         """What picks the subtokens of the layer, at that point."""
-        if point.lambda_ == 0:
-            return plain_choice(options, layer, point)
-        return _Choice(options.gains * (self.bit_costs[layer] / point.lambda_))
+        if point.lambda_ == 0 or options.gains is None:
+            return plain_choice(options, number, point)
+        return _Choice(options.gains * (self.bit_costs[number] / point.lambda_))
 
 
 class _Choice:

@@ -73,16 +73,10 @@ class ResidualLFQ(nn.Module):
         return torch.stack(tokens)
 
     def dequantize(self, tokens: Tensor) -> Tensor:
-        """int64 [stages, N, h, w] -> float [N, D, h, w]. Tokens below 0 are not known, and add nothing."""
-        known = tokens >= 0
-        mask = None if known.all() else known.unsqueeze(2)
-        total: Tensor | None = None
-        for stage, each in enumerate(tokens):
-            part = self.part(each, stage)
-            if mask is not None:
-                part = part * mask[stage]
-            total = part if total is None else total + part
-        assert total is not None
+        """int64 [stages, N, h, w] -> float [N, D, h, w]."""
+        total = self.part(tokens[0], 0)
+        for stage, each in enumerate(tokens[1:], 1):
+            total = total + self.part(each, stage)
         return total
 
     def scores(self, residual: Tensor, stage: int) -> Tensor:
