@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,21 +14,11 @@ from lfqcodec.errors import InputVideoError, LfqError
 from lfqcodec.train.data.sources import IMAGE_SUFFIXES
 
 
-def require_decoder() -> None:
-    """Raise `LfqError` where neither PyAV nor OpenCV can be imported."""
-    for name in ("lfqcodec.video", "cv2"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
-        return
-    raise LfqError("videos and pictures cannot be read: neither PyAV nor OpenCV is installed")
-
-
 def decode_frames(path: Path) -> Generator[NDArray[np.uint8], None, None]:
     """Frames of a video or image, uint8 [H, W, 3]. Machines without PyAV use OpenCV.
 
-    Raises `InputVideoError` where the file cannot be read, perhaps after some frames.
+    Raises `InputVideoError` where the file cannot be read, perhaps after some frames, and `LfqError` where
+    neither is installed.
     """
     try:
         from lfqcodec.media import Frame
@@ -44,8 +33,10 @@ def decode_frames(path: Path) -> Generator[NDArray[np.uint8], None, None]:
 
 
 def _decode_with_opencv(path: Path) -> Generator[NDArray[np.uint8], None, None]:
-    import cv2  # type: ignore[import-not-found,unused-ignore]
-
+    try:
+        import cv2  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise LfqError("videos and pictures cannot be read: neither PyAV nor OpenCV is installed") from error
     if path.suffix.lower() in IMAGE_SUFFIXES:
         image = cv2.imread(str(path))
         if image is None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lfqcodec.errors import InputVideoError, LfqError, OutputError
 from lfqcodec.output import replacing
-from lfqcodec.train.data.decode import bounded, decode_frames, require_decoder
+from lfqcodec.train.data.decode import bounded, decode_frames
 from lfqcodec.train.data.sources import gather_media, open_items
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,6 @@ def build_pack(media: Iterable[Path], out: Path, *, longest: int = 640, max_fram
     archive is damaged, `OutputError` where the pack cannot be written, and `LfqError` where neither PyAV nor
     OpenCV is installed; no part of a pack is left then.
     """
-    require_decoder()
     with ExitStack() as stack:
         items = open_items(media, stack)
         try:
@@ -93,7 +92,7 @@ def _append(
                 count += 1
                 if count == max_frames:
                     break
-        except LfqError as error:
+        except InputVideoError as error:
             log.warning("left out: %s", str(error).replace(str(path), name))
     return None if shape is None else (count, *shape)
 
