@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from codec_support import ENVIRONMENT, fail, one_thread, succeed, y4m
-from lfqcodec.train.tokenizer.losses import commitment
 from video_support import moving_picture, png, read_all
 
 import lfqcodec
@@ -25,6 +24,7 @@ from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.magvit2.config import IMAGE_16X, IMAGE_32X, Magvit2Config
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
+from lfqcodec.train.tokenizer.losses import commitment
 from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
 from lfqcodec.weights.store import read_model, resolve_model
 
