@@ -15,7 +15,9 @@ from hypothesis.extra import numpy as hnp
 from lfqcodec.entropy import (
     ROW_SUM,
     Batch,
-    choose_tokens,
+    StreamDecoder,
+    StreamEncoder,
+    as_given,
     decode_tokens,
     encode_tokens,
     subtokens_to_tokens,
@@ -89,7 +91,9 @@ def test_tokens_round_trip(tokens, static):
 def test_a_chooser_sees_the_rows_and_decides():
     """As rate-distortion optimisation does: take the likeliest value of every row."""
     shape = (2, 4, 5)
-    words, tokens = choose_tokens(adaptive(80), shape, lambda batch: batch.rows.argmax(1))
+    encoder = StreamEncoder()
+    tokens = encoder.put(adaptive(80), shape, lambda batch: batch.rows.argmax(1))
+    words = encoder.words()
     assert np.array_equal(decode_tokens(adaptive(80), words, shape), tokens)
     assert len(words) < len(encode_tokens(adaptive(80), np.random.default_rng(0).integers(0, 1 << 18, shape)))
 
@@ -101,11 +105,23 @@ def test_no_words_are_all_zero_tokens():
     assert np.array_equal(decode_tokens(uniform_rows(zeros.size), words, zeros.shape), zeros)
 
 
-def test_corrupt_payload_carries_its_place():
-    words = np.ones(99, np.uint32)
-    with pytest.raises(CorruptPayload, match="chunk 7, byte 1234") as caught:
-        decode_tokens(uniform_rows(8), words, (1, 2, 4), offset=1234, chunk=7)
-    assert (caught.value.offset, caught.value.chunk) == (1234, 7)
+def test_a_stream_takes_one_layer_after_another():
+    rng = np.random.default_rng(4)
+    layers = [rng.integers(0, 1 << 18, shape, dtype=np.int32) for shape in ((1, 2, 3), (2, 1, 1), (0, 2, 2))]
+    encoder = StreamEncoder()
+    for tokens in layers:
+        assert np.array_equal(encoder.put(adaptive(2 * tokens.size), tokens.shape, as_given(tokens)), tokens)
+    flat = np.concatenate([tokens.reshape(-1) for tokens in layers])
+    decoder = StreamDecoder(encoder.words())
+    for tokens in layers:
+        assert np.array_equal(decoder.get(adaptive(2 * tokens.size), tokens.shape), tokens)
+    assert np.array_equal(encoder.tokens(), flat)
+    assert np.array_equal(decoder.finish(), flat)
+
+
+def test_words_that_are_left_over_are_refused():
+    with pytest.raises(CorruptPayload, match="does not end"):
+        decode_tokens(uniform_rows(8), np.ones(99, np.uint32), (1, 2, 4))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +139,7 @@ def test_a_model_that_breaks_its_contract_is_refused(batch, message):
         yield batch
 
     with pytest.raises(ValueError, match=message):
-        choose_tokens(source(), PAIR, lambda each: np.zeros(len(each.positions), int))
+        StreamEncoder().put(source(), PAIR, lambda each: np.zeros(len(each.positions), int))
 
 
 def test_a_model_may_not_code_a_subtoken_twice():
@@ -132,13 +148,13 @@ def test_a_model_may_not_code_a_subtoken_twice():
         yield Batch(np.arange(2), UNIFORM)
 
     with pytest.raises(ValueError, match="twice"):
-        choose_tokens(source(), PAIR, lambda each: np.zeros(len(each.positions), int))
+        StreamEncoder().put(source(), PAIR, lambda each: np.zeros(len(each.positions), int))
 
 
 @pytest.mark.parametrize("choice", [np.zeros(3, int), np.zeros(4), np.full(4, 512), np.full(4, -1)])
 def test_choices_out_of_range_are_refused(choice):
     with pytest.raises(ValueError, match=r"choice|subtoken"):
-        choose_tokens(uniform_rows(2), PAIR, lambda _: choice)
+        StreamEncoder().put(uniform_rows(2), PAIR, lambda _: choice)
 
 
 def test_static_path_is_fast():
