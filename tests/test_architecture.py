@@ -24,7 +24,7 @@ ALLOWED = {
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
     "tokenizer": {"bitstream", "errors"},
-    "prior": {"bitstream", "entropy", "errors", "reproducible"},
+    "prior": {"bitstream", "entropy", "errors", "reproducible", "tokenizer"},
     "video": {"errors", "media", "output"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
@@ -59,7 +59,8 @@ OUTSIDE = {
 LIGHT = [
     *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
-    *(f"lfqcodec.codec.{name}" for name in ("cut", "file", "payload", "plan", "progress", "rate_control")),
+    *(f"lfqcodec.codec.{name}" for name in ("gop", "models", "progress", "decode.cut", "decode.file")),
+    *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate_control")),
     *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
 ]
 

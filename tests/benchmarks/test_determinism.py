@@ -16,7 +16,7 @@ import pytest
 from codec_support import ENVIRONMENT, encoded, one_thread, succeed, y4m
 
 import lfqcodec
-from lfqcodec.codec.file import LfqFile
+from lfqcodec.codec.decode.file import LfqFile
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.prior.weights import load_prior

@@ -29,6 +29,7 @@ import lfqcodec
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.repair.damage import Loss, clock
 from lfqcodec.codec.repair.repair import repair
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
@@ -186,16 +187,14 @@ def test_variable_frame_times(variable):
 
 def test_tokens_that_do_not_decode(steady, frames, monkeypatch):
     """Checksums of units are right, those of tokens are not: the GOP is lost, no more."""
-    from lfqcodec.codec import payload
+    plain = TokenDecoder.decode
 
-    plain = payload.TokenCoder.decode
-
-    def broken(self, chunk, shape, stages=None):
+    def broken(self, chunk, streams=None):
         if chunk.head.number == 2:
             raise ChecksumMismatch("tokens", offset=chunk.head.offset, chunk=2)
-        return plain(self, chunk, shape, stages)
+        return plain(self, chunk, streams)
 
-    monkeypatch.setattr(payload.TokenCoder, "decode", broken)
+    monkeypatch.setattr(TokenDecoder, "decode", broken)
     got, losses = salvaged(steady)
     same_but(got, frames, range(33, 66))
     assert [(loss.first_frame, loss.frames) for loss in losses] == [(33, 33)]

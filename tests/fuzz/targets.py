@@ -221,9 +221,8 @@ class Grey:
 
     def decode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> NDArray[np.uint8]:
         """As `lfqcodec.codec.gop.GopDecoder` does it."""
-        self._state = (0 if gop_start else self._state) + sum(
-            int(layer.astype(np.int64).sum()) for layer in tokens
-        )
+        total = sum(int(layer.astype(np.int64).sum()) for tokens in groups for layer in tokens)
+        self._state = (0 if gop_start else self._state) + total
         return np.full((count, *self._size, 3), self._state % 256, np.uint8)
 
 
