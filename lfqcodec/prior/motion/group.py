@@ -1,0 +1,222 @@
+"""What both rate models of `motion` have in common: the layers of a group one after the other, and the state.
+
+A group is known by the names of its layers. What goes on to the next group is all from stream 0, so later
+streams can be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS, Layer
+from lfqcodec.entropy.model import ROW_SUM, Batch, RowSource
+from lfqcodec.entropy.subtokens import SYMBOLS
+from lfqcodec.tokenizer.motion.layout import depth_choices, unpack_depth
+
+Array = NDArray[np.int64]
+Rows = NDArray[np.float64]
+"""Frequencies less 1, float64 [n, 512] or [512]."""
+Coding = RowSource
+"""Codes a part of a layer."""
+ROWS_AT_A_TIME = 512
+
+
+def single_value() -> Rows:
+    """The row for subtokens that can only be 0: all other values have frequency 1."""
+    row = np.zeros(SYMBOLS)
+    row[0] = ROW_SUM - SYMBOLS
+    return row
+
+
+NOTHING = single_value()
+_EQUAL = np.full(SYMBOLS, ROW_SUM / SYMBOLS - 1)
+_OTHER_QUALITY = (ROW_SUM // 2) // (SYMBOLS - 1)
+
+
+def quality_row(before: int | None) -> Rows:
+    """The row of `quality`: half goes to the value of the group before; all equal at a GOP start."""
+    if before is None:
+        return _EQUAL
+    row = np.full(SYMBOLS, _OTHER_QUALITY - 1.0)
+    row[before] = ROW_SUM - (SYMBOLS - 1) * _OTHER_QUALITY - 1
+    return row
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a group may depend on of those before it in the GOP; immutable.
+
+    `quality`: the last `quality` token's value. `anchor` int32 [layers, rows, columns], the last anchor's
+    tokens, and `field` int64 [rows, columns, 2], its motion; None after the first picture.
+    """
+
+    quality: int | None = None
+    anchor: NDArray[np.int32] | None = None
+    field: Array | None = None
+
+
+@dataclass
+class Group:
+    """A group on its way: its layers by name, and the tokens int64 [planes, rows, columns] coded so far."""
+
+    layers: dict[str, Layer]
+    past: Past
+    known: dict[str, Array] = field(default_factory=dict)
+    _counts: dict[str, Array] = field(default_factory=dict)
+    _fields: dict[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def quality(self) -> int:
+        """32 times q, 0..511."""
+        return int(self.tokens("quality").reshape(-1)[0]) & (SYMBOLS - 1)
+
+    def tokens(self, name: str) -> Array:
+        """The tokens of a layer before. `ValueError` where it has not been coded."""
+        if name not in self.known:
+            raise ValueError(f"the rate model needs layer {name}, which has not been coded")
+        return self.known[name]
+
+    def token_layers(self, part: str) -> int:
+        """How many layers of tokens a part has."""
+        return sum(f"{part}.{number}" in self.layers for number in range(len(self.layers)))
+
+    def counts(self, part: str) -> Array:
+        """How many layers are coded at each position of a part, int64 [planes, rows, columns]."""
+        if part not in self._counts:
+            shape = self.layers[f"{part}.0"].shape
+            if part == "intra":
+                self._counts[part] = np.full(shape, self.token_layers(part))
+            else:
+                planes = self.choices(part)
+                known = np.asarray(depth_choices(self.token_layers(part)))
+                counts = known[np.minimum(planes, len(known) - 1)].repeat(2, 1).repeat(2, 2)
+                self._counts[part] = counts[:, : shape[1], : shape[2]]
+        return self._counts[part]
+
+    def choices(self, part: str) -> Array:
+        """The choices of depth for blocks of 16x16, 0..3: int64 [planes, rows, columns]."""
+        rows, columns = (-(-n // 2) for n in self.layers[f"{part}.0"].shape[1:])
+        choices = unpack_depth(self.tokens(f"depth.{part}").astype(np.int32), rows, columns)
+        return choices.astype(np.int64)
+
+    def field(self, part: str) -> Array:
+        """The motion of a part, int64 [planes, rows, columns, 2], (dx, dy) in quarter-pels."""
+        # Not at the top: static rows do without it.
+        import torch
+
+        from lfqcodec.tokenizer.motion.fields import anchor_field, between_field, half
+
+        if part not in self._fields:
+            tokens = torch.from_numpy(self.tokens(f"motion.{part}").astype(np.int32))
+            if part == "anchor":
+                before = None if self.past.field is None else torch.from_numpy(self.past.field)
+                fields = [anchor_field(tokens[0], before)]
+            else:
+                base = half(torch.from_numpy(self.field("anchor" if part == "middle" else "middle")[0]))
+                fields = [between_field(plane, base) for plane in tokens]
+            self._fields[part] = torch.stack(fields).numpy()
+        return self._fields[part]
+
+    def end(self) -> Past:
+        """What the next group may know of this one."""
+        if "quality" not in self.known:
+            raise ValueError("the group before has not been coded")
+        if "anchor.0" not in self.layers:
+            return Past(self.quality)
+        layers = [self.tokens(f"anchor.{k}")[0] for k in range(self.token_layers("anchor"))]
+        return Past(self.quality, np.stack(layers).astype(np.int32), self.field("anchor")[0])
+
+
+class LayerCoder:
+    """The subtokens of a layer, coded batch by batch; positions are raster positions of tokens."""
+
+    def __init__(self, shape: tuple[int, int, int], max_rows: int) -> None:
+        self.shape, self._max_rows = shape, max_rows
+        self.size = math.prod(shape)
+        self._subtokens = np.zeros((self.size, SUBTOKENS), np.int64)
+
+    def code(
+        self, which: int, positions: Array, rows: Rows | Callable[[slice], Rows]
+    ) -> Generator[Batch, NDArray[np.int32], Array]:
+        """Code subtoken `which` with one row, or with the rows of each slice; gives the values, int64 [n]."""
+        if not callable(rows):
+            if len(positions):
+                self._subtokens[positions, which] = yield Batch(SUBTOKENS * positions + which, rows)
+        else:
+            for low in range(0, len(positions), self._max_rows):
+                part = slice(low, low + self._max_rows)
+                batch = Batch(SUBTOKENS * positions[part] + which, rows(part))
+                self._subtokens[positions[part], which] = yield batch
+        values: Array = self._subtokens[positions, which]
+        return values
+
+    def skip(self, positions: Array) -> Coding:
+        """Code tokens that can only be 0."""
+        for which in range(SUBTOKENS):
+            yield from self.code(which, positions, NOTHING)
+
+    def tokens(self) -> Array:
+        """What has been coded so far, 0 elsewhere: int64 [planes, rows, columns]."""
+        return (self._subtokens[:, 0] | self._subtokens[:, 1] << SUBTOKEN_BITS).reshape(self.shape)
+
+
+class MotionRates(ABC):
+    """A rate model (`lfqcodec.entropy.RateModel`) for groups whose layers have the names of `motion`."""
+
+    def __init__(self, *, max_rows: int = ROWS_AT_A_TIME) -> None:
+        self.max_rows = max_rows
+        self._past = Past()
+        self._group: Group | None = None
+
+    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+        """As in `RateModel`. `ValueError` where stream 0 of the group before has not been coded."""
+        self._past = Past() if gop_start else self._ended()
+        self._group = Group({layer.name: layer for layer in layers}, self._past)
+
+    def rows(self, number: int) -> RowSource:
+        """As in `RateModel`."""
+        group = self._group
+        if group is None or not 0 <= number < len(group.layers):
+            raise ValueError(f"there is no layer {number}")
+        layer = list(group.layers.values())[number]
+        coder = LayerCoder(layer.shape, self.max_rows)
+        if layer.name == "quality":
+            yield from coder.code(0, np.arange(1), quality_row(group.past.quality))
+            yield from coder.code(1, np.arange(1), NOTHING)
+        else:
+            kind, _, name = layer.name.partition(".")
+            if kind == "motion":
+                yield from self._motion(group, name, coder)
+            elif kind == "depth":
+                yield from self._depth(group, name, coder)
+                yield from coder.code(1, np.arange(coder.size), NOTHING)
+            else:
+                yield from self._tokens(group, kind, int(name), coder)
+        group.known[layer.name] = coder.tokens()
+
+    def snapshot(self) -> Past:
+        """As in `RateModel`."""
+        return self._ended()
+
+    def restore(self, snapshot: Past) -> None:
+        """As in `RateModel`."""
+        self._past, self._group = snapshot, None
+
+    def _ended(self) -> Past:
+        return self._past if self._group is None else self._group.end()
+
+    @abstractmethod
+    def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding: ...
+
+    @abstractmethod
+    def _depth(self, group: Group, part: str, coder: LayerCoder) -> Coding: ...
+
+    @abstractmethod
+    def _tokens(self, group: Group, part: str, number: int, coder: LayerCoder) -> Coding: ...

@@ -1,0 +1,143 @@
+"""Layers and tokens of groups as the `motion` tokenizer has them, and runs of its rate models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lfqcodec.bitstream.geometry import Layer
+from lfqcodec.entropy import RateModel, StreamDecoder, StreamEncoder, as_given
+from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth, places
+
+LAYERS = {"intra": 3, "anchor": 4, "middle": 2, "quarters": 2}
+Tokens = dict[str, np.ndarray]
+
+
+def layers_of(count: int, rows: int, columns: int, *, first: bool) -> tuple[Layer, ...]:
+    """The layers of a group; `rows` and `columns` count blocks of 16x16."""
+    layers = [Layer("quality", 0, (1, 1, 1))]
+    grid = 2 * rows, 2 * columns
+    if first:
+        return (*layers, *(Layer(f"intra.{k}", 0, (1, *grid)) for k in range(LAYERS["intra"])))
+    for part, pictures in places(count).items():
+        stream, planes = int(part != "anchor"), len(pictures)
+        layers += [
+            Layer(f"motion.{part}", stream, (planes, rows, columns)),
+            Layer(f"depth.{part}", stream, (planes, -(-rows // 2), -(-columns // 2))),
+            *(Layer(f"{part}.{k}", stream, (planes, *grid)) for k in range(LAYERS[part])),
+        ]
+    return tuple(layers)
+
+
+def random_tokens(layers: Sequence[Layer], rng: np.random.Generator) -> Tokens:
+    """Tokens that mean something, sparse, with large motion here and there."""
+    tokens: Tokens = {}
+    for layer in layers:
+        kind, _, name = layer.name.partition(".")
+        if kind == "quality":
+            tokens[layer.name] = rng.integers(0, 100, layer.shape)
+        elif kind == "motion":
+            size = rng.integers(1, 257, layer.shape)
+            pair = rng.integers(-size, size, (2, *layer.shape)) * (rng.random((2, *layer.shape)) < 0.3)
+            tokens[layer.name] = (pair[0] & 511) | (pair[1] & 511) << 9
+        elif kind == "depth":
+            rows, columns = (n // 2 for n in dict_of(layers)[f"{name}.0"].shape[1:])
+            choices = len(depth_choices(LAYERS[name]))
+            tokens[layer.name] = pack_depth(
+                rng.integers(0, choices, (layer.shape[0], rows, columns), dtype=np.int32)
+            )
+        else:
+            bits = 1 << np.arange(9)
+            significant = (rng.random((*layer.shape, 9)) < 0.2) @ bits
+            values = significant | (significant & rng.integers(0, 512, layer.shape)) << 9
+            if kind != "intra":
+                shape = layer.shape[1] // 2, layer.shape[2] // 2
+                depth = tokens[f"depth.{kind}"].astype(np.int32)
+                values *= coded_layers(depth, *shape, LAYERS[kind]) > int(name)
+            tokens[layer.name] = values
+    return {name: each.astype(np.int32) for name, each in tokens.items()}
+
+
+def dict_of(layers: Sequence[Layer]) -> dict[str, Layer]:
+    """By name."""
+    return {layer.name: layer for layer in layers}
+
+
+def random_gop(
+    counts: Sequence[int], rows: int, columns: int, seed: int = 0
+) -> list[tuple[tuple[Layer, ...], Tokens]]:
+    """Layers and tokens of an intra picture and of groups of so many pictures."""
+    rng = np.random.default_rng(seed)
+    groups = [layers_of(count, rows, columns, first=not n) for n, count in enumerate((1, *counts))]
+    return [(layers, random_tokens(layers, rng)) for layers in groups]
+
+
+def group_rows(
+    model: RateModel, layers: Sequence[Layer], tokens: Tokens, *, streams: int = 2
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Positions [n] and frequencies [n, 512] of each layer, in coding order; after `begin_group`."""
+    result = {}
+    for number, layer in enumerate(layers):
+        if layer.stream >= streams:
+            continue
+        positions, rows = [], []
+        choose = as_given(tokens[layer.name])
+        source = model.rows(number)
+        try:
+            batch = next(source)
+            while True:
+                batch.check()
+                assert (batch.weights.sum(-1) == (1 << 24) - 512).all()
+                assert batch.weights.min() >= 0
+                assert (batch.weights == np.floor(batch.weights)).all()
+                positions.append(batch.positions)
+                rows.append(np.broadcast_to(batch.rows, (len(batch.positions), 512)))
+                batch = source.send(choose(batch).astype(np.int32))
+        except StopIteration:
+            pass
+        result[layer.name] = np.concatenate(positions), np.concatenate(rows)
+        assert sorted(result[layer.name][0]) == list(range(2 * tokens[layer.name].size))
+    return result
+
+
+def gop_rows(
+    model: RateModel, gop: list[tuple[tuple[Layer, ...], Tokens]], *, streams: int = 2
+) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """`group_rows` of all groups of a GOP."""
+    result = []
+    for number, (layers, tokens) in enumerate(gop):
+        model.begin_group(layers, gop_start=number == 0)
+        result.append(group_rows(model, layers, tokens, streams=streams))
+    return result
+
+
+def assert_same_rows(
+    one: list[dict[str, tuple[np.ndarray, np.ndarray]]], other: list[dict[str, tuple[np.ndarray, np.ndarray]]]
+) -> None:
+    """Bit for bit, in the same coding order, for the layers that both have."""
+    for mine, yours in zip(one, other, strict=True):
+        for name in mine.keys() & yours.keys():
+            for a, b in zip(mine[name], yours[name], strict=True):
+                np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def assert_round_trip(
+    encoder: RateModel, decoder: RateModel, gop: list[tuple[tuple[Layer, ...], Tokens]]
+) -> list[int]:
+    """Code a GOP with one model and decode it with another; streams stay open. Gives words by stream."""
+    streams = [StreamEncoder(), StreamEncoder()]
+    for number, (layers, tokens) in enumerate(gop):
+        encoder.begin_group(layers, gop_start=number == 0)
+        for k, layer in enumerate(layers):
+            streams[layer.stream].put(encoder.rows(k), layer.shape, as_given(tokens[layer.name]))
+    words = [stream.words() for stream in streams]
+    readers = [StreamDecoder(each) for each in words]
+    for number, (layers, tokens) in enumerate(gop):
+        decoder.begin_group(layers, gop_start=number == 0)
+        for k, layer in enumerate(layers):
+            got = readers[layer.stream].get(decoder.rows(k), layer.shape)
+            np.testing.assert_array_equal(got, tokens[layer.name], err_msg=layer.name)
+    for reader in readers:
+        reader.finish()
+    return [len(each) for each in words]
