@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 import lfqcodec
-from lfqcodec.bitstream import Chunk
+from lfqcodec.bitstream import MAX_STREAMS, Chunk
 from lfqcodec.cli.common import size as size_option
 from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.gop import TokenEncoder
@@ -40,7 +40,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.arithmetic import int8_product_is_exact, takes_int8_product
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
-from lfqcodec.tokenizer.layout import StageLayout
+from lfqcodec.tokenizer.layout import MotionLayout
 
 ROOT = Path(__file__).parents[1]
 PIXELS = "pixels.npy"
@@ -184,9 +184,9 @@ def _recode(path: str, tokens: list[NDArray[np.int32]], device: str) -> bool:
         prior = file.prior()
         assert prior is not None
         header = file.header
-        rates = rate_model(prior, header.grid, header.max_stages, device)
+        rates = rate_model(prior, header.grid, MAX_STREAMS, device)
         size = header.height, header.width
-        coder = TokenEncoder(StageLayout(header.max_stages), rates, size)
+        coder = TokenEncoder(MotionLayout(header.layers), rates, size)
         chunks = [unit for unit in file.units() if isinstance(unit, Chunk)]
     same = True
     for chunk, given in zip(chunks, tokens, strict=True):

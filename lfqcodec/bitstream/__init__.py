@@ -1,11 +1,22 @@
-"""The .lfq container, version 1: what `bitstream_spec.md` defines, in typed Python.
+"""The .lfq container, version 2: what `bitstream_spec.md` defines, in typed Python.
 
 Depends on the standard library, numpy, `lfqcodec.errors` and `lfqcodec.media` only. Entropy coding of the
 payload is the business of `lfqcodec.entropy`.
 """
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_tokens, drop_stages, token_crc
-from lfqcodec.bitstream.geometry import latent_frames, latent_grid, max_valid, max_words
+from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_tokens, drop_streams, token_crc
+from lfqcodec.bitstream.geometry import (
+    Layer,
+    LayerCounts,
+    block_grid,
+    group_layers,
+    group_sizes,
+    latent_frames,
+    latent_grid,
+    max_valid,
+    max_words,
+    stream_tokens,
+)
 from lfqcodec.bitstream.header import NO_HASH, FileHeader, pack_header, parse_header, parse_prologue
 from lfqcodec.bitstream.index import Index, IndexEntry
 from lfqcodec.bitstream.limits import (
@@ -13,7 +24,7 @@ from lfqcodec.bitstream.limits import (
     CHUNK_FRAMES,
     DEFAULT_LIMITS,
     MAGIC,
-    MAX_STAGES,
+    MAX_STREAMS,
     SPATIAL_FACTOR,
     TEMPORAL_FACTOR,
     VERSION,
@@ -22,6 +33,7 @@ from lfqcodec.bitstream.limits import (
 )
 from lfqcodec.bitstream.packets import Packets, PacketsHead
 from lfqcodec.bitstream.reader import BitstreamReader
+from lfqcodec.bitstream.tokens import check_group
 from lfqcodec.bitstream.writer import BitstreamWriter
 
 __all__ = [
@@ -29,7 +41,7 @@ __all__ = [
     "CHUNK_FRAMES",
     "DEFAULT_LIMITS",
     "MAGIC",
-    "MAX_STAGES",
+    "MAX_STREAMS",
     "NO_HASH",
     "SPATIAL_FACTOR",
     "TEMPORAL_FACTOR",
@@ -41,12 +53,18 @@ __all__ = [
     "FileHeader",
     "Index",
     "IndexEntry",
+    "Layer",
+    "LayerCounts",
     "Limits",
     "Packets",
     "PacketsHead",
     "Profile",
+    "block_grid",
+    "check_group",
     "check_tokens",
-    "drop_stages",
+    "drop_streams",
+    "group_layers",
+    "group_sizes",
     "latent_frames",
     "latent_grid",
     "max_valid",
@@ -54,5 +72,6 @@ __all__ = [
     "pack_header",
     "parse_header",
     "parse_prologue",
+    "stream_tokens",
     "token_crc",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream.fields import Cursor, crc32, pack, pack_varint, require
-from lfqcodec.bitstream.geometry import latent_frames, max_valid, max_words
+from lfqcodec.bitstream.geometry import latent_frames, max_valid, max_words, stream_tokens
 from lfqcodec.bitstream.header import FileHeader
-from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, Profile
+from lfqcodec.bitstream.limits import MAX_PTS, MAX_STREAMS, MIN_PTS, Profile
 from lfqcodec.bitstream.timeline import Timeline
 from lfqcodec.bitstream.units import UnitFrame
 from lfqcodec.errors import ChecksumMismatch, CorruptPayload, NumericsMismatch
@@ -33,7 +32,7 @@ class ChunkHead:
 
     `number` counts chunks from 0, `first_frame` frames. `pts` holds one presentation time per new frame in
     ticks of the header's time base, strictly increasing; `last_duration` is the duration of the last of
-    them. `words` and `token_crcs` have one entry per stage. `offset` is the file position of the unit and
+    them. `words` and `token_crcs` have one entry per stream. `offset` is the file position of the unit and
     `size` its length in bytes.
     """
 
@@ -53,7 +52,8 @@ class ChunkHead:
         return len(self.pts)
 
     @property
-    def stages(self) -> int:
+    def stream_count(self) -> int:
+        """rANS streams of the chunk: 1 where nothing of the pictures between is stored, else 2."""
         return len(self.words)
 
     @property
@@ -71,61 +71,60 @@ class ChunkHead:
         """Where the last frame ends."""
         return self.pts[-1] + self.last_duration
 
-    def shape(self, header: FileHeader) -> tuple[int, int, int]:
-        """Shape (T, h, w) of the tokens of one stage."""
-        rows, columns = header.grid
-        return self.latent_frames, rows, columns
+    def tokens(self, header: FileHeader) -> tuple[int, ...]:
+        """How many tokens each stream that the chunk can have holds."""
+        return stream_tokens(header.layers, (header.height, header.width), self.valid, self.gop_start)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk with its payload: `streams[k]` holds the rANS words of stage k, uint32 [words[k]]."""
+    """A chunk with its payload: `streams[k]` holds the rANS words of stream k, uint32 [words[k]]."""
 
     head: ChunkHead
     streams: tuple[NDArray[np.uint32], ...]
 
 
 def token_crc(tokens: NDArray[Any]) -> int:
-    """CRC-32 over the tokens of a stage, integers [T, h, w] below 2^18, as u32 LE in raster order."""
+    """CRC-32 over the tokens of a stream, integers below 2^18, as u32 LE in coding order."""
     return crc32(np.ascontiguousarray(tokens, dtype="<u4").tobytes())
 
 
-def check_tokens(tokens: NDArray[Any], chunk: ChunkHead, stage: int, profile: Profile) -> None:
-    """Compare decoded tokens of a stage, [T, h, w], with the checksum in the chunk head (spec section 6).
+def check_tokens(tokens: NDArray[Any], chunk: ChunkHead, stream: int, profile: Profile) -> None:
+    """Compare decoded tokens of a stream, in coding order, with the checksum in the chunk head (section 6).
 
     Raises `ChecksumMismatch` in profile static, where only damage can be the cause, and `NumericsMismatch`
     in profile exact, where an intact payload means that the arithmetic of the prior differed.
     """
-    if token_crc(tokens) == chunk.token_crcs[stage]:
+    if token_crc(tokens) == chunk.token_crcs[stream]:
         return
     if profile == Profile.STATIC:
         raise ChecksumMismatch(
-            f"tokens of stage {stage} fail their checksum", offset=chunk.offset, chunk=chunk.number
+            f"tokens of stream {stream} fail their checksum", offset=chunk.offset, chunk=chunk.number
         )
     raise NumericsMismatch(
-        f"tokens of stage {stage} of chunk {chunk.number} fail their checksum although the payload is "
+        f"tokens of stream {stream} of chunk {chunk.number} fail their checksum although the payload is "
         "intact: the prior computed other numbers here than where the file was made"
     )
 
 
-def drop_stages(chunk: Chunk, stages: int) -> Chunk:
-    """The same chunk with its first `stages` stages only. `InvalidField` where it does not have that many."""
+def drop_streams(chunk: Chunk, streams: int) -> Chunk:
+    """The same chunk with its first `streams` streams. `InvalidField` where it does not have that many."""
     require(
-        1 <= stages <= chunk.head.stages,
-        f"cannot keep {stages} of {chunk.head.stages} stages",
+        1 <= streams <= chunk.head.stream_count,
+        f"cannot keep {streams} of {chunk.head.stream_count} streams",
         chunk=chunk.head.number,
     )
-    head = replace(chunk.head, words=chunk.head.words[:stages], token_crcs=chunk.head.token_crcs[:stages])
-    return Chunk(head, chunk.streams[:stages])
+    head = replace(chunk.head, words=chunk.head.words[:streams], token_crcs=chunk.head.token_crcs[:streams])
+    return Chunk(head, chunk.streams[:streams])
 
 
 def pack_body(streams: Sequence[NDArray[np.uint32]]) -> bytes:
-    """The words of all stages, stage after stage, each word little-endian."""
+    """The words of all streams, one stream after the other, each word little-endian."""
     return b"".join(np.ascontiguousarray(stream, dtype="<u4").tobytes() for stream in streams)
 
 
 def parse_body(head: ChunkHead, body: bytes) -> Chunk:
-    """Split a body, whose length `parse_chunk_head` has checked, into the words of the stages."""
+    """Split a body, whose length `parse_chunk_head` has checked, into the words of the streams."""
     words = np.frombuffer(body, dtype="<u4").astype(np.uint32, copy=False)
     ends = np.cumsum(head.words)
     return Chunk(head, tuple(words[end - count : end] for end, count in zip(ends, head.words, strict=True)))
@@ -144,7 +143,7 @@ def pack_chunk_head(head: ChunkHead, timeline: Timeline) -> bytes:
         mode, stored = DELTA_LISTED, durations
     flags = (FLAG_GOP_START if head.gop_start else 0) | (0 if continues else FLAG_FIRST_PTS)
     flags |= mode << DELTA_SHIFT
-    out = [pack("BBBI", "frames, stages or chunk number", flags, head.valid, head.stages, head.number)]
+    out = [pack("BBBI", "frames, streams or chunk number", flags, head.valid, head.stream_count, head.number)]
     if head.gop_start:
         out.append(pack("Q", "first frame", head.first_frame))
     if not continues:
@@ -173,25 +172,26 @@ def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -
     def check(condition: bool, message: str, offset: int) -> None:
         require(condition, message, offset=offset, chunk=number)
 
-    flags, valid, stages, _ = cursor.unpack("BBBI", "start of a chunk head")
+    flags, valid, streams, _ = cursor.unpack("BBBI", "start of a chunk head")
     at = frame.head_offset
     check(flags & RESERVED_FLAGS == 0, f"reserved chunk flags are set: {flags:#04x}", at)
-    check(1 <= stages <= header.max_stages, f"stages must be 1..{header.max_stages}, not {stages}", at + 2)
     most = max_valid(gop_start)
     check(1 <= valid <= most, f"valid frames must be 1..{most}, not {valid}", at + 1)
+    tokens = stream_tokens(header.layers, (header.height, header.width), valid, gop_start)
+    most = MAX_STREAMS if tokens[-1] else 1
+    check(1 <= streams <= most, f"streams must be 1..{most}, not {streams}", at + 2)
     first_frame = cursor.unpack("Q", "first frame")[0] if gop_start else timeline.frames
     pts = [_first_pts(cursor, flags, timeline)]
     for duration in _durations(cursor, flags, valid, timeline):
         pts.append(pts[-1] + duration)
     check(pts[-1] <= MAX_PTS, "presentation time does not fit 64 bits", cursor.offset)
-    bound = max_words(latent_frames(valid, gop_start) * header.grid[0] * header.grid[1])
     words: list[int] = []
     crcs: list[int] = []
-    for stage in range(stages):
+    for stream in range(streams):
         at = cursor.offset
-        count = cursor.varint("word count")
+        count, bound = cursor.varint("word count"), max_words(tokens[stream])
         if count > bound:
-            message = f"stage {stage} claims {count} words, at most {bound} are possible"
+            message = f"stream {stream} claims {count} words, at most {bound} are possible"
             raise CorruptPayload(message, offset=at, chunk=number)
         words.append(count)
         crcs += cursor.unpack("I", "token CRC")
@@ -241,11 +241,12 @@ def _duration(cursor: Cursor) -> int:
 
 def check_chunk(head: ChunkHead, streams: Sequence[NDArray[np.uint32]], header: FileHeader) -> None:
     """`InvalidField` unless a chunk about to be written keeps the rules that `parse_chunk_head` checks."""
-    most = header.max_stages
-    require(1 <= head.stages <= most, f"stages must be 1..{most}, not {head.stages}")
-    require(len(head.token_crcs) == head.stages, "one token CRC per stage is needed")
-    bound = max_words(math.prod(head.shape(header)))
-    for stream in streams:
+    tokens = head.tokens(header)
+    most, count = MAX_STREAMS if tokens[-1] else 1, head.stream_count
+    require(1 <= count <= most, f"streams must be 1..{most}, not {count}")
+    require(len(head.token_crcs) == count, "one token CRC per stream is needed")
+    for stream, own in zip(streams, tokens, strict=False):
+        bound = max_words(own)
         require(stream.ndim == 1 and stream.dtype == np.uint32, "a stream must be a flat array of uint32")
         require(len(stream) <= bound, f"stream of {len(stream)} words, at most {bound} are possible")
     in_range = all(1 <= duration <= MAX_DURATION for duration in head.durations)

@@ -1,16 +1,50 @@
-"""From frames and pixels to latent frames, grids and word counts (spec sections 5 and 12)."""
+"""From pictures and pixels to groups, layers of tokens, grids and word counts (spec sections 5 and 12)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.limits import BITS_PER_TOKEN, CHUNK_FRAMES, SPATIAL_FACTOR, TEMPORAL_FACTOR
+from lfqcodec.bitstream.limits import (
+    BITS_PER_TOKEN,
+    CHUNK_FRAMES,
+    MAX_ANCHOR_LAYERS,
+    MAX_BETWEEN_LAYERS,
+    MAX_INTRA_LAYERS,
+    MAX_STREAMS,
+    SPATIAL_FACTOR,
+    TEMPORAL_FACTOR,
+)
 from lfqcodec.errors import InvalidField
 
 SUBTOKENS = 2
 SUBTOKEN_BITS = BITS_PER_TOKEN // SUBTOKENS
 PRECISION_BITS = 24
 WORD_BITS = 32
+BLOCK_SIZE = 16
+"""Pixels of a motion block in each direction; pictures are padded to a multiple of it."""
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """How many layers of values the pictures of a file have; `between`: middles and quarters each.
+
+    1..16, 1..8 and 1..4, else `InvalidField`.
+    """
+
+    intra: int
+    anchor: int
+    between: int
+
+    def __post_init__(self) -> None:
+        for name, most, offset in (
+            ("intra", MAX_INTRA_LAYERS, 66),
+            ("anchor", MAX_ANCHOR_LAYERS, 67),
+            ("between", MAX_BETWEEN_LAYERS, 68),
+        ):
+            count = getattr(self, name)
+            if not 1 <= count <= most:
+                raise InvalidField(f"{name} layers must be 1..{most}, not {count}", offset=offset)
 
 
 @dataclass(frozen=True)
@@ -25,9 +59,15 @@ class Layer:
     shape: tuple[int, int, int]
 
 
+def block_grid(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of motion blocks of a picture, rounded up."""
+    return -(-height // BLOCK_SIZE), -(-width // BLOCK_SIZE)
+
+
 def latent_grid(width: int, height: int) -> tuple[int, int]:
-    """Latent rows and columns (h, w) of a picture, rounded up."""
-    return -(-height // SPATIAL_FACTOR), -(-width // SPATIAL_FACTOR)
+    """Latent rows and columns (h, w) of a picture: two for each of `block_grid`."""
+    rows, columns = block_grid(width, height)
+    return rows * BLOCK_SIZE // SPATIAL_FACTOR, columns * BLOCK_SIZE // SPATIAL_FACTOR
 
 
 def max_valid(gop_start: bool) -> int:
@@ -35,13 +75,22 @@ def max_valid(gop_start: bool) -> int:
     return CHUNK_FRAMES if gop_start else CHUNK_FRAMES - 1
 
 
-def latent_frames(valid: int, gop_start: bool) -> int:
-    """Latent frames T of a chunk with `valid` new frames; `InvalidField` where `valid` is out of range."""
+def group_sizes(valid: int, gop_start: bool) -> tuple[int, ...]:
+    """How many pictures each group of a chunk with `valid` new frames has.
+
+    1, 4, 4, 4, 4 in a full chunk at a GOP start, else 4, 4, 4, 4; the last may have fewer. `InvalidField`
+    where `valid` is out of range.
+    """
     if not 1 <= valid <= max_valid(gop_start):
         raise InvalidField(f"valid frames must be 1..{max_valid(gop_start)}, not {valid}")
-    if gop_start:
-        return 1 + -(-(valid - 1) // TEMPORAL_FACTOR)
-    return -(-valid // TEMPORAL_FACTOR)
+    first = (1,) if gop_start else ()
+    rest = valid - len(first)
+    return first + tuple(min(TEMPORAL_FACTOR, rest - done) for done in range(0, rest, TEMPORAL_FACTOR))
+
+
+def latent_frames(valid: int, gop_start: bool) -> int:
+    """Latent frames T of a chunk, one for each group; `InvalidField` where `valid` is out of range."""
+    return len(group_sizes(valid, gop_start))
 
 
 def padded_frames(frames: int, *, gop_start: bool) -> int:
@@ -49,6 +98,35 @@ def padded_frames(frames: int, *, gop_start: bool) -> int:
     if gop_start:
         return 1 + -(-(frames - 1) // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
     return -(-frames // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
+
+
+def group_layers(
+    counts: LayerCounts, size: tuple[int, int], pictures: int, *, first: bool
+) -> tuple[Layer, ...]:
+    """The layers of a group of `pictures` of `size` (H, W) in coding order; `first`: it starts a GOP."""
+    blocks, latents = block_grid(size[1], size[0]), latent_grid(size[1], size[0])
+    depths = -(-blocks[0] // 2), -(-blocks[1] // 2)
+    layers = [Layer("quality", 0, (1, 1, 1))]
+    if first:
+        return (*layers, *(Layer(f"intra.{k}", 0, (1, *latents)) for k in range(counts.intra)))
+    planes = {"anchor": 1, "middle": int(pictures > 1), "quarters": max(0, pictures - 2)}
+    for part, count in planes.items():
+        stream = int(part != "anchor")
+        if count:
+            layers.append(Layer(f"motion.{part}", stream, (count, *blocks)))
+            layers.append(Layer(f"depth.{part}", stream, (count, *depths)))
+            values = counts.between if stream else counts.anchor
+            layers += [Layer(f"{part}.{k}", stream, (count, *latents)) for k in range(values)]
+    return tuple(layers)
+
+
+def stream_tokens(counts: LayerCounts, size: tuple[int, int], valid: int, gop_start: bool) -> tuple[int, ...]:
+    """How many tokens each of the two streams of a chunk has; the second has none without middles."""
+    totals = [0] * MAX_STREAMS
+    for number, pictures in enumerate(group_sizes(valid, gop_start)):
+        for layer in group_layers(counts, size, pictures, first=gop_start and not number):
+            totals[layer.stream] += math.prod(layer.shape)
+    return tuple(totals)
 
 
 def max_words(tokens: int) -> int:

@@ -7,14 +7,13 @@ from fractions import Fraction
 from typing import Final
 
 from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_ratio, require
-from lfqcodec.bitstream.geometry import latent_grid
+from lfqcodec.bitstream.geometry import LayerCounts, latent_grid
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
     CHUNK_FRAMES,
     DEFAULT_LIMITS,
     MAGIC,
     MAX_GOP_CHUNKS,
-    MAX_STAGES,
     SPATIAL_FACTOR,
     TEMPORAL_FACTOR,
     VERSION,
@@ -27,10 +26,11 @@ from lfqcodec.media import Colour, StreamInfo
 PROLOGUE_BYTES: Final = 16
 """Magic, version, flags and header length: what has to be read before the rest can be."""
 
-FIXED_BYTES: Final = 140
+FIXED_BYTES: Final = 144
 """Length of a header without copied streams, its CRC included."""
 
 FRAME_COUNT_OFFSET: Final = 24
+RESERVED_BYTES: Final = 3
 UNKNOWN_FRAMES: Final = (1 << 64) - 1
 FLAG_STILL_IMAGE: Final = 1
 NO_HASH: Final = bytes(32)
@@ -50,8 +50,8 @@ class FileHeader:
     """Everything that holds for a whole file; a value out of range raises `InvalidField` (spec section 3).
 
     `width` and `height` are those of the coded picture, before `rotation` (clockwise degrees that a player
-    still has to apply) and `sar`. `frame_rate` and `frame_count` are None where unknown. `gop_chunks` and
-    `max_stages` are upper bounds for the chunks that follow. `tokenizer_sha256` is all zero where no
+    still has to apply) and `sar`. `frame_rate` and `frame_count` are None where unknown. `layers` says how
+    many layers of tokens there are, `gop_chunks` is an upper bound. `tokenizer_sha256` is all zero where no
     tokenizer made the tokens; `prior_sha256` is all zero exactly in profile `static`. A still image has
     `frame_count` 1.
     """
@@ -59,13 +59,13 @@ class FileHeader:
     width: int
     height: int
     time_base: Fraction
+    layers: LayerCounts
     frame_rate: Fraction | None = None
     frame_count: int | None = None
     colour: Colour = field(default_factory=Colour)
     sar: Fraction = Fraction(1)
     rotation: int = 0
     gop_chunks: int = 4
-    max_stages: int = 2
     profile: Profile = Profile.STATIC
     tokenizer_sha256: bytes = NO_HASH
     prior_sha256: bytes = NO_HASH
@@ -74,7 +74,7 @@ class FileHeader:
 
     def __post_init__(self) -> None:
         static = self.profile == Profile.STATIC
-        stages, gop = self.max_stages, self.gop_chunks
+        gop = self.gop_chunks
         codes = (self.colour.primaries, self.colour.transfer, self.colour.matrix)
         for condition, message, offset in (
             (self.width >= 1, f"width must be at least 1, not {self.width}", 16),
@@ -88,18 +88,17 @@ class FileHeader:
                 for at, code in enumerate(codes)
             ),
             (self.rotation in ROTATIONS, f"rotation must be 0, 90, 180 or 270, not {self.rotation}", 60),
-            (1 <= stages <= MAX_STAGES, f"stages must be 1..{MAX_STAGES}, not {stages}", 66),
-            (1 <= gop <= MAX_GOP_CHUNKS, f"GOP length must be 1..{MAX_GOP_CHUNKS} chunks, not {gop}", 68),
-            (len(self.tokenizer_sha256) == 32, "tokenizer SHA-256 must be 32 bytes", 72),
-            (len(self.prior_sha256) == 32, "prior SHA-256 must be 32 bytes", 104),
+            (1 <= gop <= MAX_GOP_CHUNKS, f"GOP length must be 1..{MAX_GOP_CHUNKS} chunks, not {gop}", 70),
+            (len(self.tokenizer_sha256) == 32, "tokenizer SHA-256 must be 32 bytes", 76),
+            (len(self.prior_sha256) == 32, "prior SHA-256 must be 32 bytes", 108),
             (
                 not static or self.prior_sha256 == NO_HASH,
                 "profile static has no prior, but its hash is set",
-                104,
+                108,
             ),
-            (static or self.prior_sha256 != NO_HASH, "profile exact needs the hash of its prior", 104),
+            (static or self.prior_sha256 != NO_HASH, "profile exact needs the hash of its prior", 108),
             (not self.still_image or self.frame_count == 1, "a still image has exactly one frame", 24),
-            (len(self.streams) <= 255, "more than 255 copied streams", 70),
+            (len(self.streams) <= 255, "more than 255 copied streams", 72),
         ):
             require(condition, message, offset=offset)
         for stream in self.streams:
@@ -129,8 +128,10 @@ def pack_header(header: FileHeader) -> bytes:
             pack_ratio(header.sar, "sample aspect ratio"),
             pack("BBBB", "colour", colour.primaries, colour.transfer, colour.matrix, colour.full_range),
             pack("HBBBB", "rotation", header.rotation, *FACTORS.values()),
-            pack("BB", "stages or profile", header.max_stages, header.profile),
-            pack("HBB", "GOP length or stream count", header.gop_chunks, len(header.streams), 0),
+            pack("BBB", "layers", header.layers.intra, header.layers.anchor, header.layers.between),
+            pack("B", "profile", header.profile),
+            pack("HB", "GOP length or stream count", header.gop_chunks, len(header.streams)),
+            bytes(RESERVED_BYTES),
             header.tokenizer_sha256,
             header.prior_sha256,
             table,
@@ -187,11 +188,12 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
     rotation, *factors = cursor.unpack("HBBBB", "rotation and factors")
     for at, (value, (what, wanted)) in enumerate(zip(factors, FACTORS.items(), strict=True)):
         require(value == wanted, f"{what} must be {wanted}, not {value}", offset=62 + at)
-    max_stages, profile, gop_chunks = cursor.unpack("BBH", "stages, profile and GOP length")
-    require(profile in tuple(Profile), f"unknown profile {profile}", offset=67)
-    stream_count, reserved = cursor.unpack("BB", "stream count")
-    limit(stream_count, limits.max_streams, f"{stream_count} copied streams", offset=70)
-    require(reserved == 0, "reserved header byte is set", offset=71)
+    layers = LayerCounts(*cursor.unpack("BBB", "layers"))
+    profile, gop_chunks, stream_count = cursor.unpack("BHB", "profile, GOP length and stream count")
+    require(profile in tuple(Profile), f"unknown profile {profile}", offset=69)
+    limit(stream_count, limits.max_streams, f"{stream_count} copied streams", offset=72)
+    reserved = cursor.take(RESERVED_BYTES, "reserved bytes")
+    require(reserved == bytes(RESERVED_BYTES), "reserved header bytes are set", offset=73)
     tokenizer, prior = cursor.take(32, "tokenizer SHA-256"), cursor.take(32, "prior SHA-256")
     streams = tuple(_parse_stream(cursor, limits) for _ in range(stream_count))
     cursor.finish("header")
@@ -205,7 +207,7 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
         sar=sar,
         rotation=rotation,
         gop_chunks=gop_chunks,
-        max_stages=max_stages,
+        layers=layers,
         profile=Profile(profile),
         tokenizer_sha256=tokenizer,
         prior_sha256=prior,

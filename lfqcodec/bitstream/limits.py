@@ -1,4 +1,4 @@
-"""Constants of container version 1 and the caps that a reader puts on sizes (spec sections 2, 3 and 14)."""
+"""Constants of container version 2 and the caps that a reader puts on sizes (spec sections 2, 3 and 14)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 MAGIC = b"\x89LFQ\r\n\x1a\n"
 TAIL_MAGIC = b"\x89LFQEND\n"
-VERSION = 1
+VERSION = 2
 
 BITS_PER_TOKEN = 18
 SPATIAL_FACTOR = 8
@@ -15,7 +15,12 @@ TEMPORAL_FACTOR = 4
 CHUNK_FRAMES = 17
 """Frames in the window of a chunk: new frames of a GOP's first chunk; one more than those of later ones."""
 
-MAX_STAGES = 16
+MAX_STREAMS = 2
+"""rANS streams of a chunk."""
+
+MAX_INTRA_LAYERS = 16
+MAX_ANCHOR_LAYERS = 8
+MAX_BETWEEN_LAYERS = 4
 MAX_GOP_CHUNKS = 0xFFFF
 MAX_UNIT_HEAD = 512
 MIN_PTS = -(1 << 63)

@@ -44,7 +44,7 @@ class BitstreamReader:
         self.lost_heads: list[ChunkHead] = []
         """Heads of the chunks that the last call passed over: good heads, but nothing can be decoded."""
         self.broken: Chunk | None = None
-        """The chunk whose damaged body the last call complained of; some of its stages may be good."""
+        """The chunk whose damaged body the last call complained of; some of its streams may be good."""
         self._frames = FrameReader(self._source, limits)
         self._timeline = Timeline()
         self._index: Index | None = None

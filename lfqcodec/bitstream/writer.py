@@ -105,8 +105,8 @@ class BitstreamWriter:
         """Write the next chunk and give its head.
 
         `pts` are the presentation times of the new frames (1..17 at the start of a GOP, else 1..16) and
-        `last_duration` the duration of the last one, in ticks; `streams` the rANS words of each stage,
-        uint32 [n]; `token_crcs` the `token_crc` of each stage.
+        `last_duration` the duration of the last one, in ticks; `streams` the rANS words of each stream,
+        uint32 [n]; `token_crcs` the `token_crc` of each stream.
         """
         head = ChunkHead(
             number=self._timeline.number,
@@ -140,7 +140,7 @@ class BitstreamWriter:
         self._put(unit)
 
     def copy_chunk(self, chunk: Chunk) -> ChunkHead:
-        """Write a chunk as it was read, or as `drop_stages` left it, renumbered to follow here."""
+        """Write a chunk as it was read, or as `drop_streams` left it, renumbered to follow here."""
         return self.write_chunk(
             gop_start=chunk.head.gop_start,
             pts=chunk.head.pts,

@@ -53,7 +53,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
         "copied_bytes": copied,
         "container_bytes": size - payload - copied,
         "profile": header.profile.name.lower(),
-        "stages": dict(sorted(Counter(head.stages for head in heads).items())),
+        "stages": dict(sorted(Counter(head.stream_count for head in heads).items())),
         "gop_chunks": header.gop_chunks,
         "chunks": len(heads),
         "gops": sum(head.gop_start for head in heads),

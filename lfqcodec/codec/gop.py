@@ -154,7 +154,7 @@ class TokenDecoder:
         payload that does not decode means that the prior computed other numbers.
         """
         head = chunk.head
-        kept = head.stages if streams is None else min(streams, head.stages)
+        kept = head.stream_count if streams is None else min(streams, head.stream_count)
         plan = self._plan(head, kept)
         last = {layer.stream: (group, number) for group, _, number, layer in plan}
         decoders: dict[int, StreamDecoder] = {}
@@ -170,7 +170,12 @@ class TokenDecoder:
                     whole = decoders[layer.stream].finish()
                     check_tokens(whole, head, layer.stream, self.profile)
             except CorruptPayload as error:
-                raise self._fault(error, layer.stream, head) from error
+                raise self._fault(error, f"stream {layer.stream}", head) from error
+        try:
+            for layers, tokens in zip({entry[0]: entry[1] for entry in plan}.values(), out, strict=True):
+                self.layout.check(layers, tokens)
+        except CorruptPayload as error:
+            raise self._fault(error, "the payload", head) from error
         return [tuple(tokens) for tokens in out]
 
     def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
@@ -182,11 +187,11 @@ class TokenDecoder:
             plan += [(group, layers, k, each) for k, each in enumerate(layers) if each.stream < streams]
         return plan
 
-    def _fault(self, error: CorruptPayload, stream: int, head: ChunkHead) -> Exception:
+    def _fault(self, error: CorruptPayload, what: str, head: ChunkHead) -> Exception:
         if self.profile == Profile.STATIC:
             return CorruptPayload(error.message, offset=head.offset, chunk=head.number)
         return NumericsMismatch(
-            f"stream {stream} of chunk {head.number} does not decode although its payload is intact: "
+            f"{what} of chunk {head.number} does not decode although it is intact: "
             "the prior computed other numbers here than where the file was made"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
-from lfqcodec.entropy import RateModel, UniformRates
+from lfqcodec.entropy import RateModel
 from lfqcodec.errors import InvalidField, WeightsError
 from lfqcodec.weights.store import Model, Prior
 
@@ -14,7 +14,9 @@ def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: 
     `prior` is None in profile static. Raises `WeightsError`, and `InvalidField` where the prior knows fewer.
     """
     if prior is None:
-        return UniformRates()
+        from lfqcodec.prior.motion.static import StaticMotionRates
+
+        return StaticMotionRates()
     from lfqcodec.codec.device import pick_device
     from lfqcodec.prior.rows import GopCoder
     from lfqcodec.weights.loading import load_network

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, latent_grid, padded_frames
+from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, padded_frames
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokenizer, Tokens
 from lfqcodec.tokenizer.layers import State, channels_last
-from lfqcodec.tokenizer.layout import Layer
+from lfqcodec.tokenizer.layout import Layer, open_loop_grid
 from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.tiles import pixels, plan_tiles
 
@@ -101,7 +101,7 @@ class OpenLoopTokenizer(Tokenizer):
         missing = padded_frames(len(pictures), gop_start=starts) - len(pictures)
         padded = [*pictures, *[pictures[-1]] * missing]
         size = padded[0].shape[0], padded[0].shape[1]
-        grid = latent_grid(size[1], size[0])
+        grid = open_loop_grid(size)
         tiles = plan_tiles(grid, self.encoder_reach)
         states: list[State | None] = [None] * len(tiles)
         if reference is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
+from lfqcodec.bitstream import MAX_STREAMS, BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.device import pick_device
@@ -80,7 +80,7 @@ class DecodeGop:
     def run(self, job: list[Chunk]) -> list[Reconstruction]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
-        rates = rate_model(self.prior, header.grid, header.max_stages, self.device)
+        rates = rate_model(self.prior, header.grid, MAX_STREAMS, self.device)
         tokenizer = load_tokenizer(self.model, pick_device(self.device))
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rates, header.profile, size)

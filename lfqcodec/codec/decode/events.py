@@ -21,6 +21,7 @@ from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField
 from lfqcodec.media import Frame, StreamPacket
+from lfqcodec.tokenizer.layout import MotionLayout
 from lfqcodec.weights.loading import load_tokenizer
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def events(
     model = file.model()
     require_container_grid(model)
     tokenizer = load_tokenizer(model, device)
-    if header.max_stages > tokenizer.layout.streams:
-        raise InvalidField(
-            f"{file.name}: has up to {header.max_stages} stages, its model {tokenizer.layout.streams}"
-        )
+    if tokenizer.layout != MotionLayout(header.layers):
+        raise InvalidField(f"{file.name}: has other layers of tokens than its model")
     with reading(file.name):
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import (
     DEFAULT_LIMITS,
+    MAX_STREAMS,
     BitstreamReader,
     Chunk,
     ChunkHead,
@@ -34,7 +35,7 @@ from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.tokenizer.layout import StageLayout
+from lfqcodec.tokenizer.layout import MotionLayout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 if TYPE_CHECKING:
@@ -219,9 +220,9 @@ class LfqFile:
     def token_decoder(self) -> TokenDecoder:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
         header = self.header
-        rates = rate_model(self.prior(), header.grid, header.max_stages, self.device)
+        rates = rate_model(self.prior(), header.grid, MAX_STREAMS, self.device)
         size = header.height, header.width
-        return TokenDecoder(StageLayout(header.max_stages), rates, header.profile, size)
+        return TokenDecoder(MotionLayout(header.layers), rates, header.profile, size)
 
     def frames(
         self,

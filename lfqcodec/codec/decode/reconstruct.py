@@ -40,7 +40,8 @@ class Reconstructor:
         head = chunk.head
         if head.gop_start:
             self._trusted = None
-        wanted = head.stages if self._streams is None else min(self._streams, head.stages)
+        most = head.stream_count
+        wanted = most if self._streams is None else min(self._streams, most)
         most = wanted
         if self._trusted is not None and self._tokens.profile == Profile.EXACT:
             # The rows of the others depend on what was lost in the chunks before.

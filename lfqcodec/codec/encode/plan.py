@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lfqcodec.bitstream import FileHeader, Profile
+from lfqcodec.bitstream import MAX_STREAMS, FileHeader, Profile
 from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.rate_control import BitrateControl
 from lfqcodec.codec.gop import GopEncoder, OperatingPoint, plain_choice
 from lfqcodec.codec.models import rate_model, require_container_grid
-from lfqcodec.errors import LfqError, WeightsMissing
+from lfqcodec.errors import LfqError, WeightsError, WeightsMissing
 from lfqcodec.media import VideoInfo
+from lfqcodec.tokenizer.layout import MotionLayout
 from lfqcodec.weights.rates import RateTable, load_rates
 from lfqcodec.weights.store import Model, Prior, prior_for
 
@@ -74,7 +75,13 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
 
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Plan) -> FileHeader:
-    """The header of the file to be written. The frame count is left open: the input's own is a guess."""
+    """The header of the file to be written. The frame count is left open: the input's own is a guess.
+
+    Raises `WeightsError` for a model whose tokens .lfq files do not hold.
+    """
+    layout = model.config.layout
+    if not isinstance(layout, MotionLayout):
+        raise WeightsError(f"model {model.name} cannot be used for .lfq files: it predicts no motion")
     return FileHeader(
         width=info.width,
         height=info.height,
@@ -85,7 +92,7 @@ def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Pla
         sar=info.sar,
         rotation=info.rotation,
         gop_chunks=options.gop,
-        max_stages=plan.stages,
+        layers=layout.counts,
         profile=Profile.STATIC if plan.prior is None else Profile.EXACT,
         tokenizer_sha256=model.sha256,
         prior_sha256=NO_HASH if plan.prior is None else plan.prior.sha256,
@@ -107,6 +114,6 @@ def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *,
     from lfqcodec.codec.encode.rdo import Rdo
     from lfqcodec.weights.loading import load_tokenizer
 
-    rates = rate_model(plan.prior, latent_grid(size[1], size[0]), plan.stages, device)
+    rates = rate_model(plan.prior, latent_grid(size[1], size[0]), MAX_STREAMS, device)
     choose = plain_choice if plan.table is None else Rdo(plan.table.flip_costs)
     return GopEncoder(load_tokenizer(model, pick_device(device)), rates, choose, decoded=measure)

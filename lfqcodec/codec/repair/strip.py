@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
-from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, drop_stages
+from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, drop_streams
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import LfqError
 from lfqcodec.output import open_output, refuse_same_file
@@ -29,11 +28,10 @@ def strip(
         raise LfqError(f"stages must be at least 1, not {stages}")
     refuse_same_file(source, dest)
     with open_file(source, limits=limits) as file, open_output(dest, overwrite=overwrite) as out:
-        header = replace(file.header, max_stages=min(stages, file.header.max_stages))
-        with BitstreamWriter(out, header, limits) as writer:
+        with BitstreamWriter(out, file.header, limits) as writer:
             for unit in file.units():
                 if isinstance(unit, Chunk):
-                    writer.copy_chunk(drop_stages(unit, min(stages, unit.head.stages)))
+                    writer.copy_chunk(drop_streams(unit, min(stages, unit.head.stream_count)))
                 else:
                     writer.write_packets(unit.packets)
         return writer.bytes_written

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lfqcodec.bitstream.geometry import LayerCounts
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.config import MAX_WIDTH, TokenizerConfig
+from lfqcodec.tokenizer.layout import MotionLayout
 
 VALUES = 9
 MAX_BLOCKS = 64
@@ -86,6 +88,11 @@ class MotionConfig(TokenizerConfig):
     def temporal_factor(self) -> int:
         """Frames to a latent frame, after the first of a GOP."""
         return TEMPORAL_FACTOR
+
+    @property
+    def layout(self) -> MotionLayout:
+        """The layers of tokens in coding order."""
+        return MotionLayout(LayerCounts(self.intra_layers, self.anchor_layers, self.between_layers))
 
 
 def _check_count(name: str, value: object, most: int) -> None:

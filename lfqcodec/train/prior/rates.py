@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lfqcodec.bitstream.geometry import latent_grid, max_valid
+from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR
 from lfqcodec.codec.encode.rdo import Rdo
 from lfqcodec.codec.gop import GopEncoder, OperatingPoint
@@ -22,6 +22,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.exact import ExactNetwork
 from lfqcodec.prior.rows import GopCoder
 from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.layout import open_loop_grid
 from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
 from lfqcodec.train.data import Entry, Pack, SampleConfig, Sampler
 from lfqcodec.weights.rates import RateTable
@@ -104,7 +105,7 @@ def measure(
 ) -> Point:
     """One chunk, uint8 [T, H, W, 3], that starts a GOP, coded with so many stages and that lambda."""
     _, height, width, _ = frames.shape
-    rates = GopCoder(network, *latent_grid(width, height))
+    rates = GopCoder(network, *open_loop_grid((height, width)))
     encoder = GopEncoder(tokenizer, rates, Rdo(costs), decoded=True)
     coded = encoder.encode(list(frames), OperatingPoint(stages, weight), gop_start=True)
     assert coded.pictures is not None
