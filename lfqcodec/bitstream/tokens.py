@@ -40,9 +40,8 @@ def check_group(layers: Sequence[Layer], tokens: Sequence[Tokens]) -> None:
         elif kind == "depth":
             depths[name] = _checked_depths(own, name, shapes)
         elif kind != "motion":
-            _need(
-                own >> SUBTOKEN_BITS & ~own & _SUBTOKEN == 0, f"layer {layer.name} has a sign without a value"
-            )
+            signs = own >> SUBTOKEN_BITS & ~own & _SUBTOKEN
+            _need(signs == 0, f"layer {layer.name} has a sign without a value")
             if kind in depths:
                 skipped = depths[kind] <= int(name)
                 _need(own[skipped] == 0, f"layer {layer.name} has a token below the depth of its block")
