@@ -6,23 +6,17 @@ import io
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
 import pytest
 from bitstream_helpers import (
     AUDIO,
     HEADER,
     add_chunk,
-    decode_file,
-    error_of_independent,
     independent,
     make_file,
-    patch_unit,
-    put,
-    tokens_of,
-    u32,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from token_support import Noise, chunk_tokens, token_encoder
 
 from lfqcodec import errors
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Limits, Packets
@@ -46,7 +40,8 @@ PACKETS = st.builds(
 def write(packets, header=TWO, limits=None):
     out = io.BytesIO()
     with BitstreamWriter(out, header, limits or Limits()) as writer:
-        add_chunk(writer, tokens_of(np.random.default_rng(0), header, 1, True, 1), True, (0,), 1)
+        tokens = chunk_tokens(header, 1, True, Noise("packets"))
+        add_chunk(writer, tokens, True, (0,), 1, token_encoder(header))
         writer.write_packets(packets)
     return out.getvalue()
 
@@ -108,49 +103,6 @@ def test_many_bytes_are_split_into_units():
 def test_packets_that_cannot_be_written(packet):
     with pytest.raises(errors.InvalidField):
         write([packet])
-
-
-# Unit 1 holds two packets; the first record: size varint 0, stream 1, flags 2, pts 3.., dts, duration, data.
-DATA = write([StreamPacket(0, 5, 5, 7, True, b"abc"), StreamPacket(0, 12, 12, 7, True, b"de")])
-RECORD = b"\x06\x00\x01" + pack_svarint(5) + b"\x00\x07abc" + b"\x05de"
-EDGE = pack_svarint(2**63 - 1)
-DAWN = pack_svarint(-(2**63))
-
-FAULTS = [
-    ("no packets", {"head": u32(0)}, "InvalidField"),
-    ("more packets than bytes", {"head": u32(99)}, "InvalidField"),
-    ("a packet too many", {"head": u32(3)}, "InvalidField"),
-    ("a packet too few", {"head": u32(1)}, "InvalidField"),
-    ("2^16 + 1 packets", {"head": u32(65537), "body": bytes(70000)}, "LimitExceeded"),
-    ("long head", {"head": u32(2) + b"\0"}, "InvalidField"),
-    ("short head", {"head": b"\2\0\0"}, "InvalidField"),
-    ("first is plain", {"body": put(0, b"\x07")}, "InvalidField"),
-    ("unknown stream", {"body": put(1, b"\x02")}, "InvalidField"),
-    ("reserved flag", {"body": put(2, b"\x03")}, "InvalidField"),
-    ("size past the end", {"body": put(9, b"\x09")}, "InvalidField"),
-    ("size below the end", {"body": put(9, b"\x03")}, "InvalidField"),
-    ("packet of 2^26 + 1 bytes", {"body": pack_varint(2 * (2**26 + 1)) + RECORD[1:]}, "LimitExceeded"),
-    ("time past 2^63", {"body": RECORD[:3] + EDGE + b"\x00\x01abc" + b"\x05de"}, "InvalidField"),
-    ("plain time past 2^63", {"body": RECORD[:3] + EDGE + b"\0\0abc" + b"\4\0\1\2\0\0de"}, "InvalidField"),
-    ("decoding time past 2^63", {"body": RECORD[:4] + EDGE + RECORD[5:]}, "InvalidField"),
-    ("duration of 2^63", {"body": RECORD[:3] + DAWN + b"\0" + pack_varint(2**63) + b"abc"}, "InvalidField"),
-    ("long varint", {"body": b"\x86\x00" + RECORD[1:]}, "InvalidField"),
-    ("cut record", {"head": u32(1), "body": b"\x00\x00"}, "InvalidField"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("change", "name"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
-def test_faults(change, name):
-    data = patch_unit(DATA, 1, **change)
-    with pytest.raises(errors.BitstreamError) as caught:
-        decode_file(data)
-    assert type(caught.value).__name__ == name
-    assert caught.value.offset is not None
-    assert error_of_independent(data) == name
-
-
-def test_the_record_is_what_the_specification_says():
-    assert DATA.count(RECORD) == 1
 
 
 def test_a_damaged_batch_costs_no_frames():

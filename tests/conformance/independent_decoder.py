@@ -2,9 +2,10 @@
 
     python tests/conformance/independent_decoder.py FILE [--tokens]
 
-Prints header, chunks, packets, index and the SHA-256 of all tokens (u32 little-endian, stage after stage,
-chunk after chunk) as JSON; with --tokens also the tokens themselves. On a fault it prints the name of the
-error with offset and chunk on stderr and exits with 4. It is plain rather than fast: one subtoken at a time.
+Prints header, chunks, packets, index and the SHA-256 of all tokens (u32 little-endian, stream after stream,
+chunk after chunk) and of all motion vectors as JSON; with --tokens also the tokens themselves. On a fault it
+prints the name of the error with offset and chunk on stderr and exits with 4. It is plain rather than fast:
+one subtoken at a time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ import sys
 import zlib
 from pathlib import Path
 
+# Python leaves the folder of a script out of its path where it is told to run alone.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from independent_tokens import Fault, Rans, Stream, decode_groups, list_groups, pack_tokens, read_motion
+
 # Section 14: default limits.
 MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_GOPS = 16384, 1 << 26, 1 << 32, 1 << 20
 MAX_HEADER, MAX_STREAMS, MAX_EXTRADATA = 1 << 22, 64, 1 << 20
@@ -25,14 +31,6 @@ MAX_BODY, MAX_UNIT_PACKETS, MAX_PACKET, MAX_HEAD = 1 << 28, 1 << 16, 1 << 26, 51
 MAGIC = bytes.fromhex("89 4C 46 51 0D 0A 1A 0A")
 TAIL = bytes.fromhex("89 4C 46 51 45 4E 44 0A")
 UNKNOWN = (1 << 64) - 1
-
-
-class Fault(Exception):
-    """A breach of the specification; `name` is the error of section 1."""
-
-    def __init__(self, name, message, offset=None, chunk=None):
-        super().__init__(f"{name}: {message} (byte {offset}, chunk {chunk})")
-        self.name = name
 
 
 class Fields:
@@ -98,12 +96,12 @@ def read_header(data):
         raise Fault("BadMagic", "not a .lfq file", 0)
     if len(data) < 10:
         raise Fault("Truncated", "no version", len(data))
-    if int.from_bytes(data[8:10], "little") != 1:
-        raise Fault("UnsupportedVersion", "version is not 1", 8)
+    if int.from_bytes(data[8:10], "little") != 2:
+        raise Fault("UnsupportedVersion", "version is not 2", 8)
     if len(data) < 16:
         raise Fault("Truncated", "no header length", len(data))
     length = int.from_bytes(data[12:16], "little")
-    if length < 140:
+    if length < 144:
         raise Fault("InvalidField", "header length", 12)
     if length > MAX_HEADER:
         raise Fault("LimitExceeded", "header length", 12)
@@ -137,16 +135,17 @@ def read_header(data):
     header["full_range"] = full_range == 1
     header["rotation"] = f.u(2)
     f.need(header["rotation"] in (0, 90, 180, 270), "rotation")
-    f.need(f.take(4) == bytes((18, 8, 4, 17)), "constants of version 1")
-    header["max_stages"] = f.u(1)
-    f.need(1 <= header["max_stages"] <= 16, "stages")
+    f.need(f.take(4) == bytes((18, 8, 4, 17)), "constants of version 2")
+    for name, most in (("intra", 16), ("anchor", 8), ("between", 4)):
+        header[f"{name}_layers"] = f.u(1)
+        f.need(1 <= header[f"{name}_layers"] <= most, f"{name} layers")
     header["profile"] = f.u(1)
     f.need(header["profile"] < 2, "profile")
     header["gop_chunks"] = f.u(2)
     f.need(header["gop_chunks"] > 0, "GOP length")
     streams = f.u(1)
     f.need(streams <= MAX_STREAMS, "streams", "LimitExceeded")
-    f.need(f.u(1) == 0, "reserved byte")
+    f.need(f.take(3) == bytes(3), "reserved bytes")
     header["tokenizer_sha256"] = f.take(32).hex()
     prior = f.take(32)
     f.need((prior == bytes(32)) == (header["profile"] == 0), "hash of the prior")
@@ -214,15 +213,17 @@ class Video:
         self.chunks, self.gops = [], []
         self.frames = self.in_gop = 0
         self.open = False
-        self.last_pts = self.end = self.steady = self.since = None
+        self.last_pts = self.end = self.steady = self.since = self.field = self.quality = None
 
     def read_chunk(self, data, at, f, body, end):
         h = self.header
-        flags, valid, stages = f.u(1), f.u(1), f.u(1)
+        flags, valid, count = f.u(1), f.u(1), f.u(1)
         starts, mode = flags & 1, flags >> 2 & 3
         f.need(flags < 16 and mode < 3, "reserved flags")
         f.need(1 <= valid <= (17 if starts else 16), "valid frames")
-        f.need(1 <= stages <= h["max_stages"], "stages")
+        groups = list_groups(h, valid, starts)
+        streams = [Stream(number, groups) for number in range(2)]
+        f.need(1 <= count <= (2 if streams[1].tokens else 1), "streams")
         number = f.u(4)
         f.need(number == len(self.chunks), "chunk number")
         if starts:
@@ -246,26 +247,27 @@ class Video:
         f.need(in_i64(*pts), "time")
         f.need(not starts or self.since is None or in_i64(pts[0] - self.since), "GOPs too far apart")
         f.need(self.last_pts is None or pts[0] > self.last_pts, "times do not increase")
-        rows, columns = -(-h["height"] // 8), -(-h["width"] // 8)
-        frames = 1 + -(-(valid - 1) // 4) if starts else -(-valid // 4)
-        tokens = frames * rows * columns
-        words, crcs = [], []
-        for _ in range(stages):
-            words.append(f.varint())
-            f.need(words[-1] <= -(-48 * tokens // 32) + 2, "words", "CorruptPayload")
-            crcs.append(f.u(4))
+        for stream in streams[:count]:
+            stream.words = f.varint()
+            f.need(stream.words <= -(-48 * stream.tokens // 32) + 2, "words", "CorruptPayload")
+            stream.crc = f.u(4)
         f.finish()
-        f.need(end - body == 4 * sum(words), "body length")
+        f.need(end - body == 4 * sum(stream.words for stream in streams), "body length")
         f.need(h["frame_count"] is None or self.frames + valid <= h["frame_count"], "too many frames")
         f.need(self.frames + valid <= MAX_FRAMES, "frame count", "LimitExceeded")
         check_body(data, body, end, number)
-        decoded = []
-        for count, crc in zip(words, crcs, strict=True):
-            stored = [int.from_bytes(data[k : k + 4], "little") for k in range(body, body + 4 * count, 4)]
-            decoded.append(decode_static(stored, tokens, body, number))
-            body += 4 * count
-            if zlib.crc32(pack_tokens(decoded[-1])) != crc:
-                raise Fault("ChecksumMismatch", "tokens", at, number)
+        if starts:
+            self.field = self.quality = None
+        for stream in streams[:count]:
+            stored = [
+                int.from_bytes(data[k : k + 4], "little") for k in range(body, body + 4 * stream.words, 4)
+            ]
+            before = decode_groups(stream.groups, Rans(stored, (body, number)), h, self.quality)
+            self.quality = before if stream.number == 0 else self.quality
+            body += 4 * stream.words
+            if zlib.crc32(pack_tokens(stream.all_tokens())) != stream.crc:
+                raise Fault("ChecksumMismatch", f"tokens of stream {stream.number}", at, number)
+        fields, self.field = read_motion(groups, self.field, h)
         if starts:
             f.need(len(self.gops) < MAX_GOPS, "GOPs", "LimitExceeded")
             self.gops.append([at, self.frames, pts[0]])
@@ -276,43 +278,16 @@ class Video:
                 "first_frame": self.frames,
                 "pts": pts[:-1],
                 "last_duration": durations[-1],
-                "shape": [frames, rows, columns],
-                "token_crcs": crcs,
+                "streams": count,
+                "token_crcs": [stream.crc for stream in streams[:count]],
+                "quality": [group[0].tokens[0] for group in groups],
             }
         )
         self.open = valid == (17 if starts else 16)
         self.frames += valid
         self.last_pts, self.end = pts[-2], pts[-1]
         self.steady = durations[0] if len(set(durations)) == 1 else None
-        return decoded
-
-
-def decode_static(words, tokens, offset, chunk):
-    """Section 12 with the rows of section 11, profile static; gives the tokens of section 10."""
-    if words and words[-1] == 0:
-        raise Fault("CorruptPayload", "last word is zero", offset, chunk)
-    state = 0
-    for _ in range(2):
-        if words:
-            state = (state << 32) + words.pop()
-    out = []
-    for _ in range(tokens):
-        token = 0
-        for shift in (0, 9):
-            q = state & 0xFFFFFF
-            symbol = q // 32768
-            state = 32768 * (state >> 24) + q - 32768 * symbol
-            if state < 1 << 32 and words:
-                state = (state << 32) + words.pop()
-            token += symbol << shift
-        out.append(token)
-    if state > 0 or words:
-        raise Fault("CorruptPayload", "payload does not end with its last symbol", offset, chunk)
-    return out
-
-
-def pack_tokens(tokens):
-    return b"".join(token.to_bytes(4, "little") for token in tokens)
+        return streams, groups, fields
 
 
 def read_packets(data, f, body, end, streams):
@@ -390,17 +365,20 @@ def decode(data, *, keep_tokens=False):
     header, at = read_header(data)
     if header["profile"] != 0:
         raise Fault("UnsupportedProfile", "this decoder does not compute the prior of profile exact", 67)
-    video, packets, tokens, digest = Video(header), [], [], hashlib.sha256()
+    video, packets, tokens = Video(header), [], []
+    digest, motion = hashlib.sha256(), hashlib.sha256()
     while True:
         kind, f, body, end = read_unit(data, at, len(video.chunks))
         if kind == b"I":
             break
         if kind == b"C":
-            stages = video.read_chunk(data, at, f, body, end)
-            for stage in stages:
-                digest.update(pack_tokens(stage))
+            streams, groups, fields = video.read_chunk(data, at, f, body, end)
+            for stream in streams:
+                digest.update(pack_tokens(stream.all_tokens()))
+            for field in fields:
+                motion.update("".join(f"{dx} {dy}\n" for dx, dy in field).encode())
             if keep_tokens:
-                tokens.append(stages)
+                tokens.append([{layer.name: layer.tokens for layer in group} for group in groups])
         else:
             packets += read_packets(data, f, body, end, len(header["streams"]))
         at = end + 4
@@ -413,6 +391,7 @@ def decode(data, *, keep_tokens=False):
         "gops": video.gops,
         "packets": {"count": len(packets), "sha256": packets_digest(packets)},
         "tokens_sha256": digest.hexdigest(),
+        "motion_sha256": motion.hexdigest(),
     }
     return result | ({"tokens": tokens} if keep_tokens else {})
 

@@ -16,9 +16,10 @@ HERE = Path(__file__).parent
 FOLDER = HERE / "uncommon"
 sys.path.insert(0, str(HERE))
 
-from make_valid import AAC, SUBRIP, Case, Noise, write  # noqa: E402
+from make_valid import AAC, SUBRIP, Case, write  # noqa: E402
+from token_support import Noise, Style  # noqa: E402
 
-from lfqcodec.bitstream import FileHeader  # noqa: E402
+from lfqcodec.bitstream import FileHeader, LayerCounts  # noqa: E402
 from lfqcodec.media import Colour, StreamInfo  # noqa: E402
 
 _LONGEST = 2**32 - 1
@@ -53,53 +54,34 @@ def _streams() -> tuple[StreamInfo, ...]:
 def cases() -> list[Case]:
     """Every file of the folder."""
     tick = Fraction(1, 25)
-    base = FileHeader(8, 8, tick, frame_rate=Fraction(25), gop_chunks=1, max_stages=1)
+    one = LayerCounts(1, 1, 1)
+    base = FileHeader(8, 8, tick, one, frame_rate=Fraction(25), gop_chunks=1)
     return [
-        Case("one-pixel-one-frame", replace(base, width=1, height=1), ((1,),), (1,)),
+        Case("one-pixel-one-frame", replace(base, width=1, height=1), ((1,),)),
+        Case("one-pixel-still", replace(base, width=1, height=1, still_image=True, frame_count=1), ((1,),)),
+        Case("one-row", replace(base, width=203, height=1), ((5,),)),
+        Case("one-column", replace(base, width=1, height=203), ((5,),)),
+        Case("seven-by-nine", replace(base, width=7, height=9, gop_chunks=2), ((17, 16), (17, 1))),
+        Case("most-layers", replace(base, layers=LayerCounts(16, 8, 4)), ((9,),), Style(40)),
+        Case("most-intra-fewest-between", replace(base, layers=LayerCounts(16, 1, 1)), ((4,),)),
+        Case("gop-of-one", base, (*((17,),) * 9, (4,))),
+        Case("gop-of-forty", replace(base, gop_chunks=40), ((17, *(16,) * 39), (1,)), Style(1)),
         Case(
-            "one-pixel-still",
-            replace(base, width=1, height=1, still_image=True, frame_count=1),
-            ((1,),),
-            (1,),
+            "gops-that-end-early", replace(base, gop_chunks=4), ((17, 5), (1,), (4,), (17, 16, 16, 1), (17,))
         ),
-        Case("one-row", replace(base, width=203, height=1), ((5,),), (1,)),
-        Case("one-column", replace(base, width=1, height=203), ((5,),), (1,)),
-        Case("seven-by-nine", replace(base, width=7, height=9, gop_chunks=2), ((17, 16), (17, 1)), (1,)),
-        Case("every-stage-count", replace(base, max_stages=16), ((1,),) * 16, tuple(range(1, 17))),
+        Case("frames-of-every-number", base, tuple((n,) for n in range(1, 18)), Style(2)),
         Case(
-            "stages-change-in-a-gop",
-            replace(base, width=16, max_stages=4, gop_chunks=5),
-            ((17, 16, 16, 16, 16), (17, 2)),
-            (2, 4, 1, 3),
+            "later-frames-of-every-number",
+            replace(base, gop_chunks=2),
+            tuple((17, n) for n in range(1, 17)),
+            Style(1),
         ),
-        Case(
-            "stages-dropped",
-            replace(base, width=24, height=16, max_stages=4, gop_chunks=3),
-            ((17, 16, 16), (17, 9)),
-            (4, 1, 3),
-            keep=2,
-        ),
-        Case("gop-of-one", base, (*((17,),) * 9, (4,)), (1,)),
-        Case("gop-of-forty", replace(base, gop_chunks=40), ((17, *(16,) * 39), (1,)), (1,)),
-        Case(
-            "gops-that-end-early",
-            replace(base, gop_chunks=4),
-            ((17, 5), (1,), (4,), (17, 16, 16, 1), (17,)),
-            (1,),
-        ),
-        Case("frames-of-every-number", replace(base, gop_chunks=2), tuple((n,) for n in range(1, 18)), (1,)),
-        Case(
-            "no-words",
-            replace(base, width=64, height=64, max_stages=2, gop_chunks=2),
-            ((17, 16),),
-            (2,),
-            zero=True,
-        ),
+        Case("words-in-stream-1-only", base, ((5,),), Style(20, 64, 40, empty_stream=0)),
+        Case("largest-tokens", base, ((9,),), Style(64, 64, 0, 255, depths=(3,), qualities=(511,))),
         Case(
             "half-of-all-time-between-gops",
             replace(base, frame_rate=None),
             ((17,), (17,)),
-            (1,),
             durations=(_LONGEST,),
             first_pts=-(2**63),
             pause=2**63 - 1 - 17 * _LONGEST,
@@ -108,7 +90,6 @@ def cases() -> list[Case]:
             "a-tick-a-frame",
             replace(base, time_base=Fraction(_LONGEST), frame_rate=None, gop_chunks=3),
             ((17, 16, 3), (2,)),
-            (1,),
             durations=(1, 1, 2),
             first_pts=-20,
             pause=1,
@@ -123,25 +104,22 @@ def cases() -> list[Case]:
                 colour=Colour(255, 0, 3, full_range=True),
                 rotation=270,
                 gop_chunks=65535,
-                max_stages=16,
+                layers=LayerCounts(16, 8, 4),
                 tokenizer_sha256=bytes(range(224, 256)),
             ),
             ((2,),),
-            (1,),
         ),
-        Case("streams-without-packets", replace(base, streams=(AAC, SUBRIP)), ((3,),), (1,)),
+        Case("streams-without-packets", replace(base, streams=(AAC, SUBRIP)), ((3,),)),
         Case(
             "many-streams",
             replace(base, gop_chunks=2, streams=_streams()),
             ((17, 16), (17,)),
-            (1,),
             packets=True,
         ),
         Case(
             "pipe-with-sound-and-variable-times",
             replace(base, time_base=Fraction(1, 90000), frame_rate=None, gop_chunks=2, streams=(AAC, SUBRIP)),
             ((17, 16), (9,)),
-            (1,),
             durations=(3003, 1, 4500),
             packets=True,
             pipe=True,

@@ -11,28 +11,38 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+HERE = Path(__file__).parent
+FOLDER = HERE / "valid"
+sys.path.insert(0, str(HERE.parent / "support"))
 
-from lfqcodec.bitstream import (
+from token_support import (  # noqa: E402
+    NOTHING,
+    USUAL,
+    Noise,
+    Style,
+    by_stream,
+    chunk_tokens,
+    decode_motion,
+    layers_of,
+    token_encoder,
+)
+
+from lfqcodec.bitstream import (  # noqa: E402
     BitstreamReader,
     BitstreamWriter,
     Chunk,
     FileHeader,
-    drop_stages,
-    latent_frames,
+    LayerCounts,
+    drop_streams,
     token_crc,
 )
-from lfqcodec.entropy import encode_tokens, uniform_rows
-from lfqcodec.media import Colour, StreamInfo, StreamPacket
-
-FOLDER = Path(__file__).parent / "valid"
+from lfqcodec.media import Colour, StreamInfo, StreamPacket  # noqa: E402
 
 AAC = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"
@@ -47,31 +57,14 @@ class Case:
     name: str
     header: FileHeader
     gops: tuple[tuple[int, ...], ...]
-    stages: tuple[int, ...]  # repeats over chunks
+    style: Style = USUAL
+    streams: tuple[int, ...] = (2,)  # most that are coded, repeats over chunks
     durations: tuple[int, ...] = (1,)  # repeats over frames
     first_pts: int = 0
     packets: bool = False
     pipe: bool = False
     pause: int = 0  # ticks between GOPs
-    zero: bool = False  # all tokens are 0, which costs no word
-    keep: int | None = None  # stages that are left once the file is written, the others being dropped
-
-
-class Noise:
-    """Bytes that depend on nothing but a seed: no library's generator may change the golden files."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed = seed
-        self._draws = 0
-
-    def bytes(self, count: int) -> bytes:
-        self._draws += 1
-        return hashlib.shake_256(f"{self._seed} {self._draws}".encode()).digest(count)
-
-    def tokens(self, shape: tuple[int, ...]) -> NDArray[np.uint32]:
-        """Tokens, uint32 of `shape` in 0..2^18-1."""
-        words = np.frombuffer(self.bytes(4 * math.prod(shape)), "<u4")
-        return (words & 0x3FFFF).astype(np.uint32).reshape(shape)
+    dropped: tuple[bool, ...] = ()  # of which chunks stream 1 is dropped once the file is written; repeats
 
 
 class Pipe(io.BytesIO):
@@ -83,59 +76,91 @@ class Pipe(io.BytesIO):
 
 def cases() -> list[Case]:
     """Every golden file."""
-    tick = Fraction(1, 30)
-    base = FileHeader(64, 48, tick, frame_rate=Fraction(30), gop_chunks=1, max_stages=1)
+    return [*_of_groups(), *_of_sizes(), *_of_tokens(), *_of_the_container()]
+
+
+BASE = FileHeader(32, 32, Fraction(1, 30), LayerCounts(2, 2, 1), frame_rate=Fraction(30), gop_chunks=1)
+
+
+def _of_groups() -> Iterator[Case]:
+    """Which pictures there are, and in how many chunks and GOPs."""
+    for last in (1, 2, 3, 4):
+        yield Case(f"last-group-of-{last}", BASE, ((5 + last,),))
+    yield Case("first-picture-alone", BASE, ((1,),))
+    yield Case("first-picture-and-one", BASE, ((2,),))
+    yield Case("full-chunk", BASE, ((17,),))
+    yield Case("gops-of-one-picture", BASE, ((1,),) * 5)
+    yield Case("gops-of-one-chunk", BASE, ((17,), (6,), (17,)))
+    yield Case("gop-of-three-chunks", replace(BASE, gop_chunks=3), ((17, 16, 16),))
+    for last in (1, 2, 3, 4, 15):
+        yield Case(f"last-chunk-of-{last}", replace(BASE, gop_chunks=2), ((17, last), (1,)))
+
+
+def _of_sizes() -> Iterator[Case]:
+    """How large pictures are, and how many layers there are."""
+    for width, height in ((16, 16), (17, 16), (16, 17), (1, 1), (37, 23), (49, 65), (130, 3), (3, 130)):
+        yield Case(f"size-{width}x{height}", replace(BASE, width=width, height=height), ((6,),))
+    for intra in (1, 3, 8, 16):
+        header = replace(BASE, width=20, layers=LayerCounts(intra, 1, 1))
+        yield Case(f"intra-layers-{intra}", header, ((1,), (2,)))
+    for anchor, between in ((1, 1), (2, 2), (3, 3), (4, 2), (8, 4)):
+        header = replace(BASE, width=20, layers=LayerCounts(1, anchor, between))
+        style = Style(20, depths=(0, 1, 2, 3))
+        yield Case(f"group-layers-{anchor}-{between}", header, ((9,),), style)
+
+
+def _of_tokens() -> Iterator[Case]:
+    """What the tokens say."""
+    wide = replace(BASE, width=80, height=48, gop_chunks=2)
+    tall = replace(BASE, width=40, height=88)
+    yield Case("nothing-coded", wide, ((17, 16),), NOTHING)
+    yield Case("nothing-coded-in-one-stream", wide, ((17, 16),), NOTHING, streams=(1,))
+    yield Case("all-values-set", BASE, ((5,),), Style(64, depths=(3,)))
+    yield Case("no-depth", BASE, ((9,),), Style(40, depths=(0,)))
+    for depth in (1, 2, 3):
+        header = replace(BASE, width=48, height=48, layers=LayerCounts(1, 4, 4))
+        yield Case(f"depth-{depth}", header, ((5,),), Style(16, depths=(depth,)))
+    yield Case("depths-of-all-kinds", replace(tall, layers=LayerCounts(1, 5, 3)), ((9,),), Style(16))
+    yield Case("motion-of-all-kinds", tall, ((9,),), Style(2, 64, 256, depths=(0, 0, 1)))
+    yield Case("motion-that-wraps", wide, ((17, 16),), Style(1, 8, 3, 61, depths=(0,)))
+    yield Case("motion-that-wraps-back", wide, ((17, 16),), Style(1, 8, 3, -77, depths=(0,)))
+    yield Case("motion-far-outside", tall, ((9,),), Style(1, 64, 255, 255, depths=(0,)))
+    yield Case("quality-stays", wide, ((17, 16),), Style(4, qualities=(96,)))
+    yield Case("quality-changes", wide, ((17, 16),), Style(4, qualities=(0, 511, 64, 64, 65)))
+    yield Case("stream-1-dropped", wide, ((17, 16), (9,)), Style(8), dropped=(True,))
+    yield Case(
+        "stream-1-dropped-here-and-there", wide, ((17, 16), (17, 3)), Style(8), dropped=(False, True, True)
+    )
+    yield Case("stream-1-not-coded-at-first", wide, ((17, 16), (17, 16)), Style(8), streams=(1, 2))
+
+
+def _of_the_container() -> Iterator[Case]:
+    """All around the tokens."""
     dark = Colour(9, 16, 9, full_range=True)
-    return [
-        Case("one-stage", base, ((17,),), (1,)),
-        Case("two-stages", replace(base, max_stages=2), ((17,), (3,)), (2,)),
-        Case("three-stages", replace(base, width=40, height=24, max_stages=3), ((17,), (17,), (5,)), (3,)),
-        Case("four-stages", replace(base, width=40, height=24, max_stages=4), ((17,), (1,)), (4,)),
-        Case(
-            "odd-size-gop-4",
-            replace(base, width=37, height=23, gop_chunks=4, max_stages=2, rotation=90, colour=dark),
-            ((17, 16, 16, 16), (17, 16, 7)),
-            (2,),
-        ),
-        Case("one-frame", replace(base, width=50, height=30, max_stages=2), ((1,),), (2,)),
-        Case(
-            "still-image",
-            replace(
-                base, width=33, height=65, max_stages=3, frame_rate=None, still_image=True, frame_count=1
-            ),
-            ((1,),),
-            (3,),
-        ),
-        Case(
-            "audio-and-subtitles",
-            replace(base, width=40, height=40, gop_chunks=4, max_stages=2, streams=(AAC, SUBRIP)),
-            ((17, 16), (17, 16, 2)),
-            (2,),
-            packets=True,
-        ),
-        Case(
-            "pipe-unknown-count",
-            replace(base, width=24, height=16, gop_chunks=4, max_stages=2, tokenizer_sha256=bytes(range(32))),
-            ((17, 16, 9), (17, 1)),
-            (2, 1),
-            pipe=True,
-        ),
-        Case(
-            "variable-frame-rate",
-            replace(base, width=16, height=16, time_base=Fraction(1, 90000), frame_rate=None, gop_chunks=3),
-            ((17, 16, 16), (17, 4)),
-            (1,),
-            durations=(3003, 3003, 3003, 1501, 6007, 1),
-            first_pts=-9000,
-            pause=12345,
-        ),
-        Case(
-            "sixteen-stages-tiny",
-            replace(base, width=1, height=1, max_stages=16, sar=Fraction(4, 3), gop_chunks=65535),
-            ((17, 16, 2),),
-            (16,),
-        ),
-    ]
+    yield Case("rotated-and-dark", replace(BASE, rotation=90, colour=dark, sar=Fraction(4, 3)), ((7,),))
+    yield Case(
+        "still-image", replace(BASE, width=33, frame_rate=None, still_image=True, frame_count=1), ((1,),)
+    )
+    yield Case(
+        "audio-and-subtitles",
+        replace(BASE, gop_chunks=4, streams=(AAC, SUBRIP)),
+        ((17, 16), (17, 16, 2)),
+        packets=True,
+    )
+    yield Case(
+        "pipe-unknown-count",
+        replace(BASE, gop_chunks=4, tokenizer_sha256=bytes(range(32))),
+        ((17, 16, 9), (17, 1)),
+        pipe=True,
+    )
+    yield Case(
+        "variable-frame-rate",
+        replace(BASE, time_base=Fraction(1, 90000), frame_rate=None, gop_chunks=3),
+        ((17, 16, 16), (17, 4)),
+        durations=(3003, 3003, 3003, 1501, 6007, 1),
+        first_pts=-9000,
+        pause=12345,
+    )
 
 
 def _packets(frame: int, frames: int) -> Iterator[StreamPacket]:
@@ -153,40 +178,52 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
     noise = Noise(case.name)
     out = Pipe() if case.pipe else io.BytesIO()
     writer = BitstreamWriter(out, case.header)
+    encoder, before = token_encoder(case.header), None
     chunks: list[dict[str, object]] = []
     gops: list[list[int]] = []
     packets: list[StreamPacket] = []
-    tokens_digest = hashlib.sha256()
+    tokens_digest, motion_digest = hashlib.sha256(), hashlib.sha256()
     pts, frame = case.first_pts, 0
     for gop in case.gops:
         first_of_gop = frame
         for position, valid in enumerate(gop):
             steps = [case.durations[(frame + k) % len(case.durations)] for k in range(valid)]
             times = [pts + sum(steps[:k]) for k in range(valid + 1)]
-            shape = (latent_frames(valid, position == 0), *case.header.grid)
-            stages = case.stages[len(chunks) % len(case.stages)]
-            tokens = [noise.tokens(shape) * np.uint32(not case.zero) for _ in range(stages)]
-            crcs = [token_crc(each) for each in tokens]
-            if position == 0:
+            start, number = position == 0, len(chunks)
+            most = case.streams[number % len(case.streams)]
+            groups = chunk_tokens(case.header, valid, start, noise, case.style, most)
+            streams = encoder.encode(groups, valid, gop_start=start)
+            crcs = [token_crc(own) for own in by_stream(case.header, valid, start, groups)][: len(streams)]
+            if start:
                 gops.append([writer.bytes_written, frame, pts])
             writer.write_chunk(
-                gop_start=position == 0,
+                gop_start=start,
                 pts=times[:-1],
                 last_duration=steps[-1],
-                streams=[encode_tokens(uniform_rows(each.size), each) for each in tokens],
+                streams=streams,
                 token_crcs=crcs,
             )
-            for each in tokens[: case.keep]:
-                tokens_digest.update(each.astype("<u4").tobytes())
+            if case.dropped and case.dropped[number % len(case.dropped)]:
+                crcs = crcs[:1]
+                groups = [
+                    tuple(tokens[: sum(layer.stream == 0 for layer in layers)])
+                    for layers, tokens in zip(layers_of(case.header, valid, start), groups, strict=True)
+                ]
+            for own in by_stream(case.header, valid, start, groups):
+                tokens_digest.update(own.astype("<u4").tobytes())
+            fields, before = decode_motion(case.header, valid, start, groups, before)
+            for field in fields:
+                motion_digest.update("".join(f"{dx} {dy}\n" for dx, dy in field.tolist()).encode())
             chunks.append(
                 {
-                    "number": len(chunks),
-                    "gop_start": position == 0,
+                    "number": number,
+                    "gop_start": start,
                     "first_frame": frame,
                     "pts": times[:-1],
                     "last_duration": steps[-1],
-                    "shape": list(shape),
-                    "token_crcs": crcs[: case.keep],
+                    "streams": len(crcs),
+                    "token_crcs": crcs,
+                    "quality": [int(group[0][0, 0, 0]) for group in groups],
                 }
             )
             pts, frame = times[-1], frame + valid
@@ -197,8 +234,8 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
         end, pts = pts, pts + case.pause
     writer.close()
     data = out.getvalue()
-    if case.keep is not None:
-        data, gops = _dropped(data, case.keep, gops)
+    if case.dropped:
+        data, gops = _dropped(data, case.dropped, gops)
     header = case.header if case.pipe else replace(case.header, frame_count=frame)
     expected = {
         "header": _describe(header),
@@ -208,12 +245,13 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
         "gops": gops,
         "packets": {"count": len(packets), "sha256": _digest(packets)},
         "tokens_sha256": tokens_digest.hexdigest(),
+        "motion_sha256": motion_digest.hexdigest(),
     }
     return data, expected
 
 
-def _dropped(data: bytes, keep: int, gops: list[list[int]]) -> tuple[bytes, list[list[int]]]:
-    """The file with `keep` stages a chunk, its payload not decoded, and where its GOPs now begin."""
+def _dropped(data: bytes, which: tuple[bool, ...], gops: list[list[int]]) -> tuple[bytes, list[list[int]]]:
+    """The file without stream 1 of these chunks, its payload not decoded, and where its GOPs now begin."""
     out = io.BytesIO()
     reader = BitstreamReader(io.BytesIO(data))
     moved = []
@@ -222,7 +260,8 @@ def _dropped(data: bytes, keep: int, gops: list[list[int]]) -> tuple[bytes, list
             assert isinstance(unit, Chunk)
             if unit.head.gop_start:
                 moved.append([writer.bytes_written, *gops[len(moved)][1:]])
-            writer.copy_chunk(drop_stages(unit, min(keep, unit.head.stages)))
+            drop = which[unit.head.number % len(which)]
+            writer.copy_chunk(drop_streams(unit, 1) if drop else unit)
     return out.getvalue(), moved
 
 
@@ -250,7 +289,9 @@ def _describe(header: FileHeader) -> dict[str, object]:
         "colour": [header.colour.primaries, header.colour.transfer, header.colour.matrix],
         "full_range": header.colour.full_range,
         "rotation": header.rotation,
-        "max_stages": header.max_stages,
+        "intra_layers": header.layers.intra,
+        "anchor_layers": header.layers.anchor,
+        "between_layers": header.layers.between,
         "profile": int(header.profile),
         "gop_chunks": header.gop_chunks,
         "tokenizer_sha256": header.tokenizer_sha256.hex(),

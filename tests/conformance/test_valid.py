@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lfqcodec.bitstream import BitstreamReader, Chunk, Packets, check_tokens
-from lfqcodec.entropy import decode_tokens, uniform_rows
+from lfqcodec.bitstream import BitstreamReader, Chunk, Packets, stream_tokens
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -21,6 +19,7 @@ sys.path.insert(0, str(HERE))
 import independent_decoder  # noqa: E402
 import make_uncommon  # noqa: E402
 import make_valid  # noqa: E402
+from token_support import by_stream, decode_motion, token_decoder  # noqa: E402
 
 CASES = {f"valid/{case.name}": case for case in make_valid.cases()}
 CASES |= {f"uncommon/{case.name}": case for case in make_uncommon.cases()}
@@ -55,21 +54,26 @@ def test_our_decoder_finds_what_went_in(name):
     data, text = stored(name)
     expected = json.loads(text)
     reader = BitstreamReader(io.BytesIO(data))
-    digest, packets, chunks = hashlib.sha256(), [], []
+    decoder, before = token_decoder(reader.header), None
+    digest, motion, packets, chunks = hashlib.sha256(), hashlib.sha256(), [], []
     for unit in reader:
         if isinstance(unit, Packets):
             packets += unit.packets
             continue
         assert isinstance(unit, Chunk)
-        shape = unit.head.shape(reader.header)
-        for stage, words in enumerate(unit.streams):
-            tokens = decode_tokens(uniform_rows(int(np.prod(shape))), words, shape)
-            check_tokens(tokens, unit.head, stage, reader.header.profile)
-            digest.update(tokens.astype("<u4").tobytes())
-        chunks.append([unit.head.number, unit.head.first_frame, list(unit.head.pts), list(shape)])
+        head, groups = unit.head, decoder.decode(unit)
+        for own in by_stream(reader.header, head.valid, head.gop_start, groups):
+            digest.update(own.astype("<u4").tobytes())
+        fields, before = decode_motion(reader.header, head.valid, head.gop_start, groups, before)
+        for field in fields:
+            motion.update("".join(f"{dx} {dy}\n" for dx, dy in field.tolist()).encode())
+        quality = [int(group[0][0, 0, 0]) for group in groups]
+        chunks.append([head.number, head.first_frame, list(head.pts), head.stream_count, quality])
     assert reader.complete
     assert digest.hexdigest() == expected["tokens_sha256"]
-    assert chunks == [[c["number"], c["first_frame"], c["pts"], c["shape"]] for c in expected["chunks"]]
+    assert motion.hexdigest() == expected["motion_sha256"]
+    known = ("number", "first_frame", "pts", "streams", "quality")
+    assert chunks == [[chunk[each] for each in known] for chunk in expected["chunks"]]
     assert len(packets) == expected["packets"]["count"]
     index = reader.index()
     assert [[e.offset, e.first_frame, e.first_pts] for e in index.entries] == expected["gops"]
@@ -91,13 +95,15 @@ def run(*arguments, stdin=None):
 
 
 def test_the_independent_decoder_runs_alone(tmp_path):
-    data, expected = stored("valid/odd-size-gop-4")
-    result = run(str(HERE / "valid" / "odd-size-gop-4.lfq"))
+    data, expected = stored("valid/gop-of-three-chunks")
+    result = run(str(HERE / "valid" / "gop-of-three-chunks.lfq"))
     assert (result.returncode, result.stderr) == (0, b"")
     assert json.loads(result.stdout) == json.loads(expected)
     with_tokens = json.loads(run("-", "--tokens", stdin=data).stdout)
-    flat = b"".join(t.to_bytes(4, "little") for c in with_tokens["tokens"] for stage in c for t in stage)
-    assert hashlib.sha256(flat).hexdigest() == with_tokens["tokens_sha256"]
+    found = [len(layer) for chunk in with_tokens["tokens"] for group in chunk for layer in group.values()]
+    header = BitstreamReader(io.BytesIO(data)).header
+    sizes = [stream_tokens(header.layers, (header.height, header.width), n, n == 17) for n in (17, 16, 16)]
+    assert sum(found) == sum(sum(each) for each in sizes)
     broken = tmp_path / "broken.lfq"
     broken.write_bytes(data[:-1])
     result = run(str(broken))
@@ -106,6 +112,8 @@ def test_the_independent_decoder_runs_alone(tmp_path):
 
 
 def test_the_independent_decoder_shares_no_code():
-    text = (HERE / "independent_decoder.py").read_text("utf-8")
-    imports = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
-    assert set(imports) <= {"__future__", "argparse", "hashlib", "json", "math", "sys", "zlib", "pathlib"}
+    lines = []
+    for name in ("independent_decoder.py", "independent_tokens.py"):
+        lines += (HERE / name).read_text("utf-8").splitlines()
+    imports = {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
+    assert imports - {"independent_tokens"} <= sys.stdlib_module_names

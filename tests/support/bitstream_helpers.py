@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
 import zlib
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
+import independent_decoder as independent
 import numpy as np
+from token_support import USUAL, Noise, chunk_tokens, crcs_of, token_decoder, token_encoder
 
-from lfqcodec.bitstream import (
-    BitstreamReader,
-    BitstreamWriter,
-    Chunk,
-    FileHeader,
-    check_tokens,
-    latent_frames,
-    token_crc,
-)
+from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, FileHeader, LayerCounts
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS
-from lfqcodec.entropy import decode_tokens, encode_tokens, uniform_rows
 from lfqcodec.media import StreamInfo, StreamPacket
 
-CONFORMANCE = Path(__file__).parents[1] / "conformance"
 AUDIO = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"
 )
-HEADER = FileHeader(16, 8, Fraction(1, 30), frame_rate=Fraction(30), gop_chunks=2, streams=(AUDIO,))
-
-
-def load(name):
-    """A script of tests/conformance as a module."""
-    spec = importlib.util.spec_from_file_location(name, CONFORMANCE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-independent = load("independent_decoder")
+LAYERS = LayerCounts(2, 2, 1)
+HEADER = FileHeader(16, 8, Fraction(1, 30), LAYERS, frame_rate=Fraction(30), gop_chunks=2, streams=(AUDIO,))
 
 
 class Pipe(io.BytesIO):
@@ -60,24 +38,31 @@ class Pipe(io.BytesIO):
         return super().read(min(count, 7) if count >= 0 else count)
 
 
-def tokens_of(rng, header, valid, gop_start, stages):
-    shape = (latent_frames(valid, gop_start), *header.grid)
-    return [rng.integers(0, 1 << 18, shape) for _ in range(stages)]
-
-
-def add_chunk(writer, tokens, gop_start, pts, last_duration):
+def add_chunk(writer, tokens, gop_start, pts, last_duration, encoder):
+    """Write the next chunk of `encoder`, which codes a whole file; tokens by group and layer."""
+    streams = encoder.encode(tokens, len(pts), gop_start=gop_start)
     return writer.write_chunk(
         gop_start=gop_start,
         pts=pts,
         last_duration=last_duration,
-        streams=[encode_tokens(uniform_rows(each.size), each) for each in tokens],
-        token_crcs=[token_crc(each) for each in tokens],
+        streams=streams,
+        token_crcs=crcs_of(writer.header, len(pts), gop_start, tokens)[: len(streams)],
     )
 
 
-def make_file(gops=((17, 3), (2,)), *, header=HEADER, stages=2, packets=2, out=None, seed=0, durations=(1,)):
-    """A file of random tokens. Gives its bytes and the tokens of each chunk, stage by stage."""
-    rng = np.random.default_rng(seed)
+def make_file(
+    gops=((17, 3), (2,)),
+    *,
+    header=HEADER,
+    streams=2,
+    packets=2,
+    out=None,
+    seed=0,
+    durations=(1,),
+    style=USUAL,
+):
+    """A file of random tokens. Gives its bytes and the tokens of each chunk by group and layer."""
+    rng, noise, encoder = np.random.default_rng(seed), Noise(seed), token_encoder(header)
     out = io.BytesIO() if out is None else out
     writer = BitstreamWriter(out, header)
     pts, frame, everything = 0, 0, []
@@ -85,8 +70,8 @@ def make_file(gops=((17, 3), (2,)), *, header=HEADER, stages=2, packets=2, out=N
         for position, valid in enumerate(gop):
             steps = [durations[(frame + k) % len(durations)] for k in range(valid)]
             times = [pts + sum(steps[:k]) for k in range(valid)]
-            tokens = tokens_of(rng, header, valid, position == 0, stages)
-            add_chunk(writer, tokens, position == 0, times, steps[-1])
+            tokens = chunk_tokens(header, valid, position == 0, noise, style, streams)
+            add_chunk(writer, tokens, position == 0, times, steps[-1], encoder)
             everything.append(tokens)
             pts, frame = pts + sum(steps), frame + valid
             if header.streams and packets:
@@ -100,31 +85,20 @@ def make_file(gops=((17, 3), (2,)), *, header=HEADER, stages=2, packets=2, out=N
     return out.getvalue(), everything
 
 
-def decode_chunk(reader, chunk):
-    """All tokens of a chunk, checked."""
-    shape = chunk.head.shape(reader.header)
-    out = []
-    for stage, words in enumerate(chunk.streams):
-        rows = uniform_rows(int(np.prod(shape)))
-        tokens = decode_tokens(rows, words, shape, offset=chunk.head.offset, chunk=chunk.head.number)
-        check_tokens(tokens, chunk.head, stage, reader.header.profile)
-        out.append(tokens)
-    return out
-
-
 def decode_file(data, limits=DEFAULT_LIMITS, stream=io.BytesIO):
     """All tokens of a file, strictly: the first fault is raised."""
     reader = BitstreamReader(stream(data), limits)
-    out = [decode_chunk(reader, unit) for unit in reader if isinstance(unit, Chunk)]
+    decoder = token_decoder(reader.header)
+    out = [decoder.decode(unit) for unit in reader if isinstance(unit, Chunk)]
     assert reader.complete
     return out
 
 
 def same_tokens(left, right):
-    return len(left) == len(right) and all(
-        len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-        for a, b in zip(left, right, strict=True)
-    )
+    """Whether two lists of chunks hold the same tokens, which come by group and layer."""
+    if isinstance(left, np.ndarray):
+        return np.array_equal(left, right)
+    return len(left) == len(right) and all(same_tokens(a, b) for a, b in zip(left, right, strict=True))
 
 
 def error_of_independent(data):
