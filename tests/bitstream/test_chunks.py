@@ -1,4 +1,4 @@
-"""Chunk units: geometry, round trips of times and GOPs, and one test for each thing that can be wrong."""
+"""Chunk units: geometry, round trips of times and GOPs, and what a writer refuses."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import pytest
 from bitstream_helpers import (
     Pipe,
     add_chunk,
-    decode_chunk,
     decode_file,
     error_of_independent,
     independent,
     join_unit,
     make_file,
-    patch_unit,
-    put,
     same_tokens,
     split_unit,
-    tokens_of,
     u32,
     without_streams,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from token_support import Noise, chunk_tokens, layers_of, token_decoder, token_encoder
 
 from lfqcodec import errors
 from lfqcodec.bitstream import (
@@ -36,13 +33,17 @@ from lfqcodec.bitstream import (
     Chunk,
     ChunkHead,
     FileHeader,
+    LayerCounts,
     Limits,
     Profile,
+    block_grid,
     check_tokens,
-    drop_stages,
+    drop_streams,
+    group_sizes,
     latent_frames,
     latent_grid,
     max_words,
+    stream_tokens,
     token_crc,
 )
 
@@ -71,11 +72,45 @@ def test_valid_out_of_range(valid):
 
 
 def test_geometry():
-    assert latent_grid(640, 360) == (45, 80)
-    assert latent_grid(1, 1) == (1, 1)
-    assert latent_grid(9, 17) == (3, 2)
+    assert block_grid(640, 360) == (23, 40)
+    assert latent_grid(640, 360) == (46, 80)
+    assert latent_grid(1, 1) == (2, 2)
+    assert latent_grid(16, 17) == (4, 2)
     assert max_words(1) == 4
     assert max_words(18000) == 27002
+
+
+@pytest.mark.parametrize(
+    ("valid", "first", "later"),
+    [(1, (1,), (1,)), (3, (1, 2), (3,)), (6, (1, 4, 1), (4, 2)), (16, (1, 4, 4, 4, 3), (4, 4, 4, 4))],
+)
+def test_groups(valid, first, later):
+    assert group_sizes(valid, True) == first
+    assert group_sizes(valid, False) == later
+    assert group_sizes(17, True) == (1, 4, 4, 4, 4)
+
+
+def test_layers():
+    header = replace(BARE, width=40, height=24, layers=LayerCounts(2, 3, 1))
+    found = [
+        [(layer.name, layer.stream, layer.shape) for layer in part] for part in layers_of(header, 6, True)
+    ]
+    intra = [("quality", 0, (1, 1, 1)), ("intra.0", 0, (1, 4, 6)), ("intra.1", 0, (1, 4, 6))]
+    anchor = [
+        *(("quality", 0, (1, 1, 1)), ("motion.anchor", 0, (1, 2, 3)), ("depth.anchor", 0, (1, 1, 2))),
+        *((f"anchor.{k}", 0, (1, 4, 6)) for k in range(3)),
+    ]
+    middle = [("motion.middle", 1, (1, 2, 3)), ("depth.middle", 1, (1, 1, 2)), ("middle.0", 1, (1, 4, 6))]
+    quarters = [
+        *(("motion.quarters", 1, (2, 2, 3)), ("depth.quarters", 1, (2, 1, 2))),
+        ("quarters.0", 1, (2, 4, 6)),
+    ]
+    assert found == [intra, anchor + middle + quarters, anchor]
+    assert [layer[0] for layer in quarters] == [layer.name for layer in layers_of(header, 3, False)[0][-3:]]
+    assert layers_of(header, 3, False)[0][-1].shape == (1, 4, 6)
+    of_group = 1 + 6 + 2 + 3 * 24
+    assert stream_tokens(header.layers, (24, 40), 6, True) == (1 + 2 * 24 + 2 * of_group, 3 * (6 + 2 + 24))
+    assert stream_tokens(header.layers, (24, 40), 1, True)[1] == 0
 
 
 @st.composite
@@ -100,22 +135,23 @@ def videos(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(videos(), st.integers(1, 3), st.booleans())
-def test_round_trip(chunks, stages, piped):
-    header = FileHeader(9, 5, Fraction(1, 1000), max_stages=3, gop_chunks=4)
-    rng = np.random.default_rng(0)
+@given(videos(), st.integers(1, 2), st.booleans())
+def test_round_trip(chunks, streams, piped):
+    header = FileHeader(9, 5, Fraction(1, 1000), LayerCounts(1, 1, 1), gop_chunks=4)
+    noise, encoder = Noise(0), token_encoder(header)
     out = Pipe() if piped else io.BytesIO()
     heads, tokens = [], []
     with BitstreamWriter(out, header) as writer:
         for gop_start, pts, last in chunks:
-            tokens.append(tokens_of(rng, header, len(pts), gop_start, stages))
-            heads.append(add_chunk(writer, tokens[-1], gop_start, pts, last))
+            tokens.append(chunk_tokens(header, len(pts), gop_start, noise, streams=streams))
+            heads.append(add_chunk(writer, tokens[-1], gop_start, pts, last, encoder))
     data = out.getvalue()
     reader = BitstreamReader(Pipe(data) if piped else io.BytesIO(data))
     units = list(reader)
     assert [unit.head for unit in units] == heads
     assert [(unit.head.gop_start, list(unit.head.pts), unit.head.last_duration) for unit in units] == chunks
-    assert same_tokens([decode_chunk(reader, unit) for unit in units], tokens)
+    decoder = token_decoder(header)
+    assert same_tokens([decoder.decode(unit) for unit in units], tokens)
     assert reader.complete
     total = sum(len(pts) for _, pts, _ in chunks)
     assert reader.header.frame_count == (None if piped else total)
@@ -125,7 +161,11 @@ def test_round_trip(chunks, stages, piped):
     assert (reader.index().chunks, reader.index().frames) == (len(chunks), total)
     found = independent.decode(data, keep_tokens=True)
     assert [(c["gop_start"], c["pts"], c["last_duration"]) for c in found["chunks"]] == chunks
-    assert found["tokens"] == [[stage.reshape(-1).tolist() for stage in chunk] for chunk in tokens]
+    for theirs, ours in zip(found["tokens"], tokens, strict=True):
+        for layers, own in zip(theirs, ours, strict=True):
+            flat = [each.reshape(-1).tolist() for each in own]
+            assert list(layers.values())[: len(flat)] == flat
+            assert not any(map(any, list(layers.values())[len(flat) :]))
 
 
 def test_heads_alone():
@@ -138,118 +178,8 @@ def test_heads_alone():
 
 def test_sizes_add_up():
     heads = list(BitstreamReader(io.BytesIO(DATA)).heads())
-    assert [head.offset for head in heads] == [140, 140 + heads[0].size, 140 + heads[0].size + heads[1].size]
+    assert [head.offset for head in heads] == [144, 144 + heads[0].size, 144 + heads[0].size + heads[1].size]
     assert heads[1].size - 4 * sum(heads[1].words) == 18 + 7 + 2 * 5
-
-
-# Faults -------------------------------------------------------------------------------------------------
-
-# Head of unit 0: flags, valid, stages, number u32, first frame u64 at 7, pts i64 at 15, duration at 23, then
-# per stage words (1 byte) and CRC. Head of unit 1: flags, valid, stages, number, then stages at 7.
-FAULTS = [
-    ("flag 4", 0, put(0, b"\x17"), "InvalidField"),
-    ("flag 7", 0, put(0, b"\x87"), "InvalidField"),
-    ("durations 3", 0, put(0, b"\x0f"), "InvalidField"),
-    ("first chunk does not start a GOP", 0, lambda old: b"\x06" + old[1:7] + old[15:], "InvalidField"),
-    ("GOP start without time", 0, lambda old: b"\x05" + old[1:15] + old[23:], "InvalidField"),
-    ("GOP start inherits a duration", 0, lambda old: b"\x03" + old[1:23] + old[24:], "InvalidField"),
-    ("0 frames", 0, put(1, b"\x00"), "InvalidField"),
-    ("18 frames", 0, put(1, b"\x12"), "InvalidField"),
-    ("17 frames in a later chunk", 1, put(1, b"\x11"), "InvalidField"),
-    ("0 stages", 0, put(2, b"\x00"), "InvalidField"),
-    ("3 stages of 2", 0, put(2, b"\x03"), "InvalidField"),
-    ("stages and table differ", 0, put(2, b"\x01"), "InvalidField"),
-    ("number 1 first", 0, put(3, u32(1)), "InvalidField"),
-    ("number skipped", 1, put(3, u32(2)), "InvalidField"),
-    ("number repeated", 1, put(3, u32(0)), "InvalidField"),
-    ("first frame 1", 0, put(7, b"\x01"), "InvalidField"),
-    ("first frame 2^63", 2, put(14, b"\x80"), "InvalidField"),
-    ("time past 2^63", 0, put(15, b"\xff" * 7 + b"\x7f"), "InvalidField"),
-    ("time goes back", 2, put(15, bytes(8)), "InvalidField"),
-    ("time stands still", 2, put(15, b"\x13"), "InvalidField"),
-    ("duration 0", 0, put(23, b"\x00"), "InvalidField"),
-    ("duration 2^32", 0, lambda old: old[:23] + b"\x80\x80\x80\x80\x10" + old[24:], "InvalidField"),
-    ("long varint", 0, lambda old: old[:23] + b"\x81\x00" + old[24:], "InvalidField"),
-    ("varint of 2^64", 0, lambda old: old[:23] + b"\x80" * 9 + b"\x02" + old[24:], "InvalidField"),
-    ("varint of 11 bytes", 0, lambda old: old[:23] + b"\x80" * 10 + b"\x01" + old[24:], "InvalidField"),
-    ("words past the bound", 0, lambda old: old[:24] + b"\x21" + old[25:], "CorruptPayload"),
-    ("2^40 words", 0, lambda old: old[:24] + b"\x80" * 5 + b"\x20" + old[25:], "CorruptPayload"),
-    ("a word more than the body", 0, lambda old: old[:24] + bytes((old[24] + 1,)) + old[25:], "InvalidField"),
-    ("token CRC", 0, lambda old: old[:25] + bytes((old[25] ^ 1,)) + old[26:], "ChecksumMismatch"),
-    ("a byte too many", 0, lambda old: old + b"\0", "InvalidField"),
-    ("a byte too few", 0, lambda old: old[:-1], "InvalidField"),
-    ("empty head", 0, b"", "InvalidField"),
-    (
-        "chunk after one that ended its GOP",
-        2,
-        lambda old: b"\x02" + old[1:7] + old[15:23] + old[24:],
-        "InvalidField",
-    ),
-]
-
-
-@pytest.mark.parametrize(("unit", "change", "name"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
-def test_faults_in_a_head(unit, change, name):
-    data = patch_unit(DATA, unit, head=change)
-    assert data != DATA
-    with pytest.raises(errors.BitstreamError) as caught:
-        decode_file(data)
-    assert type(caught.value).__name__ == name
-    assert caught.value.offset is not None
-    assert caught.value.chunk is not None
-    assert error_of_independent(data) == name
-
-
-BODY_FAULTS = [
-    ("zero last word", lambda old: old[:-4] + bytes(4), "CorruptPayload"),
-    ("other words", lambda old: old[:20] + bytes((old[20] ^ 1,)) + old[21:], "ChecksumMismatch"),
-    ("words changed at their end", lambda old: old[:-1] + b"\xff", "CorruptPayload"),
-]
-
-
-@pytest.mark.parametrize(("change", "name"), [f[1:] for f in BODY_FAULTS], ids=[f[0] for f in BODY_FAULTS])
-def test_faults_in_a_body_with_a_right_crc(change, name):
-    data = patch_unit(DATA, 0, body=change)
-    with pytest.raises(errors.BitstreamError) as caught:
-        decode_file(data)
-    assert type(caught.value).__name__ == name
-    assert caught.value.chunk == 0
-    assert error_of_independent(data) == name
-
-
-UNIT_FAULTS = [
-    ("unknown type", {"kind": b"X"}, "InvalidField"),
-    ("body of 4 GiB", {"length": 2**32 - 1}, "LimitExceeded"),
-    ("body past the end", {"length": 2**28 - 8}, "InvalidField"),
-    ("head of 513 bytes", {"head": bytes(513)}, "InvalidField"),
-]
-
-
-@pytest.mark.parametrize(("change", "name"), [f[1:] for f in UNIT_FAULTS], ids=[f[0] for f in UNIT_FAULTS])
-def test_faults_in_a_unit_frame(change, name):
-    data = patch_unit(DATA, 1, **change)
-    with pytest.raises(errors.BitstreamError) as caught:
-        decode_file(data)
-    assert type(caught.value).__name__ == name
-    assert error_of_independent(data) == name
-
-
-def test_gop_longer_than_the_header_allows():
-    longer, _ = make_file(((17, 16, 16),), header=replace(BARE, gop_chunks=3))
-    short, _ = make_file(((17, 16),), header=BARE)
-    data = short[:140] + longer[140:]
-    for check in (lambda: decode_file(data), lambda: independent.decode(data)):
-        with pytest.raises((errors.InvalidField, independent.Fault), match="GOP"):
-            check()
-
-
-def test_more_and_fewer_frames_than_announced():
-    for frames in (21, 23):
-        data = DATA[:24] + frames.to_bytes(8, "little") + DATA[32:136]
-        data += u32(zlib.crc32(data)) + DATA[140:]
-        with pytest.raises(errors.InvalidField, match=f"{frames} frames announced"):
-            decode_file(data)
-        assert error_of_independent(data) == "InvalidField"
 
 
 # Writing ------------------------------------------------------------------------------------------------
@@ -257,7 +187,7 @@ def test_more_and_fewer_frames_than_announced():
 
 def writer_with_one_chunk(header=BARE):
     writer = BitstreamWriter(io.BytesIO(), header)
-    add_chunk(writer, tokens_of(np.random.default_rng(0), header, 17, True, 1), True, range(17), 1)
+    add_chunk(writer, chunk_tokens(header, 17, True, Noise(0)), True, range(17), 1, token_encoder(header))
     return writer
 
 
@@ -283,7 +213,8 @@ GOOD = {
         {"last_duration": 0},
         {"last_duration": 2**32},
         {"streams": [], "token_crcs": []},
-        {"streams": [np.zeros(0, np.uint32)] * 3, "token_crcs": [0] * 3},
+        {"streams": [np.zeros(0, np.uint32)] * 2, "token_crcs": [0] * 2},
+        {"pts": (17, 18), "streams": [np.zeros(0, np.uint32)] * 3, "token_crcs": [0] * 3},
         {"token_crcs": []},
         {"token_crcs": [2**32]},
         {"token_crcs": [-1]},
@@ -361,7 +292,8 @@ def test_a_broken_run_leaves_no_complete_file():
 
     def broken_run():
         with BitstreamWriter(out, BARE) as writer:
-            add_chunk(writer, tokens_of(np.random.default_rng(0), BARE, 17, True, 1), True, range(17), 1)
+            tokens = chunk_tokens(BARE, 17, True, Noise(0))
+            add_chunk(writer, tokens, True, range(17), 1, token_encoder(BARE))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -378,24 +310,31 @@ def test_slow_outputs_get_everything():
     assert make_file(header=BARE, out=Slow())[0] == DATA
 
 
-# Stages and tokens ----------------------------------------------------------------------------------------
+# Streams and tokens ---------------------------------------------------------------------------------------
 
 
-def test_drop_stages_without_decoding():
+def test_drop_streams_without_decoding():
     reader = BitstreamReader(io.BytesIO(DATA))
     out = io.BytesIO()
     with BitstreamWriter(out, reader.header) as writer:
         for chunk in reader:
-            writer.copy_chunk(drop_stages(chunk, 1))
-    assert same_tokens(decode_file(out.getvalue()), [chunk[:1] for chunk in TOKENS])
+            writer.copy_chunk(drop_streams(chunk, 1))
+    kept = [
+        [
+            tokens[: sum(layer.stream == 0 for layer in layers)]
+            for layers, tokens in zip(each, chunk, strict=True)
+        ]
+        for each, chunk in zip([layers_of(BARE, n, n != 3) for n in (17, 3, 2)], TOKENS, strict=True)
+    ]
+    assert same_tokens(decode_file(out.getvalue()), kept)
     assert error_of_independent(out.getvalue()) is None
 
 
 @pytest.mark.parametrize("keep", [0, 3])
-def test_drop_stages_out_of_range(keep):
+def test_drop_streams_out_of_range(keep):
     chunk = next(iter(BitstreamReader(io.BytesIO(DATA))))
     with pytest.raises(errors.InvalidField, match="cannot keep"):
-        drop_stages(chunk, keep)
+        drop_streams(chunk, keep)
 
 
 def test_token_crc_is_over_u32_in_raster_order():

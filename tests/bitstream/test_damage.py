@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from bitstream_helpers import (
     Pipe,
-    decode_chunk,
     decode_file,
     error_of_independent,
     header_length,
@@ -20,11 +19,12 @@ from bitstream_helpers import (
     unit_offsets,
     without_streams,
 )
+from token_support import token_decoder
 
 from lfqcodec import errors
 from lfqcodec.bitstream import BitstreamReader, Chunk, Limits
 
-TINY, TINY_TOKENS = make_file(((17,), (1,)), stages=1)
+TINY, TINY_TOKENS = make_file(((3,), (1,)))
 # Units: 0 1 2 chunks of GOP 0, 3 4 of GOP 1, 5 6 7 of GOP 2, 8 index.
 LONG, LONG_TOKENS = make_file(((17, 16, 16), (17, 16), (17, 16, 1)), header=without_streams(gop_chunks=3))
 OFFSETS = unit_offsets(LONG)
@@ -33,7 +33,7 @@ OFFSETS = unit_offsets(LONG)
 def salvage(data, stream=io.BytesIO):
     """Everything a tolerant caller gets: tokens by chunk number, faults, the reader."""
     reader = BitstreamReader(stream(data))
-    tokens, faults = {}, []
+    tokens, faults, decoder = {}, [], token_decoder(reader.header)
     for _ in range(10000):
         try:
             unit = reader.next_unit()
@@ -43,12 +43,12 @@ def salvage(data, stream=io.BytesIO):
         if unit is None:
             return tokens, faults, reader
         if isinstance(unit, Chunk):
-            tokens[unit.head.number] = decode_chunk(reader, unit)
+            tokens[unit.head.number] = decoder.decode(unit)
     raise AssertionError("reading does not end")
 
 
 def numbers_kept(tokens):
-    assert all(same_tokens([stages], [LONG_TOKENS[number]]) for number, stages in tokens.items())
+    assert all(same_tokens(own, LONG_TOKENS[number]) for number, own in tokens.items())
     return sorted(tokens)
 
 
