@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bitstream_helpers import make_file
+from token_support import NOTHING
 
-from lfqcodec.bitstream import BitstreamWriter, ChunkHead, FileHeader, Limits
+from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, ChunkHead, FileHeader, LayerCounts, Limits
 from lfqcodec.bitstream.fields import crc32
 
 SPEC = (Path(__file__).parents[2] / "bitstream_spec.md").read_text("utf-8")
 
 
+LAYERS = LayerCounts(12, 4, 2)
+
+
 def overhead(gop, *, seconds=60, durations=(1,), rate=100_000):
-    """Bytes that are not payload, bytes in all, and chunks, of a video of 30 frames/s and 2 stages."""
-    header = FileHeader(640, 360, Fraction(1, 30), frame_rate=Fraction(30), gop_chunks=gop)
+    """Bytes that are not payload, bytes in all, and chunks, of a video of 30 frames/s and 2 streams."""
+    header = FileHeader(640, 360, Fraction(1, 30), LAYERS, frame_rate=Fraction(30), gop_chunks=gop)
     out = io.BytesIO()
     frame = chunk = pts = payload = 0
     with BitstreamWriter(out, header) as writer:
@@ -45,7 +51,7 @@ def overhead(gop, *, seconds=60, durations=(1,), rate=100_000):
 def test_overhead(gop, durations, per_chunk):
     extra, total, chunks = overhead(gop, durations=durations)
     assert extra < 0.01 * total
-    assert (extra - 202) / chunks <= per_chunk
+    assert (extra - 206) / chunks <= per_chunk
     ten_seconds = overhead(gop, seconds=10, durations=durations)
     assert ten_seconds[0] < 0.0125 * ten_seconds[1]
 
@@ -53,7 +59,19 @@ def test_overhead(gop, durations, per_chunk):
 def test_fixed_parts():
     extra, _, chunks = overhead(4, seconds=1)
     assert chunks == 2
-    assert extra == 140 + 42 + 20 + 2 * 37 + 17 + 4
+    assert extra == 144 + 42 + 20 + 2 * 37 + 17 + 4
+
+
+def test_a_chunk_of_nothing():
+    """A clip that stands still: what its chunks take after the first one."""
+    header = FileHeader(640, 360, Fraction(1, 30), LAYERS, gop_chunks=3)
+    still = replace(NOTHING, qualities=(64,), empty_stream=1)
+    data, _ = make_file(((17, 16, 16),), header=header, style=still, streams=2)
+    sizes = [unit.head.size for unit in BitstreamReader(io.BytesIO(data))]
+    text = re.search(r"A chunk in which nothing is coded takes (\d+) bytes", SPEC)
+    assert text
+    assert sizes[1:] == [int(text[1])] * 2
+    assert sizes[1] < 150
 
 
 def test_limits_of_the_text_are_those_of_the_code():
@@ -88,6 +106,6 @@ def test_crc_check_value():
 
 
 def test_a_head_fits_its_limit():
-    """The longest head that version 1 can have."""
-    worst = ChunkHead(0, True, 0, tuple(2**31 * k for k in range(17)), 2**31, (1,) * 16, (1,) * 16)
-    assert 7 + 16 + 5 * worst.valid + worst.stages * (5 + 4) <= 512
+    """The longest head that version 2 can have."""
+    worst = ChunkHead(0, True, 0, tuple(2**31 * k for k in range(17)), 2**31, (1,) * 2, (1,) * 2)
+    assert 7 + 16 + 5 * worst.valid + worst.stream_count * (5 + 4) <= 512
