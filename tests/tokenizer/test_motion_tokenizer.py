@@ -373,6 +373,30 @@ def test_decoding_where_the_gate_is_open_is_decoding(model: MotionTokenizer, nam
     assert not everywhere[0][:, closed].any()
 
 
+@pytest.mark.parametrize("name", ["anchor", "between"])
+def test_the_encoder_looks_closer_where_tokens_are_likely(model: MotionTokenizer, name: str) -> None:
+    network = getattr(model, name)
+    generator = torch.Generator().manual_seed(2)
+    prediction = (torch.rand(1, 3, 64, 64, generator=generator) - 0.5).round(decimals=2)
+    change = torch.zeros_like(prediction)
+    change[..., 24:40, 24:40] = 0.3
+    patches, q = to_patches(prediction), torch.tensor([Q])
+    context = (
+        network.context(patches, q) if name == "anchor" else network.context(patches, 0 * patches, q, 0 * q)
+    )
+    latents = network.analyse_likely(prediction + change, context, network.quantizer.gains(q))
+    exact = network.analyse(prediction + change, context)
+    linear = network.into(to_patches(change))
+    assert not torch.equal(latents[..., 3:5, 3:5], linear[..., 3:5, 3:5])
+    torch.testing.assert_close(latents[..., :2, :], linear[..., :2, :])
+    # All of it is likely where everything changes.
+    everywhere = network.analyse_likely(
+        prediction * 0 - prediction, context, network.quantizer.gains(q) * 1e4
+    )
+    torch.testing.assert_close(everywhere, network.analyse(-prediction, context), rtol=1e-4, atol=1e-5)
+    assert exact.shape == latents.shape
+
+
 def test_patches_are_those_of_pixel_unshuffle() -> None:
     pictures = torch.rand(2, 3, 16, 24)
     patches = F.pixel_unshuffle(pictures, 8)

@@ -97,11 +97,11 @@ class TernaryQuantizer(nn.Module):
     def __init__(self, dim: int, layers: int, levels: int, digits: int, rounding: float = 0.4) -> None:
         super().__init__()
         self.dim, self.layers, self.levels, self.digits, self.rounding = dim, layers, levels, digits, rounding
-        self.gain = nn.Parameter(-torch.tensor(STEPS[:levels]).log()[:, None].repeat(1, dim))
+        self.gain = nn.Parameter(torch.tensor([[-math.log(step)] * dim for step in STEPS[:levels]]))
         for name in ("channel", "digit"):
             self.register_buffer(name, torch.zeros(VALUES * layers, dtype=torch.int64))
         self.register_buffer("limit", torch.ones(dim))
-        self.initialise_slots(torch.logspace(0, -3, dim), 0.45)
+        self.initialise_slots(torch.tensor([10 ** (-3 * n / dim) for n in range(dim)]), 0.45)
         self.register_load_state_dict_post_hook(_check_slots)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
