@@ -32,7 +32,7 @@ from lfqcodec.codec.gop import GroupTokens, TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError, WeightsError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.tokenizer.layout import StageLayout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
@@ -219,9 +219,12 @@ class LfqFile:
     def token_decoder(self) -> TokenDecoder:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
         header = self.header
-        rates = rate_model(self.prior(), header.grid, header.max_stages, self.device)
-        size = header.height, header.width
-        return TokenDecoder(StageLayout(header.max_stages), rates, header.profile, size)
+        model: Model | None = None
+        with suppress(WeightsError):
+            model = self.model()
+        rates = rate_model(model, self.prior(), header.grid, header.max_stages, self.device)
+        layout = StageLayout(header.max_stages) if model is None else model.config.layout
+        return TokenDecoder(layout, rates, header.profile, (header.height, header.width))
 
     def frames(
         self,

@@ -8,11 +8,13 @@ from lfqcodec.bitstream import FileHeader, Profile
 from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
+from lfqcodec.codec.encode.quality import DEFAULT_CRF, operating_point
 from lfqcodec.codec.encode.rate_control import BitrateControl
 from lfqcodec.codec.gop import GopEncoder, OperatingPoint, plain_choice
 from lfqcodec.codec.models import rate_model, require_container_grid
 from lfqcodec.errors import LfqError, WeightsMissing
 from lfqcodec.media import VideoInfo
+from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.rates import RateTable, load_rates
 from lfqcodec.weights.store import Model, Prior, prior_for
 
@@ -43,6 +45,8 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
     `WeightsError` for a model that cannot code .lfq files at all.
     """
     require_container_grid(model)
+    if isinstance(model.config, MotionConfig):
+        return _motion_plan(model, options)
     stages = model.config.stages if options.stages is None else options.stages
     if stages > model.config.stages:
         raise LfqError(f"stages must be 1 to {model.config.stages} with model {model.name}, not {stages}")
@@ -71,6 +75,17 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
     crf = table.default_crf if options.crf is None else options.crf
     point = OperatingPoint(*table.point(crf, stages))
     return Plan(prior, point.streams, point, crf, table, None, ())
+
+
+def _motion_plan(model: Model, options: EncodeOptions) -> Plan:
+    streams = options.stages or model.config.layout.streams
+    if streams > model.config.layout.streams:
+        raise LfqError(f"model {model.name} has {model.config.layout.streams} streams, not {streams}")
+    prior = None if options.profile == "static" else prior_for(model)
+    if prior is None and options.profile == "exact":
+        raise WeightsMissing(f"model {model.name} has no prior, which profile exact needs")
+    crf = DEFAULT_CRF if options.crf is None else options.crf
+    return Plan(prior, streams, operating_point(crf, streams), crf, None, None, ())
 
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Plan) -> FileHeader:
@@ -107,6 +122,8 @@ def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *,
     from lfqcodec.codec.encode.rdo import Rdo
     from lfqcodec.weights.loading import load_tokenizer
 
-    rates = rate_model(plan.prior, latent_grid(size[1], size[0]), plan.stages, device)
-    choose = plain_choice if plan.table is None else Rdo(plan.table.flip_costs)
-    return GopEncoder(load_tokenizer(model, pick_device(device)), rates, choose, decoded=measure)
+    rates = rate_model(model, plan.prior, latent_grid(size[1], size[0]), plan.stages, device)
+    tokenizer = load_tokenizer(model, pick_device(device))
+    costs = None if plan.table is None else plan.table.flip_costs
+    choose = plain_choice if plan.point.lambda_ == 0 and plan.control is None else Rdo(costs)
+    return GopEncoder(tokenizer, rates, choose, decoded=measure)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.config import MAX_WIDTH, TokenizerConfig
+from lfqcodec.tokenizer.layout import Layout
 
 VALUES = 9
 MAX_BLOCKS = 64
@@ -76,6 +77,13 @@ class MotionConfig(TokenizerConfig):
             rounding = getattr(self, f"{part}_rounding")
             if not isinstance(rounding, float) or not 0 <= rounding <= 0.5:
                 raise WeightsError(f"{part}_rounding must lie between 0 and 0.5")
+
+    @property
+    def layout(self) -> Layout:
+        """The layers of tokens in coding order."""
+        from lfqcodec.tokenizer.motion.layout import MotionLayout
+
+        return MotionLayout(self)
 
     @property
     def spatial_factor(self) -> int:

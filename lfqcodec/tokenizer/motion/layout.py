@@ -26,9 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.motion.config import MotionConfig
 
 MAX_PICTURES = 4
+QUALITY_STEPS = 32
+"""Of q in a unit: what the tokens of `quality` count."""
 PARTS = ("anchor", "middle", "quarters")
 _DEPTH_BITS = 2
 _PAD = 16
@@ -38,8 +41,8 @@ Grid = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A grid of tokens. `block`: pixels of a position in each direction; `planes`: pictures it is for.
+class Kind:
+    """What a layer is. `block`: pixels of a position in each direction; `planes`: pictures it is for.
 
     `number` counts the layers of tokens of a `part` from 0; it is None for `motion` and `depth`.
     """
@@ -73,20 +76,49 @@ def places(count: int) -> dict[str, tuple[int, ...]]:
     return parts
 
 
-def intra_layers(config: MotionConfig) -> tuple[Layer, ...]:
-    """The layers of the first picture of a GOP, in coding order."""
-    return tuple(Layer(f"intra.{n}", "intra", 8, number=n) for n in range(config.intra_layers))
+@dataclass(frozen=True)
+class MotionLayout:
+    """The layout of `motion` (`lfqcodec.tokenizer.layout.Layout`).
+
+    Every group begins with the layer `quality`, one token: `QUALITY_STEPS` times q. Stream 0 has what later
+    groups depend on, stream 1 the pictures between anchors.
+    """
+
+    config: MotionConfig
+    streams: int = 2
+
+    def groups(self, count: int, *, gop_start: bool) -> tuple[int, ...]:
+        """One picture at a GOP start, then four at a time."""
+        first = (1,) if gop_start else ()
+        rest = count - len(first)
+        return first + tuple(min(MAX_PICTURES, rest - at) for at in range(0, rest, MAX_PICTURES))
+
+    def layers(self, count: int, size: tuple[int, int], *, first: bool) -> tuple[Layer, ...]:
+        """As in `Layout`."""
+        kinds = intra_layers(self.config) if first else group_layers(self.config, count)
+        return (
+            Layer("quality", 0, (1, 1, 1)),
+            *(
+                Layer(kind.name, int(kind.part not in ("intra", "anchor")), kind.shape(size))
+                for kind in kinds
+            ),
+        )
 
 
-def group_layers(config: MotionConfig, count: int) -> tuple[Layer, ...]:
-    """The layers of a group of `count` pictures, in coding order."""
-    layers: list[Layer] = []
+def intra_layers(config: MotionConfig) -> tuple[Kind, ...]:
+    """The layers of the first picture of a GOP, in coding order, without `quality`."""
+    return tuple(Kind(f"intra.{n}", "intra", 8, number=n) for n in range(config.intra_layers))
+
+
+def group_layers(config: MotionConfig, count: int) -> tuple[Kind, ...]:
+    """The layers of a group of `count` pictures, in coding order, without `quality`."""
+    layers: list[Kind] = []
     for part, pictures in places(count).items():
         planes = len(pictures)
         layers += [
-            Layer(f"motion.{part}", part, 16, planes),
-            Layer(f"depth.{part}", part, 32, planes),
-            *(Layer(f"{part}.{n}", part, 8, planes, n) for n in range(token_layers(config, part))),
+            Kind(f"motion.{part}", part, 16, planes),
+            Kind(f"depth.{part}", part, 32, planes),
+            *(Kind(f"{part}.{n}", part, 8, planes, n) for n in range(token_layers(config, part))),
         ]
     return tuple(layers)
 

@@ -1,0 +1,23 @@
+"""What `--crf` means for tokenizers that have qualities: q of first pictures and of groups, and lambda."""
+
+from __future__ import annotations
+
+from lfqcodec.codec.gop import OperatingPoint
+
+DEFAULT_CRF = 30.0
+_ZERO_CRF = 38.0
+"""The crf of q = 0."""
+_CRF_PER_QUALITY = 3.5
+_INTRA_ABOVE = 2.0
+"""By how much q of first pictures is higher: what is better in them, all pictures after them have for nothing."""
+# Training weighs squared error per sample by _WEIGHT * _RATIO^q against bits per pixel, of three samples.
+_WEIGHT, _RATIO = 0.0002, 2.7
+_SHARE = 0.5
+"""Of what training pays for a bit: it pays for LPIPS, too, which the choice of tokens does not see."""
+
+
+def operating_point(crf: float, streams: int) -> OperatingPoint:
+    """Where chunks are coded at `crf`. Beyond the qualities of a model lambda goes on alone."""
+    q = (_ZERO_CRF - crf) / _CRF_PER_QUALITY
+    lambda_ = _SHARE * 3 / (_WEIGHT * _RATIO**q)
+    return OperatingPoint(streams, lambda_, q, q + _INTRA_ABOVE)
