@@ -30,15 +30,16 @@ GroupTokens = tuple["Tokens", ...]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the qualities to aim at.
+    """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the quality to aim at.
 
     `lambda_` is in squared error, in 8-bit units summed over all samples; 0 takes the tokens as they are.
-    `quality` and `intra_quality`, that of the first picture of a GOP, are in units of the tokenizer.
+    `quality` is in units of the tokenizer. First pictures of a GOP have both for themselves.
     """
 
     streams: int
     lambda_: float = 0.0
     quality: float = 0.0
+    intra_lambda: float = 0.0
     intra_quality: float = 0.0
 
 
@@ -59,11 +60,11 @@ class CodedChunk:
         return sum(stream.nbytes for stream in self.streams)
 
 
-ChooseLayer = Callable[["Options", int, OperatingPoint], Chooser]
-"""What picks the subtokens of a layer (its number in the group): `lfqcodec.codec.encode.rdo`."""
+ChooseLayer = Callable[["Options", int, float], Chooser]
+"""What picks the subtokens of a layer, its number in the group, at a lambda: `lfqcodec.codec.encode.rdo`."""
 
 
-def plain_choice(options: Options, number: int, point: OperatingPoint) -> Chooser:
+def plain_choice(options: Options, number: int, lambda_: float) -> Chooser:
     """Takes the tokens of a layer as quantization gives them."""
     return as_given(options.plain)
 
@@ -95,10 +96,11 @@ class GopEncoder:
                 None if first else self._reference,
                 point.intra_quality if first else point.quality,
             )
+            lambda_ = point.intra_lambda if first else point.lambda_
             self._rates.begin_group(group.layers, gop_start=first)
             for number, layer in enumerate(group.layers):
                 if layer.stream < point.streams:
-                    choose = self._choose(group.options(number), number, point)
+                    choose = self._choose(group.options(number), number, lambda_)
                     tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
                     group = group.take(number, tokens)
             decoded, self._reference = group.close(decoded=self._decoded)

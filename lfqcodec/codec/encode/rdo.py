@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKEN_BITS
-from lfqcodec.codec.gop import OperatingPoint, plain_choice
+from lfqcodec.codec.gop import plain_choice
 from lfqcodec.entropy import SYMBOLS, Batch, Chooser
 from lfqcodec.tokenizer.interface import Options
+
+_MOST_BITS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,15 @@ class Rdo:
     `bit_costs`, by layer: squared error over what the tokenizer calls a gain; None: it is in squared error.
     """
 
-    bit_costs: Sequence[float] | None
+    bit_costs: Sequence[float] | None = None
 
     @torch.inference_mode()
-    def __call__(self, options: Options, number: int, point: OperatingPoint) -> Chooser:
-        """What picks the subtokens of the layer, at that point."""
-        if point.lambda_ == 0 or options.gains is None:
-            return plain_choice(options, number, point)
+    def __call__(self, options: Options, number: int, lambda_: float) -> Chooser:
+        """What picks the subtokens of the layer."""
+        if lambda_ == 0 or options.gains is None:
+            return plain_choice(options, number, lambda_)
         cost = 1.0 if self.bit_costs is None else self.bit_costs[number]
-        gains = options.gains * (cost / point.lambda_)
+        gains = options.gains * (cost / lambda_)
         return TernaryChoice(gains) if options.ternary else _Choice(gains)
 
 
@@ -63,7 +65,8 @@ class TernaryChoice(_Choice):
     """As `_Choice`, for subtokens 0 and 1 of ternary tokens: a sign only where there is a value."""
 
     def __init__(self, gains: Tensor) -> None:
-        gains = gains.clone()
+        # What cannot be chosen gains beyond measure; in a sum of floats it must leave room for the others.
+        gains = gains.clamp(-_MOST_BITS, _MOST_BITS)
         # A value that is coded costs the bit of its sign besides.
         gains[::2] -= 1
         super().__init__(gains)
