@@ -175,6 +175,13 @@ class TokenDecoder:
                 raise self._fault(error, layer.stream, head) from error
         return [tuple(tokens) for tokens in out]
 
+    def names(self, head: ChunkHead) -> list[tuple[str, ...]]:
+        """The names of the layers of each group of a chunk."""
+        counts = _groups(self.layout, head.valid, gop_start=head.gop_start)
+        firsts = ((many, head.gop_start and not begin) for begin, many in counts)
+        groups = (self.layout.layers(many, self._size, first=first) for many, first in firsts)
+        return [tuple(layer.name for layer in layers) for layers in groups]
+
     def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
         """Group, its layers, number of a layer in it, the layer: in coding order."""
         plan = []

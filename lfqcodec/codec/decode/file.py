@@ -28,7 +28,7 @@ from lfqcodec.bitstream import (
     Profile,
 )
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.gop import GroupTokens, TokenDecoder
+from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
@@ -43,15 +43,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChunkTokens:
-    """The head of a chunk and its tokens, by group and layer: int32 [planes, rows, columns] in [0, 2^18)."""
+    """The head of a chunk and its tokens: for each group of pictures its layers by name.
+
+    A layer is int32 [planes, rows, columns] in [0, 2^18), a plane for each picture that has it.
+    """
 
     head: ChunkHead
-    groups: list[GroupTokens]
+    groups: list[dict[str, NDArray[np.int32]]]
 
     @property
     def tokens(self) -> NDArray[np.int32]:
         """int32 [stages, T, h, w], of a tokenizer whose layers are all alike."""
-        return np.stack(self.groups[0])
+        return np.stack(list(self.groups[0].values()))
 
 
 @contextmanager
@@ -214,7 +217,9 @@ class LfqFile:
                 decoder = decoder or self.token_decoder()
                 with reading(self.name):
                     groups = decoder.decode(unit, stages)
-                yield ChunkTokens(unit.head, groups)
+                names = decoder.names(unit.head)
+                named = [dict(zip(own, each, strict=False)) for own, each in zip(names, groups, strict=True)]
+                yield ChunkTokens(unit.head, named)
 
     def token_decoder(self) -> TokenDecoder:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
