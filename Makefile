@@ -10,7 +10,7 @@ DEVICE ?= cpu
 FUZZ_SECONDS ?= 600
 TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo test test-browser lint format conformance fuzz bench speed memory determinism clean
+.PHONY: help setup demo test test-browser lint format conformance fuzz bench speed memory determinism train-motion clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -72,6 +72,16 @@ $(TORCH26)/.installed: pyproject.toml
 
 determinism: $(STAMP) $(if $(OLD_TORCH),$(TORCH26)/.installed) ## Are tokens the same under every setting? OLD_TORCH=1 adds torch 2.6, DEVICE=cuda the GPU
 	$(BIN)/python -m benchmarks determinism $(if $(OLD_TORCH),--python $(TORCH26)/bin/python) --device $(DEVICE)
+
+# Two processes of one thread: two threads of one process are slower. MINUTES ends it; so do Ctrl-C and SIGTERM.
+RUN ?= runs/motion
+CORES ?= 1
+PHASE ?= next
+train-motion: $(STAMP) ## Train the motion tokenizer further: CLIPS=folder of .npy, IMAGES, LPIPS, START, CORES, PHASE, MINUTES
+	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/$(if $(filter 1,$(CORES)),python,torchrun --nproc-per-node $(CORES)) \
+	  -m lfqcodec train motion --out $(RUN) --clips $(CLIPS) --phase $(PHASE) --device cpu \
+	  --journal docs/training_log.md $(if $(IMAGES),--images $(IMAGES)) $(if $(LPIPS),--lpips $(LPIPS)) \
+	  $(if $(START),--start $(START)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

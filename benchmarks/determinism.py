@@ -184,7 +184,7 @@ def _recode(path: str, tokens: list[NDArray[np.int32]], device: str) -> bool:
         prior = file.prior()
         assert prior is not None
         header = file.header
-        rates = rate_model(prior, header.grid, MAX_STREAMS, device)
+        rates = rate_model(None, prior, header.grid, MAX_STREAMS, device)
         size = header.height, header.width
         coder = TokenEncoder(MotionLayout(header.layers), rates, size)
         chunks = [unit for unit in file.units() if isinstance(unit, Chunk)]

@@ -42,7 +42,7 @@ ALLOWED = {
     "__init__": {"codec", "errors"},
     "__main__": {"cli"},
 }
-TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_prior", "_rates", "_pack")]
+TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_motion", "_prior", "_rates", "_pack")]
 # Outside packages: the only parts of lfqcodec that may import each.
 OUTSIDE = {
     "av": {"video"},
@@ -52,6 +52,7 @@ OUTSIDE = {
     "safetensors": {"prior", "train", "weights"},
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"cli", "train"},
+    "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
     "numpy": set(ALLOWED) - {"errors", "output", "reproducible", "__init__", "__main__"},
 }

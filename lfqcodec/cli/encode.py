@@ -22,16 +22,47 @@ from lfqcodec.cli.common import (
     size,
     time_options,
 )
+from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
+from lfqcodec.codec.encode.quality import DEFAULT_CRF
 
 
 @click.command("encode")
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="OUT")
-@click.option("--crf", type=click.FloatRange(0, 63), help="Quality, 0 to 63: lower is better and larger.")
+@click.option(
+    "--crf",
+    type=click.FloatRange(0, MAX_CRF),
+    help=f"Quality, 0 to {MAX_CRF:g}: lower is better and larger; 6 more is about half the size.  "
+    f"[default: {DEFAULT_CRF:g}]",
+)
 @click.option("--bitrate", type=bitrate, metavar="RATE", help="Video bits per second (250k, 1.5M) instead.")
-@click.option("--stages", type=click.IntRange(min=1), help="Most stages; alone: as they are.")
-@click.option("--profile", type=click.Choice(["exact", "static"]), help="With the prior (usual), or without.")
-@click.option("--gop", type=click.IntRange(1, 65535), default=4, show_default=True, help="Chunks per GOP.")
+@click.option(
+    "--pass",
+    "passes",
+    type=click.IntRange(1, 2),
+    help="A bitrate in two passes: 1 measures IN at --crf, 2 uses that. Both need --stats.",
+)
+@click.option("--stats", metavar="FILE", help="Where pass 1 writes what pass 2 reads.")
+@click.option(
+    "--gop",
+    type=click.IntRange(1, MAX_GOP),
+    default=DEFAULT_GOP,
+    show_default=True,
+    metavar="N",
+    help="Most pictures from one that needs no other to the next: where players can seek to.",
+)
+@click.option(
+    "--scene-cuts/--no-scene-cuts",
+    default=True,
+    show_default=True,
+    help="Start a GOP where a scene starts.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    help="exact: smaller, with the model's prior; static: a little larger, decodes without a prior.  "
+    "[default: exact where the model has a prior]",
+)
 @time_options
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after this many frames.")
 @click.option("--scale", type=size, metavar="WxH", help="Resize the pictures first.")
@@ -62,7 +93,6 @@ def command(source: str, dest: str, audio: str, quiet: bool, as_json: bool, **op
     to the byte. Another input, model or setting is refused; remove OUT.part to start over.
     """
     from lfqcodec.codec.encode.encoder import encode
-    from lfqcodec.codec.encode.options import EncodeOptions
 
     settings = EncodeOptions(audio=audio == "copy", **options)
     refuse_mixed_output(dest, as_json=as_json)

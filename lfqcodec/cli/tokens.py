@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Limits
-from lfqcodec.cli.common import limit_option, model_option, overwrite_option
+from lfqcodec.cli.common import json_option, limit_option, model_option, overwrite_option, print_json
 from lfqcodec.codec.decode.file import open_file
-from lfqcodec.errors import LfqError
 from lfqcodec.output import open_output, refuse_same_file
 
 
 @click.command("tokens")
 @click.argument("source", metavar="IN")
-@click.argument("dest", metavar="OUT.npy")
-@click.option("--stages", type=click.IntRange(min=1), help="Write fewer stages than were coded.")
+@click.argument("dest", metavar="OUT.npz")
 @overwrite_option
+@json_option
 @model_option
 @limit_option
 def command(
-    source: str, dest: str, stages: int | None, overwrite: bool, model: str | None, limits: Limits
+    source: str, dest: str, overwrite: bool, as_json: bool, model: str | None, limits: Limits
 ) -> None:
-    """Write the tokens of IN as a NumPy array: int32 [stages, T, h, w], all chunks joined along T.
+    """Write the tokens of IN as NumPy arrays, one for each layer by its name.
 
-    Either may be - for standard input or output.
+    int32 [n, rows, columns], n planes in coding order: one for each picture that has the layer. Either may be
+    - for standard input or output.
     """
     refuse_same_file(source, dest)
+    planes: dict[str, list[NDArray[np.int32]]] = {}
     with open_file(source, model=model, limits=limits) as file:
-        chunks = [chunk.tokens for chunk in file.tokens(stages)]
-    counts = {len(tokens) for tokens in chunks}
-    if len(counts) > 1:
-        raise LfqError(f"{source}: chunks have different numbers of stages; use --stages {min(counts)}")
-    tokens = np.concatenate(chunks, 1)
+        for chunk in file.tokens():
+            for group in chunk.groups:
+                for name, tokens in group.items():
+                    planes.setdefault(name, []).append(tokens)
+    arrays = {name: np.concatenate(parts) for name, parts in planes.items()}
     with open_output(dest, overwrite=overwrite) as out:
-        np.lib.format.write_array(out, tokens, allow_pickle=False)
-    click.echo(f"{dest}: int32 {list(tokens.shape)}", err=dest == "-")
+        np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    if as_json:
+        print_json({"file": dest, "layers": shapes})
+        return
+    for name, shape in shapes.items():
+        click.echo(f"{name}: int32 {shape}", err=dest == "-")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli import train_pack, train_prior, train_rates
+from lfqcodec.cli import train_motion, train_pack, train_prior, train_rates
 from lfqcodec.cli.common import human_bytes, json_option, print_json
 from lfqcodec.cli.train_options import data_options, run_options
 from lfqcodec.errors import LfqError
@@ -22,6 +22,7 @@ def command() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
+command.add_command(train_motion.motion)
 command.add_command(train_pack.pack)
 command.add_command(train_prior.prior)
 command.add_command(train_prior.export_prior)
@@ -130,18 +131,27 @@ def tokenizer(
 @command.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path), metavar="OUT.safetensors")
-@click.option("--name", required=True, help="Name of the model.")
+@click.option("--name", help="Name of the model, if not that of the file.")
+@click.option("--start", type=click.Path(path_type=Path), help="Weights of phases that have not begun.")
 @json_option
-def export(run: Path, dest: Path, name: str, as_json: bool) -> None:
-    """Write the averaged weights of a training RUN as a model file that encode and decode can use."""
+def export(run: Path, dest: Path, name: str | None, start: Path | None, as_json: bool) -> None:
+    """Write the averaged weights of a training RUN as a model file that encode and decode can use.
+
+    Of a run of `train motion` also what further training starts from, OUT.rates.safetensors beside it.
+    """
+    from lfqcodec.train.motion.start import export_run, is_run
     from lfqcodec.train.tokenizer.trainer import export_tokenizer
     from lfqcodec.weights.loading import save_tokenizer
     from lfqcodec.weights.store import read_model
 
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of a model file must end in .safetensors")
-    config, tensors = export_tokenizer(run / "checkpoint.safetensors")
-    save_tokenizer(dest, config, tensors, {"name": name})
+    name = name or dest.stem
+    if is_run(run):
+        export_run(run, dest, name, start)
+    else:
+        config, tensors = export_tokenizer(run / "checkpoint.safetensors")
+        save_tokenizer(dest, config, tensors, {"name": name})
     model = read_model(dest)
     size = dest.stat().st_size
     if as_json:

@@ -30,15 +30,16 @@ GroupTokens = tuple["Tokens", ...]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the qualities to aim at.
+    """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the quality to aim at.
 
     `lambda_` is in squared error, in 8-bit units summed over all samples; 0 takes the tokens as they are.
-    `quality` and `intra_quality`, that of the first picture of a GOP, are in units of the tokenizer.
+    `quality` is in units of the tokenizer. First pictures of a GOP have both for themselves.
     """
 
     streams: int
     lambda_: float = 0.0
     quality: float = 0.0
+    intra_lambda: float = 0.0
     intra_quality: float = 0.0
 
 
@@ -59,11 +60,11 @@ class CodedChunk:
         return sum(stream.nbytes for stream in self.streams)
 
 
-ChooseLayer = Callable[["Options", int, OperatingPoint], Chooser]
-"""What picks the subtokens of a layer (its number in the group): `lfqcodec.codec.encode.rdo`."""
+ChooseLayer = Callable[["Options", int, float], Chooser]
+"""What picks the subtokens of a layer, its number in the group, at a lambda: `lfqcodec.codec.encode.rdo`."""
 
 
-def plain_choice(options: Options, number: int, point: OperatingPoint) -> Chooser:
+def plain_choice(options: Options, number: int, lambda_: float) -> Chooser:
     """Takes the tokens of a layer as quantization gives them."""
     return as_given(options.plain)
 
@@ -95,15 +96,19 @@ class GopEncoder:
                 None if first else self._reference,
                 point.intra_quality if first else point.quality,
             )
+            lambda_ = point.intra_lambda if first else point.lambda_
             self._rates.begin_group(group.layers, gop_start=first)
             for number, layer in enumerate(group.layers):
                 if layer.stream < point.streams:
-                    choose = self._choose(group.options(number), number, point)
+                    choose = self._choose(group.options(number), number, lambda_)
                     tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
                     group = group.take(number, tokens)
             decoded, self._reference = group.close(decoded=self._decoded)
             shown.append(decoded)
         made = np.concatenate([each for each in shown if each is not None]) if self._decoded else None
+        # What is not there is 0 to a decoder.
+        while len(streams) > 1 and not streams[-1].tokens().any():
+            streams.pop()
         crcs = [token_crc(stream.tokens()) for stream in streams]
         return CodedChunk([stream.words() for stream in streams], crcs, made)
 
@@ -177,6 +182,13 @@ class TokenDecoder:
         except CorruptPayload as error:
             raise self._fault(error, "the payload", head) from error
         return [tuple(tokens) for tokens in out]
+
+    def names(self, head: ChunkHead) -> list[tuple[str, ...]]:
+        """The names of the layers of each group of a chunk."""
+        counts = _groups(self.layout, head.valid, gop_start=head.gop_start)
+        firsts = ((many, head.gop_start and not begin) for begin, many in counts)
+        groups = (self.layout.layers(many, self._size, first=first) for many, first in firsts)
+        return [tuple(layer.name for layer in layers) for layers in groups]
 
     def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
         """Group, its layers, number of a layer in it, the layer: in coding order."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from lfqcodec.bitstream import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import InvalidField, WeightsError
+from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
 
 
-def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: str) -> RateModel:
-    """What gives the frequency rows for pictures with a latent grid (h, w) and at most so many `layers`.
+def rate_model(
+    model: Model | None, prior: Prior | None, grid: tuple[int, int], streams: int, device: str
+) -> RateModel:
+    """What gives the frequency rows for pictures with a latent grid (h, w) and at most so many `streams`.
 
     `prior` is None in profile static. Raises `WeightsError`, and `InvalidField` where the prior knows fewer.
     """
-    if prior is None:
+    if prior is None or (model is not None and isinstance(model.config, MotionConfig)):
         from lfqcodec.prior.motion.static import StaticMotionRates
 
         return StaticMotionRates()
@@ -22,8 +25,8 @@ def rate_model(prior: Prior | None, grid: tuple[int, int], layers: int, device: 
     from lfqcodec.weights.loading import load_network
 
     network = load_network(prior, pick_device(device))
-    if network.config.stages < layers:
-        raise InvalidField(f"the file has up to {layers} stages, its prior {network.config.stages}")
+    if network.config.stages < streams:
+        raise InvalidField(f"the file has up to {streams} stages, its prior {network.config.stages}")
     return GopCoder(network, *grid)
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import signal
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -140,11 +141,13 @@ class Loop(Generic[Network]):
         record: dict[str, Any],
         log_every: int = 50,
         evaluate_every: int = 250,
+        evaluate_minutes: float = math.inf,
         save_minutes: float = 3.0,
         stop_after: int | None = None,
     ) -> None:
         """Train to the end of the schedule, or for `stop_after` steps. `record` goes into the log.
 
+        Measures every `evaluate_every` steps, after every `evaluate_minutes`, and at the end.
         After Ctrl-C or SIGTERM the step is finished and the checkpoint written before `KeyboardInterrupt` is
         raised; a second Ctrl-C raises it at once. Raises `LfqError` where a loss is not finite; the last
         checkpoint then stays as it was.
@@ -154,10 +157,10 @@ class Loop(Generic[Network]):
         self._write({"event": "start", **record, **machine})
         last = self.schedule.steps if stop_after is None else min(self.schedule.steps, self.step + stop_after)
         before, began = self.seconds, time.monotonic()
-        saved = began
+        saved = looked = began
         means = _Means()
         bar = tqdm(
-            total=self.schedule.steps,
+            total=self.schedule.steps if self.schedule.steps < sys.maxsize else None,
             initial=self.step,
             unit="step",
             mininterval=5,
@@ -175,12 +178,14 @@ class Loop(Generic[Network]):
                 stop = stop or over
                 bar.update()
                 measured = self.step % evaluate_every == 0 or self.step == last or over
+                measured |= now - looked > 60 * evaluate_minutes
                 if measured or self.step % log_every == 0:
                     self._write({"event": "training", **means.take()})
                 if measured and self.world.leads:
                     scores = self.task.held_out(self.average)
                     bar.write(f"step {self.step}: held-out {scores}")
                     self._write({"event": "evaluation", **scores})
+                    looked = time.monotonic()
                 if now - saved > 60 * save_minutes:
                     self.save()
                     saved = time.monotonic()

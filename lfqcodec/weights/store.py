@@ -2,7 +2,9 @@
 
 Weights are safetensors files. A model is a tokenizer; a prior belongs to the tokenizer whose tokens it was
 trained on. The identity of either is the SHA-256 of its file, which every .lfq file records. They lie in the
-package, in the folders of the environment variable LFQCODEC_MODELS, or where `--model` points.
+package, in the folders of the environment variable LFQCODEC_MODELS, or where `--model` points. The variable
+LFQCODEC_MODEL names the default model in place of that of the package, by its name or its path; the folder
+of such a path is searched, too.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.registry import parse_config
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
+DEFAULT_VARIABLE = "LFQCODEC_MODEL"
 DEFAULT_MODEL = "base-3"
 _SUFFIX = ".safetensors"
 
@@ -78,9 +81,10 @@ class Shelf(Generic[_Kind]):
         return self._kind(name, path, _sha256(path), metadata, config)  # type: ignore[call-arg]
 
     def available(self, near: Path | None = None) -> list[_Kind]:
-        """All that can be read in the folder `near`, in the package and in LFQCODEC_MODELS, in this order."""
+        """All that can be read in the folder `near`, that of the package, and those of the environment."""
         extra = os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)
-        folders = [near, package_folder(), *(Path(part) for part in extra if part)]
+        default = _folder_of(os.environ.get(DEFAULT_VARIABLE, ""))
+        folders = [near, package_folder(), default, *(Path(part) for part in extra if part)]
         return [each for folder in folders if folder is not None for each in self._inside(folder)]
 
     def _inside(self, folder: Path) -> list[_Kind]:
@@ -131,7 +135,9 @@ read_prior, resolve_prior = PRIORS.read, PRIORS.resolve
 
 def resolve_model(wanted: NameOrPath | None = None) -> Model:
     """The model that a user names (`Shelf.resolve`), or the default one."""
-    return MODELS.resolve(DEFAULT_MODEL if wanted is None else wanted)
+    if wanted is None:
+        wanted = os.environ.get(DEFAULT_VARIABLE) or DEFAULT_MODEL
+    return MODELS.resolve(wanted)
 
 
 def find_model(sha256: bytes, wanted: NameOrPath | None = None) -> Model:
@@ -153,9 +159,7 @@ def find_prior(sha256: bytes, wanted: NameOrPath | None = None) -> Prior:
 
     Raises `UnknownModel`.
     """
-    path = Path(wanted or "")
-    near = path if wanted and path.is_dir() else path.parent if path.suffix == _SUFFIX else None
-    return PRIORS.find(sha256, near)
+    return PRIORS.find(sha256, _folder_of(wanted or ""))
 
 
 def prior_for(model: Model) -> Prior | None:
@@ -167,6 +171,14 @@ def prior_for(model: Model) -> Prior | None:
 def package_folder() -> Path:
     """Where the weights that ship with lfqcodec lie."""
     return Path(__file__).with_name("data")
+
+
+def _folder_of(wanted: NameOrPath) -> Path | None:
+    """The folder of what a user names by its path, None for a name."""
+    path = Path(wanted)
+    if path.suffix == _SUFFIX:
+        return path.parent
+    return path if os.fspath(wanted) and path.is_dir() else None
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -119,9 +119,10 @@ def test_weights_with_slots_that_cannot_be_are_refused(name: str, place: int, va
         quantizer().load_state_dict(state)
 
 
-def test_a_slot_given_twice_is_refused() -> None:
-    state = quantizer().state_dict()
-    state["channel"], state["digit"] = state["channel"].clone(), state["digit"].clone()
-    state["channel"][1], state["digit"][1] = state["channel"][0], state["digit"][0]
-    with pytest.raises(WeightsError, match="twice"):
+@pytest.mark.parametrize("swap", [True, False])
+def test_slots_given_twice_or_out_of_order_are_refused(swap: bool) -> None:
+    state = {name: each.clone() for name, each in quantizer().state_dict().items()}
+    own = (state["channel"] == 0).nonzero()[:2, 0]
+    state["digit"][own] = state["digit"][own.flip(0)] if swap else 0
+    with pytest.raises(WeightsError, match="order"):
         quantizer().load_state_dict(state)

@@ -15,6 +15,7 @@ from lfqcodec.weights.loading import save_tokenizer
 from lfqcodec.weights.rates import load_rates, rates_path
 from lfqcodec.weights.store import (
     DEFAULT_MODEL,
+    DEFAULT_VARIABLE,
     MODELS,
     MODELS_VARIABLE,
     PRIORS,
@@ -43,7 +44,8 @@ def make_prior(path: Path, model: Model) -> bytes:
     return save_prior(path, random_prior(), {"name": path.stem, "trained_for": model.sha256.hex()})
 
 
-def test_what_ships():
+def test_what_ships(monkeypatch):
+    monkeypatch.delenv(DEFAULT_VARIABLE)
     found = [*MODELS.available(), *PRIORS.available()]
     assert {each.name: each.sha256.hex() for each in found} == SHIPPED
     assert {path.stem for path in package_folder().glob("*.safetensors")} == set(SHIPPED)
@@ -62,7 +64,7 @@ def test_ways_to_name_a_file(tmp_path, monkeypatch):
     for wanted in (model.path, str(model.path), tmp_path):
         assert MODELS.resolve(wanted) == find_model(model.sha256, wanted) == model
     assert PRIORS.resolve(tmp_path).sha256 == digest
-    with pytest.raises(UnknownModel, match=r"no model named 'mine' \(available: base-3\)"):
+    with pytest.raises(UnknownModel, match=r"no model named 'mine' \(available: base-3, fixture\)"):
         MODELS.resolve("mine")
     with pytest.raises(UnknownModel, match=digest.hex()):
         find_prior(digest)
@@ -71,6 +73,26 @@ def test_ways_to_name_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     assert MODELS.resolve("mine") == find_model(model.sha256) == model
     assert PRIORS.resolve("prior") == find_prior(digest)
+
+
+def test_a_default_of_ones_own(tmp_path, monkeypatch):
+    """By its path, which lets it be found by its SHA-256 too, or by the name of one that is at hand."""
+    model = make_model(tmp_path / "mine.safetensors")
+    digest = make_prior(tmp_path / "prior.safetensors", model)
+    for wanted in (model.path, tmp_path):
+        monkeypatch.setenv(DEFAULT_VARIABLE, str(wanted))
+        assert resolve_model() == find_model(model.sha256) == model
+        assert find_prior(digest) == prior_for(model)
+    for name in (DEFAULT_MODEL, ""):
+        monkeypatch.setenv(DEFAULT_VARIABLE, name)
+        assert resolve_model().name == DEFAULT_MODEL
+        with pytest.raises(UnknownModel):
+            find_model(model.sha256)
+    monkeypatch.setenv(DEFAULT_VARIABLE, "mine")
+    with pytest.raises(UnknownModel, match="no model named 'mine'"):
+        resolve_model()
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    assert resolve_model() == model
 
 
 def test_what_cannot_be_found(tmp_path):
@@ -107,7 +129,8 @@ def test_the_prior_of_a_model_is_its_own_and_the_last_by_name(tmp_path):
     assert prior.name == "b"
 
 
-def test_rate_tables(tmp_path):
+def test_rate_tables(tmp_path, monkeypatch):
+    monkeypatch.delenv(DEFAULT_VARIABLE)
     model = make_model(tmp_path / "mine.safetensors")
     make_prior(tmp_path / "prior.safetensors", model)
     prior = prior_for(model)

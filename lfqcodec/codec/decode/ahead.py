@@ -80,7 +80,7 @@ class DecodeGop:
     def run(self, job: list[Chunk]) -> list[Reconstruction]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
-        rates = rate_model(self.prior, header.grid, MAX_STREAMS, self.device)
+        rates = rate_model(self.model, self.prior, header.grid, MAX_STREAMS, self.device)
         tokenizer = load_tokenizer(self.model, pick_device(self.device))
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rates, header.profile, size)

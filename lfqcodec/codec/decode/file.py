@@ -29,11 +29,11 @@ from lfqcodec.bitstream import (
     Profile,
 )
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.gop import GroupTokens, TokenDecoder
+from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError, WeightsError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.tokenizer.layout import MotionLayout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
@@ -44,15 +44,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChunkTokens:
-    """The head of a chunk and its tokens, by group and layer: int32 [planes, rows, columns] in [0, 2^18)."""
+    """The head of a chunk and its tokens: for each group of pictures its layers by name.
+
+    A layer is int32 [planes, rows, columns] in [0, 2^18), a plane for each picture that has it.
+    """
 
     head: ChunkHead
-    groups: list[GroupTokens]
+    groups: list[dict[str, NDArray[np.int32]]]
 
     @property
     def tokens(self) -> NDArray[np.int32]:
         """int32 [stages, T, h, w], of a tokenizer whose layers are all alike."""
-        return np.stack(self.groups[0])
+        return np.stack(list(self.groups[0].values()))
 
 
 @contextmanager
@@ -215,12 +218,17 @@ class LfqFile:
                 decoder = decoder or self.token_decoder()
                 with reading(self.name):
                     groups = decoder.decode(unit, stages)
-                yield ChunkTokens(unit.head, groups)
+                names = decoder.names(unit.head)
+                named = [dict(zip(own, each, strict=False)) for own, each in zip(names, groups, strict=True)]
+                yield ChunkTokens(unit.head, named)
 
     def token_decoder(self) -> TokenDecoder:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
         header = self.header
-        rates = rate_model(self.prior(), header.grid, MAX_STREAMS, self.device)
+        model: Model | None = None
+        with suppress(WeightsError):
+            model = self.model()
+        rates = rate_model(model, self.prior(), header.grid, MAX_STREAMS, self.device)
         size = header.height, header.width
         return TokenDecoder(MotionLayout(header.layers), rates, header.profile, size)
 

@@ -17,10 +17,17 @@ from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.encode.lookahead import Lookahead
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.parallel import EncodeGop
-from lfqcodec.codec.encode.plan import gop_encoder, make_header, make_plan, missed_bitrate
+from lfqcodec.codec.encode.plan import (
+    gop_encoder,
+    make_header,
+    make_plan,
+    missed_bitrate,
+    rate_control,
+)
 from lfqcodec.codec.encode.resume import Partial, Trail, discard, recipe, resumable
-from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, SteeredCoder, run
+from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
+from lfqcodec.codec.encode.stats import save_stats
 from lfqcodec.codec.progress import ProgressCallback, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
@@ -35,7 +42,7 @@ class EncodeReport:
 
     `payload_bytes` are the entropy-coded tokens, `copied_bytes` the units of sound and subtitles; the rest
     of `file_bytes` is container. `seconds` is the length of the video, `elapsed` that of the work. `crf` is
-    None where tokens were coded as they are, and with a bitrate.
+    the average over all pictures.
     """
 
     frames: int
@@ -44,10 +51,9 @@ class EncodeReport:
     seconds: float
     chunks: int
     gops: int
-    stages: int
     model: str
     profile: str
-    crf: float | None
+    crf: float
     file_bytes: int
     payload_bytes: int
     copied_bytes: int
@@ -112,16 +118,18 @@ def encode(
         sink = ChunkSink(writer, reader, trail, progress)
         coder: Coder
         if options.workers > 1:
+            assert plan.crf is not None
             setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
-            coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), sink)
+            coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), plan.crf, sink)
         else:
             encoder = gop_encoder(model, plan, size, str(device), measure=options.measure)
-            if plan.control is None:
-                coder = SerialCoder(encoder, plan.point, sink)
-            else:
-                coder = SteeredCoder(encoder, plan.control, sink, info.time_base)
-        run(Lookahead(reader, options.gop, trail), coder, sink, trail)
+            spent = 8 * writer.bytes_written
+            control = rate_control(options, plan, info, reader.estimated_frames, spent)
+            coder = SerialCoder(encoder, plan.streams, control, sink)
+        run(Lookahead(reader, options.gop, trail, scene_cuts=options.scene_cuts), coder, sink, trail)
         writer.close()
+    if options.passes == 1 and options.stats is not None:
+        save_stats(options.stats, sink.stats)
     if part is None and _has_name(dest):
         discard(_path(dest))
     totals = sink.totals
@@ -130,7 +138,7 @@ def encode(
     bits = 8 * writer.bytes_written
     video_bits = bits - 8 * totals.copied_bytes
     went_on = (f"went on from frame {kept}: the frames before it were there already",) if kept else ()
-    notes = (*went_on, *reader.notes, *plan.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
+    notes = (*went_on, *reader.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
     return EncodeReport(
         frames=writer.frames,
         width=info.width,
@@ -138,10 +146,9 @@ def encode(
         seconds=seconds,
         chunks=writer.chunks,
         gops=totals.gops,
-        stages=plan.stages,
         model=model.name,
         profile="static" if plan.prior is None else "exact",
-        crf=plan.crf,
+        crf=totals.crf / writer.frames,
         file_bytes=writer.bytes_written,
         payload_bytes=totals.payload_bytes,
         copied_bytes=totals.copied_bytes,

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import max_valid
+from lfqcodec.codec.encode.analysis import Analysed, analyse
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.errors import InputVideoError
-from lfqcodec.media import Frame, StreamPacket
+from lfqcodec.media import StreamPacket
 from lfqcodec.video import VideoReader
 
 
@@ -21,7 +22,8 @@ class SourceChunk:
 
     `packets` are those that are heard before it and were not yet written. `gop_end` tells that the next
     chunk, if there is one, starts a GOP; `digest` is then that of all the input up to here (see `Trail`).
-    `written` chunks are in the file already.
+    `written` chunks are in the file already. `change` and `detail` are sums over the pictures
+    (`Analysed`), the first picture of a GOP having no change.
     """
 
     pictures: list[NDArray[np.uint8]]
@@ -32,54 +34,72 @@ class SourceChunk:
     packets: list[StreamPacket]
     digest: str
     written: bool
+    change: float
+    detail: float
 
 
 class Lookahead:
-    """Collects frames into chunks, `gop` of them to a GOP. What is left at the end are `packets`.
+    """Collects frames into chunks and chunks into GOPs. What is left at the end are `packets`.
 
-    A chunk is complete once the frame behind it tells how long its last frame is shown.
+    A GOP starts where a scene does (unless `scene_cuts` is False), and after `gop` pictures. A chunk is
+    complete once the frame behind it tells how long its last frame is shown.
     """
 
-    def __init__(self, reader: VideoReader, gop: int, trail: Trail | None) -> None:
-        self._reader, self._gop, self._trail = reader, gop, trail
+    def __init__(
+        self, reader: VideoReader, gop: int, trail: Trail | None, *, scene_cuts: bool = True
+    ) -> None:
+        self._reader, self._gop, self._trail, self._scene_cuts = reader, gop, trail, scene_cuts
         self._waiting: list[StreamPacket] = []
-        self._count = 0
+        self._gop_pictures = 0
+        """In the chunks of the GOP that were handed out."""
+        self._started = False
 
     def chunks(self) -> Iterator[SourceChunk]:
         """All chunks in order. Raises `InputVideoError` where there is no frame."""
         info = self._reader.info
-        window: list[Frame] = []
+        window: list[Analysed] = []
         last_duration = max(1, round(1 / ((info.frame_rate or 25) * info.time_base)))
-        for event in self._reader.events():
+        for event in analyse(self._reader.events()):
             if isinstance(event, StreamPacket):
                 self._waiting.append(event)
                 continue
-            if len(window) == max_valid(self._count % self._gop == 0):
-                last_duration = event.pts - window[-1].pts
-                yield self._chunk(window, last_duration)
-                window.clear()
+            if window:
+                gop_end = (event.cut and self._scene_cuts) or self._gop_pictures + len(window) == self._gop
+                if gop_end or len(window) == max_valid(not self._gop_pictures):
+                    last_duration = event.frame.pts - window[-1].frame.pts
+                    yield self._chunk(window, last_duration, gop_end=gop_end)
+                    window.clear()
             window.append(event)
         if not window:
             raise InputVideoError("the input has no frames")
         if len(window) > 1:
-            last_duration = window[-1].pts - window[-2].pts
-        yield self._chunk(window, last_duration)
+            last_duration = window[-1].frame.pts - window[-2].frame.pts
+        yield self._chunk(window, last_duration, gop_end=True)
         if self._trail is not None:
             self._trail.finish()
 
-    def _chunk(self, window: list[Frame], last_duration: int) -> SourceChunk:
-        gop_start = self._count % self._gop == 0
+    def _chunk(self, window: list[Analysed], last_duration: int, *, gop_end: bool) -> SourceChunk:
         written = self._trail is not None and self._trail.passing
+        frames = [each.frame for each in window]
         if self._trail is not None:
-            self._trail.chunk(window, last_duration)
-        pts = [frame.pts for frame in window]
+            self._trail.chunk(frames, last_duration)
         # Packets heard during a GOP lie behind its first chunk and before the next GOP.
-        packets = self.packets(pts[0]) if gop_start and self._count else []
-        self._count += 1
-        gop_end = self._count % self._gop == 0
-        digest = self._trail.digest if self._trail is not None else ""
-        pictures = [frame.rgb for frame in window]
-        return SourceChunk(pictures, pts, last_duration, gop_start, gop_end, packets, digest, written)
+        gop_start = not self._gop_pictures
+        packets = self.packets(frames[0].pts) if gop_start and self._started else []
+        self._started = True
+        self._gop_pictures = 0 if gop_end else self._gop_pictures + len(window)
+        return SourceChunk(
+            pictures=[frame.rgb for frame in frames],
+            pts=[frame.pts for frame in frames],
+            last_duration=last_duration,
+            gop_start=gop_start,
+            gop_end=gop_end,
+            packets=packets,
+            digest=self._trail.digest if self._trail is not None else "",
+            written=written,
+            change=sum(each.change for each in window[gop_start:]),
+            detail=sum(each.detail for each in window),
+        )
 
     def packets(self, before: int | None) -> list[StreamPacket]:
         """Take the waiting packets that are heard before the picture time `before`, all for None."""

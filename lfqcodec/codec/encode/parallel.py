@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.codec.encode.plan import Plan, gop_encoder
+from lfqcodec.codec.encode.quality import operating_point
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.quality import QualityMeter
 from lfqcodec.weights.store import Model
@@ -43,9 +44,11 @@ class EncodeGop:
     def run(self, job: list[Pictures]) -> CodedGop:
         """The frames of each chunk, uint8 [H, W, 3], coded."""
         encoder = gop_encoder(self.model, self.plan, self.size, self.device, measure=self.measure)
+        assert self.plan.crf is not None
+        point = operating_point(self.plan.crf, self.plan.streams)
         chunks, quality = [], QualityMeter()
         for number, pictures in enumerate(job):
-            coded = encoder.encode(pictures, self.plan.point, gop_start=number == 0)
+            coded = encoder.encode(pictures, point, gop_start=number == 0)
             if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):
                     quality.add(source, decoded)

@@ -4,84 +4,77 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lfqcodec.bitstream import MAX_STREAMS, FileHeader, Profile
+from lfqcodec.bitstream import FileHeader, Profile
 from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
-from lfqcodec.codec.encode.rate_control import BitrateControl
-from lfqcodec.codec.gop import GopEncoder, OperatingPoint, plain_choice
+from lfqcodec.codec.encode.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate_control import ConstantCrf, OnePass, RateControl, SecondPass
+from lfqcodec.codec.encode.stats import ChunkStats, load_stats
+from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.models import rate_model, require_container_grid
-from lfqcodec.errors import LfqError, WeightsError, WeightsMissing
+from lfqcodec.errors import WeightsError, WeightsMissing
 from lfqcodec.media import VideoInfo
 from lfqcodec.tokenizer.layout import MotionLayout
-from lfqcodec.weights.rates import RateTable, load_rates
+from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior, prior_for
 
-_BITRATE_TOLERANCE = 0.03
+_BITRATE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the options come to for a model: the prior, and the operating point of all chunks.
+    """What the options come to for a model: the prior, the number of streams, and the crf of all chunks.
 
-    `stages` is the most layers that a chunk may have. With `control` the operating point is steered by the
-    bitrate. `table` is None where tokens stay as they are.
+    `crf` is None with a bitrate; `stats` are those of pass 1, where they are to be used.
     """
 
     prior: Prior | None
-    stages: int
-    point: OperatingPoint
+    streams: int
     crf: float | None
-    table: RateTable | None
-    control: BitrateControl | None
-    notes: tuple[str, ...]
+    stats: list[ChunkStats] | None
 
 
 def make_plan(model: Model, options: EncodeOptions) -> Plan:
     """What `options` come to.
 
-    Raises `LfqError` for options that the model cannot serve, `WeightsMissing` without what they need,
-    `WeightsError` for a model that cannot code .lfq files at all.
+    Raises `WeightsError` for a model that cannot code .lfq files, `WeightsMissing` without what they need,
+    `LfqError` where the file of pass 1 cannot be used.
     """
     require_container_grid(model)
-    stages = model.config.stages if options.stages is None else options.stages
-    if stages > model.config.stages:
-        raise LfqError(f"stages must be 1 to {model.config.stages} with model {model.name}, not {stages}")
+    if not isinstance(model.config, MotionConfig):
+        raise WeightsError(f"model {model.name} cannot code .lfq files: it does not predict motion")
     prior = None if options.profile == "static" else prior_for(model)
-    wanted = options.crf is not None or options.bitrate is not None
-    if prior is None:
-        if options.profile == "exact" or wanted:
-            raise WeightsMissing(
-                f"model {model.name} has no prior, which profile exact, crf and bitrate need"
-            )
-        lacking = options.profile is None
-        notes = (f"model {model.name} has no prior: tokens keep their full size",) if lacking else ()
-        return Plan(None, stages, OperatingPoint(stages), None, None, None, notes)
-    if options.stages is None:
-        stages = min(stages, prior.config.stages)
-    elif stages > prior.config.stages:
-        raise LfqError(f"stages must be 1 to {prior.config.stages} with prior {prior.name}, not {stages}")
-    table = load_rates(model, prior)
-    if table is None and wanted:
-        raise WeightsMissing(f"prior {prior.name} has no rate table (make one with `lfqcodec train rates`)")
-    if table is None or (options.stages is not None and not wanted):
-        return Plan(prior, stages, OperatingPoint(stages), None, None, None, ())
-    if options.bitrate is not None:
-        control = BitrateControl(table, stages, options.bitrate)
-        return Plan(prior, stages, control.point(table.default_crf), None, table, control, ())
-    crf = table.default_crf if options.crf is None else options.crf
-    point = OperatingPoint(*table.point(crf, stages))
-    return Plan(prior, point.streams, point, crf, table, None, ())
+    if prior is None and options.profile == "exact":
+        raise WeightsMissing(f"model {model.name} has no prior, which profile exact needs")
+    stats = None
+    if options.passes == 2:
+        assert options.stats is not None
+        stats = load_stats(options.stats)
+    crf = DEFAULT_CRF if options.crf is None else options.crf
+    return Plan(prior, model.config.layout.streams, crf if options.bitrate is None else None, stats)
+
+
+def rate_control(
+    options: EncodeOptions, plan: Plan, info: VideoInfo, pictures: int | None, spent: int
+) -> RateControl:
+    """What gives each chunk its crf, for a video of so many pictures, if known.
+
+    `spent` bits are in the file before its first chunk.
+    """
+    if options.bitrate is None:
+        assert plan.crf is not None
+        return ConstantCrf(plan.crf)
+    if plan.stats is not None:
+        return SecondPass(options.bitrate, info.time_base, spent, plan.stats, str(options.stats))
+    size = info.height, info.width
+    return OnePass(options.bitrate, info.time_base, spent, size, options.gop, pictures)
 
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Plan) -> FileHeader:
-    """The header of the file to be written. The frame count is left open: the input's own is a guess.
-
-    Raises `WeightsError` for a model whose tokens .lfq files do not hold.
-    """
+    """The header of the file to be written. The frame count is left open: the input's own is a guess."""
     layout = model.config.layout
-    if not isinstance(layout, MotionLayout):
-        raise WeightsError(f"model {model.name} cannot be used for .lfq files: it predicts no motion")
+    assert isinstance(layout, MotionLayout)  # `make_plan` has looked
     return FileHeader(
         width=info.width,
         height=info.height,
@@ -91,7 +84,7 @@ def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Pla
         colour=info.colour,
         sar=info.sar,
         rotation=info.rotation,
-        gop_chunks=options.gop,
+        gop_chunks=options.gop_chunks,
         layers=layout.counts,
         profile=Profile.STATIC if plan.prior is None else Profile.EXACT,
         tokenizer_sha256=model.sha256,
@@ -105,7 +98,7 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     """A note where the bitrate that was asked for was not reached, in bits per second."""
     if wanted is None or abs(reached / wanted - 1) <= _BITRATE_TOLERANCE:
         return ()
-    return (f"the video has {reached / 1000:.1f} kbit/s: nothing closer to {wanted / 1000:.1f} was found",)
+    return (f"the video has {reached / 1000:.1f} kbit/s: not the {wanted / 1000:.1f} asked for",)
 
 
 def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *, measure: bool) -> GopEncoder:
@@ -114,6 +107,5 @@ def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *,
     from lfqcodec.codec.encode.rdo import Rdo
     from lfqcodec.weights.loading import load_tokenizer
 
-    rates = rate_model(plan.prior, latent_grid(size[1], size[0]), MAX_STREAMS, device)
-    choose = plain_choice if plan.table is None else Rdo(plan.table.flip_costs)
-    return GopEncoder(load_tokenizer(model, pick_device(device)), rates, choose, decoded=measure)
+    rates = rate_model(model, plan.prior, latent_grid(size[1], size[0]), plan.streams, device)
+    return GopEncoder(load_tokenizer(model, pick_device(device)), rates, Rdo(), decoded=measure)

@@ -16,26 +16,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKEN_BITS
-from lfqcodec.codec.gop import OperatingPoint, plain_choice
+from lfqcodec.codec.gop import plain_choice
 from lfqcodec.entropy import SYMBOLS, Batch, Chooser
 from lfqcodec.tokenizer.interface import Options
+
+_MOST_BITS = 1000.0
 
 
 @dataclass(frozen=True)
 class Rdo:
     """Chooses the tokens of a layer (`lfqcodec.codec.gop.ChooseLayer`).
 
-    `bit_costs`, by layer: squared error of a wrong bit over the gain that the tokenizer gives it.
+    `bit_costs`, by layer: squared error over what the tokenizer calls a gain; None: it is in squared error.
     """
 
-    bit_costs: Sequence[float]
+    bit_costs: Sequence[float] | None = None
 
     @torch.inference_mode()
-    def __call__(self, options: Options, number: int, point: OperatingPoint) -> Chooser:
-        """What picks the subtokens of the layer, at that point."""
-        if point.lambda_ == 0 or options.gains is None:
-            return plain_choice(options, number, point)
-        return _Choice(options.gains * (self.bit_costs[number] / point.lambda_))
+    def __call__(self, options: Options, number: int, lambda_: float) -> Chooser:
+        """What picks the subtokens of the layer."""
+        if lambda_ == 0 or options.gains is None:
+            return plain_choice(options, number, lambda_)
+        cost = 1.0 if self.bit_costs is None else self.bit_costs[number]
+        gains = options.gains * (cost / lambda_)
+        return TernaryChoice(gains) if options.ternary else _Choice(gains)
 
 
 class _Choice:
@@ -55,3 +59,31 @@ class _Choice:
         frequencies = torch.from_numpy(batch.weights.astype(np.float32)).add_(1)
         bits = PRECISION_BITS - frequencies.log2_().to(self._gains.device)
         return torch.addmm(bits, self._gains[positions], self._values).argmin(-1).cpu().numpy()
+
+
+class TernaryChoice(_Choice):
+    """As `_Choice`, for subtokens 0 and 1 of ternary tokens: a sign only where there is a value."""
+
+    def __init__(self, gains: Tensor) -> None:
+        # What cannot be chosen gains beyond measure; in a sum of floats it must leave room for the others.
+        gains = gains.clamp(-_MOST_BITS, _MOST_BITS)
+        # A value that is coded costs the bit of its sign besides.
+        gains[::2] -= 1
+        super().__init__(gains)
+        self._significant = torch.zeros(len(gains) // 2, dtype=torch.int64, device=gains.device)
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> NDArray[np.int64]:
+        if not len(batch.positions):
+            return np.zeros(0, np.int64)
+        positions = torch.from_numpy(np.asarray(batch.positions, np.int64)).to(self._gains.device)
+        tokens, second = positions >> 1, positions & 1
+        gains = self._gains[positions]
+        if bool(second[0]):
+            # Each sign by itself: rows hold no more than that.
+            bits = torch.arange(SUBTOKEN_BITS, device=gains.device)
+            wanted = ((gains > 0).long() << bits).sum(1)
+            return (wanted & self._significant[tokens]).cpu().numpy()
+        chosen = super().__call__(batch)
+        self._significant[tokens] = torch.from_numpy(chosen).to(gains.device)
+        return chosen

@@ -1,8 +1,8 @@
 """Encoding that can be interrupted: the part of a file that is there, and what it takes to go on with it.
 
 OUT.part is the beginning of the file. OUT.part.jsonl says how it is made: in its first line the options and
-the models, then a line for every `Checkpoint`, a place at which nothing is under way: the end of a GOP, and
-with a bitrate also of a segment that is steered as one. Both are kept until the file is complete.
+the models, then a line for every `Checkpoint`, a place at which nothing is under way: the end of a GOP. Both
+are kept until the file is complete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Checkpoint:
     """The state of an encoder between two GOPs.
 
     `bytes` of the file are written, up to the last chunk; `digest` stands for all pictures and packets in
-    them. `crf` is that of the bitrate control. `psnr` and `ms_ssim` are those measured since the checkpoint
+    them. `rate_control` is its state. `psnr` and `ms_ssim` are those measured since the checkpoint
     before. The others are as in the encoder.
     """
 
@@ -48,7 +48,8 @@ class Checkpoint:
     copied_bytes: int
     begin: int
     end: int
-    crf: float | None
+    crf: float
+    rate_control: dict[str, Any]
     digest: str
     psnr: list[float]
     ms_ssim: list[float]
@@ -65,17 +66,17 @@ def _journal_of(target: Path) -> Path:
 
 def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str) -> dict[str, Any]:
     """All that has to be the same for a run to go on with the part that another one left."""
-    table = None if plan.table is None else asdict(plan.table)
+    stats = None if plan.stats is None else [asdict(each) for each in plan.stats]
     values = {
         "format": _FORMAT,
         "model": model.sha256.hex(),
         "prior": None if plan.prior is None else plan.prior.sha256.hex(),
-        "rate table": table,
         "device": device,
         "crf": plan.crf,
-        "bitrate": None if plan.control is None else plan.control.bitrate,
-        "stages": plan.stages,
+        "bitrate": options.bitrate,
+        "stats": stats,
         "gop": options.gop,
+        "scene cuts": options.scene_cuts,
         "start": str(exact_seconds(options.start, "start")),
         "duration": str(exact_seconds(options.duration, "duration")),
         "frames": options.frames,
@@ -117,7 +118,7 @@ class Partial:
             if before.get(name) == value:
                 continue
             what = f"{name} {before.get(name)}, now it is {value}"
-            if name in ("format", "model", "prior", "rate table"):
+            if name in ("format", "model", "prior", "stats"):
                 what = "another version of lfqcodec" if name == "format" else f"another {name}"
             raise LfqError(
                 f"{self.path}: was begun with {what}; use what it was begun with, or remove it to start over"

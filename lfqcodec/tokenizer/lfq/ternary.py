@@ -97,11 +97,11 @@ class TernaryQuantizer(nn.Module):
     def __init__(self, dim: int, layers: int, levels: int, digits: int, rounding: float = 0.4) -> None:
         super().__init__()
         self.dim, self.layers, self.levels, self.digits, self.rounding = dim, layers, levels, digits, rounding
-        self.gain = nn.Parameter(-torch.tensor(STEPS[:levels]).log()[:, None].repeat(1, dim))
+        self.gain = nn.Parameter(torch.tensor([[-math.log(step)] * dim for step in STEPS[:levels]]))
         for name in ("channel", "digit"):
             self.register_buffer(name, torch.zeros(VALUES * layers, dtype=torch.int64))
         self.register_buffer("limit", torch.ones(dim))
-        self.initialise_slots(torch.logspace(0, -3, dim), 0.45)
+        self.initialise_slots(torch.tensor([10 ** (-3 * n / dim) for n in range(dim)]), 0.45)
         self.register_load_state_dict_post_hook(_check_slots)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
@@ -179,15 +179,20 @@ class TernaryQuantizer(nn.Module):
 
 
 def _check_slots(quantizer: nn.Module, _: Any) -> None:
-    """Weights are untrusted: a slot must name a channel and a digit that exist, once, and limits must fit."""
+    """Weights are untrusted: slots must name digits that exist, lower ones first, and limits must fit."""
     assert isinstance(quantizer, TernaryQuantizer)
     channel, digit = quantizer.channel, quantizer.digit
     if channel.is_meta:
         return
     inside = (channel >= 0) & (channel < quantizer.dim) & (digit >= 0) & (digit < quantizer.digits)
-    if not bool(inside.all()) or len(torch.unique(channel * quantizer.digits + digit)) < len(channel):
-        raise WeightsError("a slot of the ternary quantizer is out of range or given twice")
-    count = torch.bincount(channel, minlength=quantizer.dim)
-    highest = torch.full_like(count, -1).scatter_reduce(0, channel, digit, "amax")
-    if not torch.equal(highest + 1, count) or not torch.equal(quantizer.limit, ((3.0**count - 1) / 2)):
-        raise WeightsError("digits of the ternary quantizer do not fit its limits")
+    if not bool(inside.all()):
+        raise WeightsError("a slot of the ternary quantizer is out of range")
+    slots = len(channel)
+    places = torch.full((quantizer.dim, quantizer.digits), slots, device=channel.device)
+    places[channel, digit] = torch.arange(slots, device=channel.device)
+    given = places < slots
+    lower = places[:, :-1] < places[:, 1:]
+    if int(given.sum()) < slots or not bool((lower | ~given[:, 1:]).all()):
+        raise WeightsError("slots of the ternary quantizer are given twice or out of order")
+    if not torch.equal(quantizer.limit, (3.0 ** given.sum(1) - 1) / 2):
+        raise WeightsError("limits of the ternary quantizer do not fit its slots")

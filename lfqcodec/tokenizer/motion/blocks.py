@@ -58,7 +58,10 @@ class Pointwise(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) * (scale * inputs**-0.5))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        # Uniform, of variance scale^2 / inputs.
+        bound = scale * (3 / inputs) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,13 +111,18 @@ class Stack(nn.Sequential):
         last = [] if outputs is None else [Pointwise(width, outputs, scale=0.05)]
         super().__init__(Pointwise(inputs, width), *(Block(width) for _ in range(blocks)), *last)
 
-    def rows(self, x: Tensor, region: Region) -> Tensor:
-        """What a stack without an output layer gives in a region: [1, inputs, h, w] -> rows [n, width]."""
+    def rows(self, x: Tensor, region: Region, *, exact: bool = True) -> Tensor:
+        """The same in a region alone: [1, inputs, h, w] -> rows [n, outputs].
+
+        Where not `exact`, what lies outside the region counts as zero.
+        """
         enter, *blocks = self
         assert isinstance(enter, Pointwise)
+        last = blocks[-1] if isinstance(blocks[-1], Pointwise) else None
+        blocks = blocks if last is None else blocks[:-1]
         regions = [region]
         for _ in blocks:
-            regions.append(regions[-1].grown())
+            regions.append(regions[-1].grown() if exact else region)
         before = regions.pop()
         rows = enter.rows(before.rows(x))
         for block in blocks:
@@ -122,7 +130,7 @@ class Stack(nn.Sequential):
             after = regions.pop()
             rows = block.rows(rows, before, after)
             before = after
-        return rows
+        return rows if last is None else last.rows(rows)
 
 
 class Head(nn.Module):

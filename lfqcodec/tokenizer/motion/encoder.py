@@ -2,95 +2,103 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from copy import copy
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from lfqcodec.bitstream.geometry import Layer
+from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
-from lfqcodec.tokenizer.motion.layout import Grid, Layer
+from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
-from lfqcodec.tokenizer.motion.numbers import Numbers, Options
+from lfqcodec.tokenizer.motion.numbers import Numbers
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
 
-Pictures = NDArray[np.uint8]
-"""uint8 [n, H, W, 3], RGB."""
 
+class MotionGroupEncoder(GroupEncoder):
+    """What first pictures and groups have in common: the order of the layers, `quality` first."""
 
-class GroupEncoder(ABC):
-    """Pictures on their way to tokens. Immutable: `take` gives the next state."""
-
-    def __init__(self, layers: tuple[Layer, ...], size: tuple[int, int]) -> None:
+    def __init__(
+        self, kinds: tuple[Kind, ...], layers: tuple[Layer, ...], size: tuple[int, int], q: float
+    ) -> None:
         self.layers = layers
-        self._size = size
+        self._kinds, self._size, self._token = kinds, size, round(QUALITY_STEPS * q)
         self._taken = 0
 
-    @property
-    def next_layer(self) -> Layer | None:
-        """The layer whose tokens come next; None when all are taken."""
-        return self.layers[self._taken] if self._taken < len(self.layers) else None
+    @torch.no_grad()
+    def options(self, number: int) -> Options:
+        """What may be chosen for the next layer, which must be `number`."""
+        self._check(number)
+        if not number:
+            return Options(np.full((1, 1, 1), self._token, np.int32))
+        return self._options(self._kinds[number - 1])
 
     @torch.no_grad()
-    def options(self, layer: str) -> Options:
-        """What may be chosen for the next layer, which must be `layer`."""
-        return self._options(self._expected(layer))
-
-    @torch.no_grad()
-    def take(self, layer: str, tokens: Grid) -> GroupEncoder:
-        """Go on with tokens int32 [planes, rows, columns] for the next layer, which must be `layer`."""
-        expected = self._expected(layer)
-        if tokens.shape != expected.shape(self._size):
-            raise ValueError(f"{layer}: tokens of shape {tokens.shape}, not {expected.shape(self._size)}")
+    def take(self, number: int, tokens: Tokens) -> MotionGroupEncoder:
+        """Go on with tokens int32 [planes, rows, columns] for the next layer, which must be `number`."""
+        self._check(number)
+        layer = self.layers[number]
+        if tokens.shape != layer.shape:
+            raise ValueError(f"{layer.name}: tokens of shape {tokens.shape}, not {layer.shape}")
         after = self._copy()
         after._taken += 1
-        after._take(expected, tokens)
+        if number:
+            after._take(self._kinds[number - 1], tokens)
         return after
 
-    def close(self) -> tuple[Pictures, Reference]:
-        """What a decoder makes of the tokens, once all layers are taken, and the next reference."""
-        if self.next_layer is not None:
-            raise ValueError(f"{self.next_layer.name} is not taken yet")
-        return self._close()
+    def close(self, *, decoded: bool) -> tuple[Pictures | None, Reference]:
+        """What a decoder makes of the tokens, and the next reference. Layers that were not taken are 0."""
+        group = self
+        for number in range(self._taken, len(self.layers)):
+            group = group.take(number, np.zeros(self.layers[number].shape, np.int32))
+        return group._close()
 
-    def _expected(self, layer: str) -> Layer:
-        expected = self.next_layer
-        if expected is None or layer != expected.name:
-            raise ValueError(f"the next layer is {expected and expected.name}, not {layer}")
-        return expected
+    def _check(self, number: int) -> None:
+        if number != self._taken:
+            raise ValueError(f"the next layer is number {self._taken}, not {number}")
 
-    def _copy(self) -> GroupEncoder:
+    def _following(self) -> Kind | None:
+        return self._kinds[self._taken - 1] if self._taken < len(self.layers) else None
+
+    def _copy(self) -> MotionGroupEncoder:
         return copy(self)
 
     @abstractmethod
-    def _options(self, layer: Layer) -> Options: ...
+    def _options(self, kind: Kind) -> Options: ...
 
     @abstractmethod
-    def _take(self, layer: Layer, tokens: Grid) -> None: ...
+    def _take(self, kind: Kind, tokens: Tokens) -> None: ...
 
     @abstractmethod
     def _close(self) -> tuple[Pictures, Reference]: ...
 
 
-class IntraEncoder(GroupEncoder):
+class IntraEncoder(MotionGroupEncoder):
     """The first picture of a GOP, padded, uint8 [3, H, W]."""
 
     def __init__(
-        self, network: Intra, layers: tuple[Layer, ...], picture: Tensor, size: tuple[int, int], q: float
+        self,
+        network: Intra,
+        kinds: tuple[Kind, ...],
+        layers: tuple[Layer, ...],
+        picture: Tensor,
+        size: tuple[int, int],
+        q: float,
     ) -> None:
-        super().__init__(layers, size)
+        super().__init__(kinds, layers, size, q)
         self._network = network
         self._q = quality(q, picture.device)
         with torch.no_grad():
             latents = network.analyse(unit(picture[None]), self._q)
             self._numbers = Numbers.of(network.quantizer, network.out, latents, self._q)
 
-    def _options(self, layer: Layer) -> Options:
+    def _options(self, kind: Kind) -> Options:
         return self._numbers.options()
 
-    def _take(self, layer: Layer, tokens: Grid) -> None:
+    def _take(self, kind: Kind, tokens: Tokens) -> None:
         self._numbers = self._numbers.take(tokens)
 
     @torch.no_grad()
@@ -99,18 +107,23 @@ class IntraEncoder(GroupEncoder):
         return to_pictures(picture[None], self._size), Reference(picture)
 
 
-class PredictedEncoder(GroupEncoder):
+class PredictedEncoder(MotionGroupEncoder):
     """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet."""
 
     def __init__(
-        self, group: GroupReconstruction, layers: tuple[Layer, ...], pictures: Tensor, size: tuple[int, int]
+        self,
+        group: GroupReconstruction,
+        kinds: tuple[Kind, ...],
+        layers: tuple[Layer, ...],
+        pictures: Tensor,
+        size: tuple[int, int],
     ) -> None:
-        super().__init__(layers, size)
+        super().__init__(kinds, layers, size, float(group.q))
         self._group, self._pictures = group, pictures
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
 
-    def _copy(self) -> GroupEncoder:
+    def _copy(self) -> MotionGroupEncoder:
         twin = copy(self)
         twin._group = self._group.copy()
         return twin
@@ -118,32 +131,35 @@ class PredictedEncoder(GroupEncoder):
     def _originals(self, part: str) -> Tensor:
         return self._pictures[list(self._group.places[part])]
 
-    def _options(self, layer: Layer) -> Options:
-        if layer.name.startswith("motion."):
-            return Options(self._group.search(layer.part, self._originals(layer.part)).cpu().numpy())
+    def _options(self, kind: Kind) -> Options:
+        if kind.name.startswith("motion."):
+            return Options(self._group.search(kind.part, self._originals(kind.part)).cpu().numpy())
         assert self._numbers is not None
-        return self._numbers.depth() if layer.number is None else self._numbers.options()
+        return self._numbers.depth() if kind.number is None else self._numbers.options()
 
-    def _take(self, layer: Layer, tokens: Grid) -> None:
-        part = layer.part
-        if layer.name.startswith("motion."):
+    def _take(self, kind: Kind, tokens: Tokens) -> None:
+        part = kind.part
+        if kind.name.startswith("motion."):
             self._predictions = self._group.predict(part, torch.from_numpy(tokens))
             self._numbers = self._analysed(part)
             return
         assert self._numbers is not None
-        if layer.number is None:
+        if kind.number is None:
             self._numbers = self._numbers.with_depth(tokens)
             return
         self._numbers = self._numbers.take(tokens)
-        following = self.next_layer
+        following = self._following()
         if following is None or following.part != part:
             self._group.add(part, self._predictions, self._numbers.values)
 
     def _analysed(self, part: str) -> Numbers:
         network = self._group.network(part)
-        contexts = torch.cat([prediction.context for prediction in self._predictions])
-        latents = network.analyse(unit(self._originals(part)), contexts)
-        return Numbers.of(network.quantizer, network.out, latents, self._group.q)
+        gains = network.quantizer.gains(self._group.q)
+        latents = [
+            network.analyse_likely(unit(original[None]), prediction.context, gains)
+            for original, prediction in zip(self._originals(part), self._predictions, strict=True)
+        ]
+        return Numbers.of(network.quantizer, network.out, torch.cat(latents), self._group.q)
 
     def _close(self) -> tuple[Pictures, Reference]:
         return to_pictures(self._group.pictures(), self._size), self._group.reference()

@@ -116,6 +116,7 @@ class GroupReconstruction:
 
     def predict(self, part: str, tokens: Tensor) -> list[Prediction]:
         """The predictions of the pictures of a part; motion tokens int32 [planes, rows, columns]."""
+        tokens = tokens.to(self.q.device)
         if part == "anchor":
             field = anchor_field(tokens[0], self._reference.field)
             self._fields[self.places[part][0]] = field

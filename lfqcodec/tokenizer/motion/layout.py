@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 from lfqcodec.tokenizer.motion.config import MotionConfig
 
 MAX_PICTURES = 4
+QUALITY_STEPS = 32
+"""Of q in a unit: what the tokens of `quality` count."""
 PARTS = ("anchor", "middle", "quarters")
 _DEPTH_BITS = 2
 _PAD = 16
@@ -38,8 +40,8 @@ Grid = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A grid of tokens. `block`: pixels of a position in each direction; `planes`: pictures it is for.
+class Kind:
+    """What a layer is. `block`: pixels of a position in each direction; `planes`: pictures it is for.
 
     `number` counts the layers of tokens of a `part` from 0; it is None for `motion` and `depth`.
     """
@@ -73,20 +75,20 @@ def places(count: int) -> dict[str, tuple[int, ...]]:
     return parts
 
 
-def intra_layers(config: MotionConfig) -> tuple[Layer, ...]:
-    """The layers of the first picture of a GOP, in coding order."""
-    return tuple(Layer(f"intra.{n}", "intra", 8, number=n) for n in range(config.intra_layers))
+def intra_layers(config: MotionConfig) -> tuple[Kind, ...]:
+    """The layers of the first picture of a GOP, in coding order, without `quality`."""
+    return tuple(Kind(f"intra.{n}", "intra", 8, number=n) for n in range(config.intra_layers))
 
 
-def group_layers(config: MotionConfig, count: int) -> tuple[Layer, ...]:
-    """The layers of a group of `count` pictures, in coding order."""
-    layers: list[Layer] = []
+def group_layers(config: MotionConfig, count: int) -> tuple[Kind, ...]:
+    """The layers of a group of `count` pictures, in coding order, without `quality`."""
+    layers: list[Kind] = []
     for part, pictures in places(count).items():
         planes = len(pictures)
         layers += [
-            Layer(f"motion.{part}", part, 16, planes),
-            Layer(f"depth.{part}", part, 32, planes),
-            *(Layer(f"{part}.{n}", part, 8, planes, n) for n in range(token_layers(config, part))),
+            Kind(f"motion.{part}", part, 16, planes),
+            Kind(f"depth.{part}", part, 32, planes),
+            *(Kind(f"{part}.{n}", part, 8, planes, n) for n in range(token_layers(config, part))),
         ]
     return tuple(layers)
 

@@ -9,6 +9,8 @@ float32 [B, channels, H/8, W/8] before scaling by the quantizer's gains.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,8 @@ from lfqcodec.tokenizer.motion.config import MotionConfig
 PIXELS = SAMPLES // 3
 DENSE = 0.8
 """Share of positions from which on a decoder acts everywhere, because picking them out is slower."""
+LIKELY = 0.4
+"""Steps of the linear path from which on an encoder looks closer: 0.6 make a token."""
 
 
 class Intra(nn.Module):
@@ -77,12 +81,13 @@ class Intra(nn.Module):
         return self.synthesise(quantized.decoded, q), quantized
 
 
-class _Residual(nn.Module):
+class _Residual(nn.Module, ABC):
     """What anchors and pictures between share."""
 
     into: Pointwise
     quantizer: TernaryQuantizer
     out: Pointwise
+    encoder: Stack
     decoder: Stack
 
     @torch.no_grad()
@@ -94,11 +99,35 @@ class _Residual(nn.Module):
         self.out.weight.copy_(basis)
         self.quantizer.initialise_slots(variance, 0.45)
 
-    def finish(self, features: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
+        """What the encoder sees of a picture [B, 192, h, w] and of what its prediction missed."""
 
+    @abstractmethod
+    def finish(self, features: Tensor) -> Tensor:
+        """Features of the decoder to residuals [B, 3, H, W]."""
+
+    @abstractmethod
     def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
-        raise NotImplementedError
+        """The same for one picture, from the rows of a region."""
+
+    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
+        """Pictures to latents, given what `context` gave for their predictions."""
+        patches = to_patches(pictures)
+        missed = patches - context[:, :SAMPLES]
+        seen = torch.cat([self.shown(patches, missed), context], 1)
+        return (self.into(missed) + self.encoder(seen)).float()  # type: ignore[no-any-return]
+
+    def analyse_likely(self, picture: Tensor, context: Tensor, gains: Tensor) -> Tensor:
+        """The same for one picture, nearly: the network acts only where there are likely to be tokens."""
+        patches = to_patches(picture)
+        missed = patches - context[:, :SAMPLES]
+        latents: Tensor = self.into(missed)
+        region = Region(((latents * gains).abs() > LIKELY).any(1)[0])
+        if len(region):
+            seen = torch.cat([self.shown(patches, missed), context], 1)
+            latents = latents + region.spread(self.encoder.rows(seen, region, exact=False))
+        return latents
 
     def decode(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
         """Decoded latents to residuals [B, 3, H, W], everywhere; `context` is what `context` gave."""
@@ -137,11 +166,8 @@ class Anchor(_Residual):
         """What encoder and decoder see besides, of predictions as patches: [B, 193, h, w]."""
         return torch.cat([prediction, plane(q, prediction)], 1)
 
-    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
-        """Pictures to latents, given what `context` gave for their predictions."""
-        patches = to_patches(pictures)
-        linear = self.into(patches - context[:, :SAMPLES])
-        return (linear + self.encoder(torch.cat([patches, context], 1))).float()  # type: ignore[no-any-return]
+    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
+        return patches
 
     def finish(self, features: Tensor) -> Tensor:
         return self.head(features)  # type: ignore[no-any-return]
@@ -184,10 +210,8 @@ class Between(_Residual):
         """
         return torch.cat([prediction, difference, plane(q, prediction), plane(level, prediction)], 1)
 
-    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
-        """Pictures to latents, given what `context` gave for their predictions."""
-        missed = to_patches(pictures) - context[:, :SAMPLES]
-        return (self.into(missed) + self.encoder(torch.cat([missed, context], 1))).float()  # type: ignore[no-any-return]
+    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
+        return missed
 
     def finish(self, features: Tensor) -> Tensor:
         return from_patches(self.last(features))

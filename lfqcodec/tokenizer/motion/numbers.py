@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.interface import Options
 from lfqcodec.tokenizer.lfq.ternary import (
     VALUES,
     TernaryQuantizer,
@@ -21,13 +22,6 @@ from lfqcodec.tokenizer.motion.layout import Grid, coded_layers, depth_choices, 
 
 
 @dataclass(frozen=True)
-class Options:
-    """What may be chosen for a layer. `plain` int32 [planes, rows, columns]: by search or rounding alone."""
-
-    plain: Grid
-
-
-@dataclass(frozen=True)
 class DepthOptions(Options):
     """For a layer of depth: `errors` float32 [planes, choices, H/16, W/16], squared error by choice.
 
@@ -35,26 +29,11 @@ class DepthOptions(Options):
     hold are rounded; up to what no token changes.
     """
 
-    errors: Tensor
+    errors: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class NumberOptions(Options):
-    """For a layer of tokens: the numbers that its values are digits of.
-
-    `scaled` float32 [planes, dim, h, w]: numbers before rounding, in steps. `planned`, the same shape: the
-    whole numbers that `plain` leads to, given the tokens of the layers before. `channel`, `digit` int64 [9]:
-    value j of a token is the digit of weight 3^digit[j] of the number of channel[j]. `weight` float32 [dim]:
-    squared error of a number that is wrong by one, in squared 8-bit steps summed over samples. `coded` bool
-    [planes, h, w]: where the layer is coded; elsewhere its tokens are 0.
-    """
-
-    scaled: Tensor
-    planned: Tensor
-    channel: Tensor
-    digit: Tensor
-    weight: Tensor
-    coded: Tensor
+_FIXED = 1e12
+"""More than any token can gain or cost."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ class Numbers:
         layers = torch.arange(1, self.quantizer.layers + 1, device=used.device)[:, None, None]
         needed = F.max_pool2d((used * layers).amax(1, keepdim=True).float(), 2)[:, 0]
         choice = torch.bucketize(needed, torch.tensor(choices, device=used.device).float())
-        return DepthOptions(pack_depth(choice.cpu().numpy().astype(np.int32)), torch.stack(errors, 1))
+        return DepthOptions(pack_depth(choice.cpu().numpy().astype(np.int32)), errors=torch.stack(errors, 1))
 
     def with_depth(self, tokens: Grid) -> Numbers:
         """With these depth tokens."""
@@ -101,16 +80,39 @@ class Numbers:
         counts = torch.from_numpy(layers).to(self.scaled.device)
         return Numbers(self.quantizer, self.scaled, self.weight, counts, self.values)
 
-    def options(self) -> NumberOptions:
+    def options(self) -> Options:
         """What may be chosen for the next layer."""
         planned = self._planned()
         layer = self.values.shape[1] // VALUES
         slots = slice(VALUES * layer, VALUES * (layer + 1))
         coded = self.counts > layer
         values = self.quantizer.values(planned)[:, slots] * coded[:, None]
-        channel, digit = self.quantizer.channel[slots], self.quantizer.digit[slots]
         plain = values_to_tokens(values).cpu().numpy()
-        return NumberOptions(plain, self.scaled, planned, channel, digit, self.weight, coded)
+        return Options(plain, self._gains(planned, values, slots, coded), ternary=True)
+
+    def _gains(self, planned: Tensor, values: Tensor, slots: slice, coded: Tensor) -> Tensor:
+        """Squared error that a bit of a subtoken saves when it is set, float32 [2 n, 9].
+
+        Of the significance map: what the better of +1 and -1 saves against 0. Of the signs: what +1 saves
+        against -1. A digit may change those above it where all layers are coded.
+        """
+        channel, digit = self.quantizer.channel[slots], self.quantizer.digit[slots]
+        scaled, numbers, step = self.scaled[:, channel], planned[:, channel], (3.0**digit)[:, None, None]
+        above = (self.quantizer.limit[channel, None, None] > (3 * step - 1) / 2) & (
+            self.counts == self.quantizer.layers
+        )[:, None]
+        errors = []
+        for value in (-1, 0, 1):
+            left = scaled - numbers - (value - values) * step
+            left = left - 3 * step * (left / (3 * step)).round() * above
+            errors.append(left.square() * self.weight[channel, None, None])
+        minus, zero, plus = errors
+        significant, sign = zero - torch.minimum(minus, plus), minus - plus
+        # Two digits of one number in a layer cannot be chosen one by one: they stay as planned.
+        fixed = ((channel[:, None] == channel).sum(1) > 1)[:, None, None] | ~coded[:, None]
+        significant = torch.where(fixed, (2 * values.abs() - 1) * _FIXED, significant)
+        sign = torch.where(fixed, values * _FIXED, sign)
+        return torch.stack([significant, sign], -1).permute(0, 2, 3, 4, 1).reshape(-1, VALUES)
 
     def take(self, tokens: Grid) -> Numbers:
         """With these tokens for the next layer."""

@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfqcodec.errors import BitstreamError
+from lfqcodec.tokenizer.interface import Pictures, Tokenizer, Tokens
 from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encoder import (
-    GroupEncoder,
     IntraEncoder,
-    Pictures,
+    MotionGroupEncoder,
     PredictedEncoder,
     to_pictures,
 )
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import (
+    QUALITY_STEPS,
     Grid,
-    Layer,
+    Kind,
     coded_layers,
     depth_valid,
     group_layers,
@@ -36,57 +37,57 @@ from lfqcodec.tokenizer.motion.reconstruction import quality, reconstruct_intra
 _TOKENS = 1 << 18
 
 
-class MotionTokenizer(nn.Module):
+class MotionTokenizer(Tokenizer):
     """Closed-loop tokenizer: intra pictures, and groups predicted by motion from the anchor before."""
+
+    config: MotionConfig
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
         self.config = config
         self.intra, self.anchor, self.between = Intra(config), Anchor(config), Between(config)
 
-    def layers(self, count: int, *, first: bool) -> tuple[Layer, ...]:
-        """The layers of a group of `count` pictures in coding order; `first`: of the first of a GOP."""
-        if first:
-            if count != 1:
-                raise ValueError(f"the first group of a GOP has 1 picture, not {count}")
-            return intra_layers(self.config)
-        return group_layers(self.config, count)
+    def encode(
+        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference | None = None, quality: float = 0.0
+    ) -> MotionGroupEncoder:
+        """Begin to code pictures uint8 [H, W, 3] of one size: 1, which starts a GOP, or 1 to 4.
 
-    def encode_group(
-        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference | None, q: float
-    ) -> GroupEncoder:
-        """Begin to code pictures uint8 [H, W, 3] of one size, 1 to 4.
-
-        Without `reference` it is one picture, which starts a GOP. q goes from 0 to the levels less 1.
+        `quality` is q, from 0 to the levels less 1, and cut to that.
         """
-        size = pictures[0].shape[:2]
+        first = reference is None
+        count, size = len(pictures), (pictures[0].shape[0], pictures[0].shape[1])
+        kinds = self._kinds(count, first=first)
+        layers = self.layout.layers(count, size, first=first)
         padded = self._padded(pictures)
-        layers = self.layers(len(pictures), first=reference is None)
+        levels = self.config.intra_levels if first else self.config.anchor_levels
+        q = round(min(max(quality, 0.0), levels - 1) * QUALITY_STEPS) / QUALITY_STEPS
         if reference is None:
-            return IntraEncoder(self.intra, layers, padded[0], size, q)
+            return IntraEncoder(self.intra, kinds, layers, padded[0], size, q)
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
-        group = GroupReconstruction(self, reference, q, len(pictures))
-        return PredictedEncoder(group, layers, padded, size)
+        group = GroupReconstruction(self, reference, q, count)
+        return PredictedEncoder(group, kinds, layers, padded, size)
 
     @torch.no_grad()
-    def decode_group(
+    def decode(
         self,
-        tokens: Mapping[str, Grid],
+        tokens: Sequence[Tokens],
         count: int,
         size: tuple[int, int],
-        reference: Reference | None,
-        q: float,
+        reference: Reference | None = None,
     ) -> tuple[Pictures, Reference]:
-        """The `count` pictures uint8 [count, H, W, 3] of `size` (H, W), and the next reference.
+        """As in the interface. Raises `BitstreamError` where tokens mean nothing.
 
-        `tokens`: int32 [planes, rows, columns] by name of layer. Layers that are not there, and tokens below
-        0, are not known and count as 0. Raises `BitstreamError` where tokens mean nothing.
+        Layers that are left out count as 0. Pictures may differ by one step between machines.
         """
-        known = {
-            layer.name: self._known(layer, tokens.get(layer.name), size)
-            for layer in self.layers(count, first=reference is None)
-        }
+        first = reference is None
+        kinds = self._kinds(count, first=first)
+        levels = self.config.intra_levels if first else self.config.anchor_levels
+        q = int(tokens[0].reshape(-1)[0]) / QUALITY_STEPS
+        if not 0 <= q <= levels - 1:
+            raise BitstreamError(f"quality {q:g} is not one of the model")
+        given = dict(zip((kind.name for kind in kinds), tokens[1:], strict=False))
+        known = {kind.name: self._known(kind, given.get(kind.name), size) for kind in kinds}
         if reference is None:
             values = self._values("intra", known, None, size)
             picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
@@ -96,6 +97,11 @@ class MotionTokenizer(nn.Module):
             predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
             group.add(part, predictions, self._values(part, known, known[f"depth.{part}"], size))
         return to_pictures(group.pictures(), size), group.reference()
+
+    def _kinds(self, count: int, *, first: bool) -> tuple[Kind, ...]:
+        if first and count != 1:
+            raise ValueError(f"the first group of a GOP has 1 picture, not {count}")
+        return intra_layers(self.config) if first else group_layers(self.config, count)
 
     @property
     def _device(self) -> torch.device:
@@ -109,23 +115,22 @@ class MotionTokenizer(nn.Module):
         stacked = np.pad(stacked, [(0, 0), (0, high - h), (0, wide - w), (0, 0)], mode="edge")
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous().to(self._device)
 
-    def _known(self, layer: Layer, tokens: Grid | None, size: tuple[int, int]) -> Grid:
-        """The tokens of a layer, 0 where they are not known. Raises `BitstreamError`."""
-        shape = layer.shape(size)
+    def _known(self, kind: Kind, tokens: Tokens | None, size: tuple[int, int]) -> Grid:
+        """The tokens of a layer, 0 where it is left out. Raises `BitstreamError`."""
+        shape = kind.shape(size)
         if tokens is None:
             return np.zeros(shape, np.int32)
         if tokens.shape != shape:
-            raise BitstreamError(f"layer {layer.name} has tokens of shape {tokens.shape}, not {shape}")
-        tokens = np.maximum(tokens, 0)
-        if layer.number is not None:
+            raise BitstreamError(f"layer {kind.name} has tokens of shape {tokens.shape}, not {shape}")
+        if kind.number is not None:
             valid = bool(tokens_valid(tokens).all())
-        elif layer.name.startswith("motion."):
+        elif kind.name.startswith("motion."):
             valid = bool((tokens < _TOKENS).all())
         else:
             rows, columns = (n // 16 for n in padded_size(size))
-            valid = depth_valid(tokens, rows, columns, len(self._names(layer.part)))
+            valid = depth_valid(tokens, rows, columns, len(self._names(kind.part)))
         if not valid:
-            raise BitstreamError(f"layer {layer.name} has a token that means nothing")
+            raise BitstreamError(f"layer {kind.name} has a token that means nothing")
         return tokens
 
     def _names(self, part: str) -> list[str]:

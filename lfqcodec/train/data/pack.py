@@ -130,6 +130,10 @@ class Pack:
                 raise ValueError(f"pack.u8 has {len(self.data)} bytes of {need}")
         except (OSError, ValueError, TypeError) as error:
             raise InputVideoError(f"{folder}: not a pack of training data ({error})") from error
+        self.split(holdout)
+
+    def split(self, holdout: float) -> None:
+        """Hold out about this share of the sources."""
         self.held_out = [e for e in self.entries if _share(e.source) < holdout]
         self.training = [e for e in self.entries if _share(e.source) >= holdout] or self.entries
 

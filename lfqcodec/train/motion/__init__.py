@@ -1,0 +1,1 @@
+"""Training of the `motion` tokenizer: first pictures (`intra`), then groups in chains (`groups`)."""

@@ -1,0 +1,186 @@
+"""The networks of the `motion` tokenizer with what training needs besides: rates, and a group's whole path.
+
+Pictures are float [B, 3, H, W] in [-0.5, 0.5], H and W multiples of 16; q float [B].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lfqcodec.tokenizer.lfq.ternary import VALUES, Quantized, TernaryQuantizer
+from lfqcodec.tokenizer.motion.blocks import plane
+from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.fields import half
+from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.search import BETWEEN, LAMBDA
+from lfqcodec.tokenizer.motion.training import compensation
+from lfqcodec.tokenizer.motion.training.compensation import compensate
+from lfqcodec.tokenizer.motion.training.rate import (
+    Rates,
+    anchor_rates,
+    between_rates,
+    fetch_values,
+    field_features,
+    intra_rates,
+)
+from lfqcodec.train.motion.config import GROUP
+from lfqcodec.train.motion.search import luma, search_anchor, search_between
+
+_RATES = "rates"
+
+
+class Coded(NamedTuple):
+    """Pictures after coding.
+
+    `decoded` float [B, 3, H, W], or [B, 4, 3, H, W] of a group; `bits` float [B, layers]; `pull` float [B], a
+    term of value 0 whose gradient shrinks numbers by what they cost; `stray` float [B], or [B, 4], the
+    squared rounding error of latents in 8-bit steps.
+    """
+
+    decoded: Tensor
+    bits: Tensor
+    pull: Tensor
+    stray: Tensor
+
+
+class Chain(NamedTuple):
+    """What a group hands on to the next: its decoded anchor, the anchor's ternary values and its field."""
+
+    picture: Tensor
+    values: Tensor
+    field: Tensor
+
+
+class IntraModel(Intra):
+    """First pictures, and what their tokens cost."""
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__(config)
+        self.rates = intra_rates(config)
+
+    def code(self, pictures: Tensor, q: Tensor) -> Coded:
+        """Code first pictures."""
+        decoded, quantized = self(pictures, q)
+        bits, pull = _costs(self.quantizer, self.rates, quantized, plane(q, quantized.values))
+        return Coded(decoded, bits, pull, quantized.stray)
+
+
+class _Anchor(Anchor):
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__(config)
+        self.rates = anchor_rates(config)
+
+
+class _Between(Between):
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__(config)
+        self.rates = between_rates(config)
+
+
+class GroupModel(nn.Module):
+    """Groups of four pictures: anchor, middle, two quarters, and what their tokens cost.
+
+    `planes` makes the quarter-pel planes of references; it is there to be replaced by a faster one.
+    """
+
+    planes: Callable[[Tensor], Tensor]
+
+    def __init__(self, config: MotionConfig) -> None:
+        super().__init__()
+        self.anchor, self.between = _Anchor(config), _Between(config)
+        self.planes = compensation.quarter_pel_planes
+        self._values = VALUES * config.anchor_layers
+
+    def first(self, pictures: Tensor) -> Chain:
+        """A chain that begins with these decoded pictures."""
+        batch, _, h, w = pictures.shape
+        values = pictures.new_zeros(batch, self._values, h // 8, w // 8)
+        field = torch.zeros(batch, h // 16, w // 16, 2, dtype=torch.int64, device=pictures.device)
+        return Chain(pictures, values, field)
+
+    def _planes(self, pictures: Tensor) -> Tensor:
+        # Never in half precision: a prediction must not be coarser than an 8-bit sample.
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self.planes(pictures.float())
+
+    def code(self, pictures: Tensor, chain: Chain, q: Tensor) -> tuple[Coded, Chain]:
+        """Code a group [B, 4, 3, H, W]. Bits are those of the layers of anchor, middle and both quarters."""
+        batch, _, _, h, w = pictures.shape
+        first, middle, third, last = pictures.unbind(1)
+        current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, GROUP, 1, h, w)
+        lam = LAMBDA * 2.7 ** (-q / 2)
+
+        earlier = self._planes(chain.picture)
+        earlier_luma = luma(earlier)
+        field = search_anchor(current[:, 3], luma(chain.picture), earlier_luma, chain.field, lam)
+        anchor, anchor_latents = self.anchor(last, compensate(earlier, field), q)
+        anchor = anchor.clamp(-0.5, 0.5)
+
+        later = self._planes(anchor)
+        later_luma = luma(later)
+        middle_field = search_between(current[:, 1], earlier_luma, later_luma, half(field), lam * BETWEEN)
+        predictions = compensate(earlier, middle_field), compensate(later, -middle_field)
+        centre, centre_latents = self.between(middle, *predictions, q, torch.zeros_like(q))
+        centre = centre.clamp(-0.5, 0.5)
+
+        between = self._planes(centre)
+        between_luma = luma(between)
+        quarter_fields = search_between(
+            torch.cat([current[:, 0], current[:, 2]]),
+            torch.cat([earlier_luma, between_luma]),
+            torch.cat([between_luma, later_luma]),
+            half(middle_field).repeat(2, 1, 1, 1),
+            lam.repeat(2) * BETWEEN,
+        )
+        one, three = quarter_fields.chunk(2)
+        predictions = (
+            torch.cat([compensate(earlier, one), compensate(between, three)]),
+            torch.cat([compensate(between, -one), compensate(later, -three)]),
+        )
+        quarters, quarter_latents = self.between(
+            torch.cat([first, third]), *predictions, q.repeat(2), torch.ones_like(q).repeat(2)
+        )
+        quarters = quarters.clamp(-0.5, 0.5)
+
+        values = anchor_latents.values
+        level = plane(q, values)
+        context = torch.cat(
+            [fetch_values(chain.values, field), field_features(field, h // 8, w // 8), level], 1
+        )
+        bits, pull = _costs(self.anchor.quantizer, self.anchor.rates, anchor_latents, context)
+        three_latents = Quantized(*map(torch.cat, zip(centre_latents, quarter_latents, strict=True)))
+        place = torch.cat([level * 0, level * 0 + 1, level * 0 + 1])
+        # From one reference to the other: twice the way to either.
+        features = field_features(torch.cat([middle_field, quarter_fields]) * 2, h // 8, w // 8)
+        context = torch.cat([values.repeat(3, 1, 1, 1), features, level.repeat(3, 1, 1, 1), place], 1)
+        own_bits, own_pull = _costs(self.between.quantizer, self.between.rates, three_latents, context)
+        strays = three_latents.stray.reshape(3, batch)
+        coded = Coded(
+            torch.stack([quarters[:batch], centre, quarters[batch:], anchor], 1),
+            torch.cat([bits, *own_bits.chunk(3)], 1),
+            pull + own_pull.reshape(3, batch).sum(0),
+            torch.stack([strays[1], strays[0], strays[2], anchor_latents.stray], 1),
+        )
+        return coded, Chain(anchor, values, field)
+
+
+def _costs(
+    quantizer: TernaryQuantizer, rates: Rates, quantized: Quantized, context: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Bits by layer [B, layers], and the term for the gradient [B]."""
+    bits, excess = rates(quantized.values, context, quantizer.towards(quantized.scaled))
+    return bits, quantizer.pressure(quantized.scaled, excess)
+
+
+def is_rate(name: str) -> bool:
+    """Whether a parameter belongs to the rate networks, which only training needs."""
+    return _RATES in name.split(".")
+
+
+def eight_bits(pictures: Tensor) -> Tensor:
+    """Rounded to 8-bit samples, as references are."""
+    return ((pictures.clamp(-0.5, 0.5) + 0.5) * 255).round() / 255 - 0.5

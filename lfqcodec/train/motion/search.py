@@ -1,0 +1,143 @@
+"""Motion search in floats, without a decision on the host: it can be part of a captured CUDA graph.
+
+It tries the candidates of `lfqcodec.tokenizer.motion.search` for all blocks, the steps of between 8 and 1
+quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes [B, 1, 16, H + 8, W + 8], fields
+int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a bit is worth in SAD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lfqcodec.tokenizer.motion.compensation import BLOCK
+from lfqcodec.tokenizer.motion.search import LIMIT
+from lfqcodec.tokenizer.motion.training.compensation import fetch
+
+_LUMA = (76.245, 149.685, 29.07)
+_STEPS = (8, 4, 2, 1)
+_REACH = 12
+_SCALE = 4
+_LENGTH_COST = 8.0
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor that stays: making one from the host's memory cannot be captured."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def luma(pictures: Tensor) -> Tensor:
+    """float [B, 3, ...] in [-0.5, 0.5] -> [B, 1, ...] in 8-bit steps, less 127.5."""
+    weights = constant(_LUMA, pictures.device).reshape(3, *[1] * (pictures.ndim - 2))
+    return (pictures.detach() * weights).sum(1, keepdim=True)
+
+
+@torch.no_grad()
+def search_anchor(current: Tensor, reference: Tensor, planes: Tensor, before: Tensor, lam: Tensor) -> Tensor:
+    """The field of anchors, predicted from `reference`; `before` is the field of the group before."""
+
+    def predict(field: Tensor) -> Tensor:
+        return fetch(planes, _spread(field))
+
+    zero = torch.zeros_like(before)
+    return _refine(current, predict, [zero, _coarse(current, reference), before], zero, lam, rounds=2)
+
+
+@torch.no_grad()
+def search_between(current: Tensor, earlier: Tensor, later: Tensor, base: Tensor, lam: Tensor) -> Tensor:
+    """The field of pictures in the middle of two references, given as planes: + to one, - to the other."""
+
+    def predict(field: Tensor) -> Tensor:
+        vectors = _spread(field)
+        return (fetch(earlier, vectors) + fetch(later, -vectors)) / 2
+
+    return _refine(current, predict, [base], base, lam, rounds=1)
+
+
+def _spread(field: Tensor) -> Tensor:
+    return field.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+
+
+def _neighbours(field: Tensor) -> list[Tensor]:
+    above = torch.cat([field[:, :1], field[:, :-1]], 1)
+    below = torch.cat([field[:, 1:], field[:, -1:]], 1)
+    left = torch.cat([field[:, :, :1], field[:, :, :-1]], 2)
+    right = torch.cat([field[:, :, 1:], field[:, :, -1:]], 2)
+    return [above, below, left, right]
+
+
+def _bits(difference: Tensor) -> Tensor:
+    size = difference.abs().float()
+    return torch.where(size > 0, 2 * torch.log2(size + 1) + 1.5, 0.3).sum(-1)
+
+
+def _refine(
+    current: Tensor,
+    predict: Callable[[Tensor], Tensor],
+    start: list[Tensor],
+    base: Tensor,
+    lam: Tensor,
+    *,
+    rounds: int,
+) -> Tensor:
+    """The field with the least SAD + lam * bits near one of `start`."""
+
+    def sad(field: Tensor) -> Tensor:
+        return F.avg_pool2d((predict(field) - current).abs(), BLOCK)[:, 0] * BLOCK**2
+
+    def better_of(candidates: list[Tensor], best: Tensor, cost: Tensor, error: Tensor) -> list[Tensor]:
+        for candidate in candidates:
+            candidate = candidate.clamp(-LIMIT, LIMIT)
+            other = sad(candidate)
+            total = other + weight * _bits(candidate - free)
+            better = total < cost
+            best = torch.where(better[..., None], candidate, best)
+            cost, error = torch.where(better, total, cost), torch.where(better, other, error)
+        return [best, cost, error]
+
+    weight = lam[:, None, None]
+    best, error = start[0], sad(start[0])
+    for candidate in start[1:]:
+        other = sad(candidate)
+        best = torch.where((other < error)[..., None], candidate, best)
+        error = torch.minimum(error, other)
+    for _ in range(rounds):
+        relative = best - base
+        free = base + torch.stack([relative, *_neighbours(relative)]).median(0).values
+        cost = error + weight * _bits(best - free)
+        best, cost, error = better_of([*_neighbours(best), free], best, cost, error)
+        for step in _STEPS:
+            best, cost, error = better_of(_around(best, step), best, cost, error)
+    return best
+
+
+def _around(field: Tensor, step: int) -> list[Tensor]:
+    directions = ((step, 0), (-step, 0), (0, step), (0, -step))
+    return [field + constant(each, field.device, torch.int64) for each in directions]
+
+
+def _coarse(current: Tensor, reference: Tensor) -> Tensor:
+    """Full search at a quarter of the size, +-48 pixels, over windows of 24x24."""
+    small, wide = F.avg_pool2d(current, _SCALE), F.avg_pool2d(reference, _SCALE)
+    h, w = small.shape[2:]
+    wide = F.pad(wide, (_REACH,) * 4, mode="replicate")[:, 0]
+    offsets = torch.arange(-_REACH, _REACH + 1, device=current.device)
+    best, least = torch.zeros(0), torch.zeros(0)
+    for dy in range(-_REACH, _REACH + 1):
+        rows = wide[:, _REACH + dy : _REACH + dy + h].unfold(2, w, 1).permute(0, 2, 1, 3)
+        padded = F.pad((rows - small).abs(), (1, 1, 1, 1), mode="replicate")
+        cost = F.avg_pool2d(padded, 6, 4) * BLOCK**2
+        cost = cost + (offsets.abs() + abs(dy)).float()[:, None, None] * _LENGTH_COST
+        low, which = cost.min(1)
+        field = torch.stack([offsets[which], torch.full_like(which, dy)], -1) * (4 * _SCALE)
+        if dy == -_REACH:
+            best, least = field, low
+        else:
+            best = torch.where((low < least)[..., None], field, best)
+            least = torch.minimum(low, least)
+    return best
