@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 
 from lfqcodec.codec import quality
 from lfqcodec.errors import LfqError, WeightsError, WeightsHashMismatch, WeightsMissing
-from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.train.lpips import LPIPS, load_lpips
+from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.video import open_video
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks is not installed
