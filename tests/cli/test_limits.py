@@ -74,7 +74,7 @@ def test_every_command_refuses_and_can_be_told_otherwise(wide, tmp_path):
     no_leftovers(tmp_path)
     assert "20000x32" in succeed("info", "--limit", "width=20000", wide)
     # Now the tokens are looked at, which are too few for such a picture.
-    assert "tokens" in fail(4, "verify", "--limit", "width=2^15", wide)
+    assert "payload" in fail(4, "verify", "--limit", "width=2^15", wide)
     succeed("strip", "--limit", "width=2^15", wide, out)
     assert "width 20000" in fail(4, "info", out)
     succeed("repair", "--limit", "width=2^15", wide, "-f", out)
