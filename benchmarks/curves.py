@@ -28,6 +28,7 @@ class Curves:
 
     psnr: list[Points] = field(default_factory=list)
     lpips: list[Points] = field(default_factory=list)
+    lpips_shifted: list[Points] = field(default_factory=list)
     bits: list[Points] = field(default_factory=list)
     bpp: list[Points] = field(default_factory=list)
     lagrangian: list[Points] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Curves:
 PANELS = (
     ("psnr", "held-out PSNR (dB)"),
     ("lpips", "held-out LPIPS"),
+    ("lpips_shifted", "held-out LPIPS, shifted"),
     ("bits", "bits a token (rate model)"),
     ("bpp", "bits a pixel (rate model)"),
     ("lagrangian", "held-out Lagrangian"),
