@@ -53,6 +53,10 @@ def plane(values: Tensor, like: Tensor) -> Tensor:
     return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
 
 
+_LIMIT = 20.0
+"""Of what blocks gate; ordinary pictures reach half of it."""
+
+
 class Pointwise(nn.Module):
     """A linear layer at every position."""
 
@@ -87,8 +91,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> the same shape."""
         x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
-        value, gate = self.u(x).chunk(2, 1)
-        return torch.add(x, self.v(value * F.silu(gate)))
+        return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
     def rows(self, x: Tensor, before: Region, after: Region) -> Tensor:
         """The same for positions alone: rows of `before` [n, width] -> rows of `after` [m, width].
@@ -97,8 +100,12 @@ class Block(nn.Module):
         """
         mixed = self.d(before.spread(F.leaky_relu(self.a.rows(x), 0.1)))
         x = x[after.within(before)] + self.b.rows(after.rows(mixed))
-        value, gate = self.u.rows(x).chunk(2, -1)
-        return x + self.v.rows(value * F.silu(gate))
+        return x + self.v.rows(_gated(*self.u.rows(x).chunk(2, -1)))
+
+
+def _gated(value: Tensor, gate: Tensor) -> Tensor:
+    """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
+    return value.clamp(-_LIMIT, _LIMIT) * F.silu(gate.clamp(-_LIMIT, _LIMIT))
 
 
 class Stack(nn.Sequential):

@@ -67,7 +67,7 @@ def reconstruct(network: Anchor | Between, prediction: Prediction, values: Tenso
     """A decoded picture, uint8 [3, H, W], of ternary values float32 [9 * layers, H/8, W/8]."""
     quantizer, each = network.quantizer, values[None]
     decoded = quantizer.numbers(each) / quantizer.gains(q)
-    residual = network.decode_open(decoded, each, prediction.context)[0]
+    residual = network.decode_open(decoded, each, prediction.context)[0].clamp(-2, 2)
     return to_samples(prediction.values + (residual * (255 * FRACTION)).round().int())
 
 
