@@ -68,7 +68,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     """(stage, class or module, name there, whether it is a generator) of all that is timed."""
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
     from lfqcodec.codec.encode import lookahead
-    from lfqcodec.codec.encode.rdo import Rdo, TernaryChoice
+    from lfqcodec.codec.encode.rdo import TernaryChoice
     from lfqcodec.codec.repair.salvage import Salvage
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
@@ -95,7 +95,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     yield "between mask", Between, "weigh", False
     for name in ("depth", "with_depth", "options", "take"):
         yield "quantization", Numbers, name, False
-    yield "choice of tokens", Rdo, "__call__", False
+    yield "choice of tokens", TernaryChoice, "__init__", False
     yield "choice of tokens", TernaryChoice, "__call__", False
     for name in ("encode", "decode"):
         yield "tokenizer, the rest", MotionTokenizer, name, False

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from codec_support import ENVIRONMENT, encoded, y4m
+from fixture_model import EXACT_NAME, PROFILES
 
 from benchmarks.determinism import worker
 from benchmarks.determinism.command import render, table
@@ -24,8 +25,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_files_of_every_setting_decode_under_every_other() -> None:
     """Fresh processes: 1 and 2 threads, no vector code, MKL's compatible mode."""
+    line = [sys.executable, "-m", "benchmarks", "determinism", "--short", "--jobs", "2", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "determinism", "--short", "--jobs", "2", "--json"],
+        [*line, "--model", EXACT_NAME],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -39,6 +41,7 @@ def test_files_of_every_setting_decode_under_every_other() -> None:
     rows = result["rows"]
     assert len(rows) == 4
     assert len({json.dumps(row["tokens"]) for row in rows}) == 1
+    assert set(rows[0]["tokens"]) == {"static", "learned"}
     assert all(len(digest) == 64 for digest in rows[0]["tokens"].values())
     for row in rows:
         assert row["equal"]
@@ -49,9 +52,12 @@ def test_files_of_every_setting_decode_under_every_other() -> None:
     assert len({row["floats"] for row in rows}) > 1
 
 
-def test_tokens_and_payload_do_not_depend_on_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_tokens_and_payload_do_not_depend_on_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
     path = tmp_path / "a.lfq"
-    path.write_bytes(encoded(y4m(7, (40, 32))))
+    path.write_bytes(encoded(y4m(7, (40, 32)), **PROFILES[profile]))
     chunks = worker.tokens(str(path), None, "cpu")
     assert [len(groups) for groups in chunks] == [3]
     expected = worker.tokens_digest(chunks)
