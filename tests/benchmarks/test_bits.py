@@ -68,7 +68,7 @@ def test_figures(tmp_path: Path, name: str) -> None:
         assert (row["learned"] is None) == (name == NAME)
     payload = clip["bytes"] * (1 - clip["container"] / 100)
     assert payload == pytest.approx(bits / 8 * (1 + clip["overhead"] / 100))
-    # A few words of each stream: in so small a file some percent, and less than nothing where it ends in zeros.
+    # Some percent of so small a file, and less than nothing where a stream ends in zeros.
     assert abs(clip["overhead"]) < 10
     assert clip["bpp"] == pytest.approx(8 * clip["bytes"] / (5 * 32 * 24))
 
