@@ -5,7 +5,7 @@
     with lfqcodec.open("out.lfq") as video:
         video.info, video.header
         for frame in video.frames(): frame.pts, frame.rgb          # uint8 [H, W, 3]
-        for chunk in video.tokens(): chunk.tokens                  # int32 [stages, T, h, w]
+        for chunk in video.tokens(): chunk.groups                  # {layer: int32 [planes, h, w]} of each
 
 Importing this package is cheap: torch and PyAV are imported by the first call that needs them.
 """
