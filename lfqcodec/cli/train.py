@@ -33,10 +33,10 @@ command.add_command(train_prior.export_prior)
 @run_options
 @click.option(
     "--preset",
-    default="base",
+    default="paper-video",
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="base, paper-video, paper-image-16x, paper-image-32x, or a file like theirs.",
+    help="paper-video, paper-image-16x, paper-image-32x, or a file like theirs.",
 )
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: --set losses.gan=0.2"

@@ -60,8 +60,7 @@ def prior(
     that --device is. OUT/checkpoint.safetensors is replaced every few minutes, OUT/log.jsonl grows by a line
     an evaluation.
     """
-    from lfqcodec.codec.device import pick_device
-    from lfqcodec.codec.models import motion_config
+    from lfqcodec.codec.models import load_group_tokenizer, motion_config
     from lfqcodec.prior.motion.config import MotionPriorConfig
     from lfqcodec.train import data
     from lfqcodec.train.prior.motion.tokens import TokenStore, build_store
@@ -70,7 +69,6 @@ def prior(
         MotionPriorTrainConfig,
         motion_prior_loop,
     )
-    from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
     tokenizer = resolve_model(model)
@@ -81,7 +79,7 @@ def prior(
         clips = pack or out / "pack"
         if pack is None:
             data.ensure_pack(clips, videos, images, max_frames=max_frames)
-        network = load_tokenizer(tokenizer, pick_device(device))
+        network = load_group_tokenizer(tokenizer, device)
         build_store(data.Pack(clips), network, identity, folder, gops=gops, pictures=pictures)
     store = TokenStore(folder)
     if store.tokenizer != identity:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, ChunkHead, Profile, check_tokens, token_crc
+from lfqcodec.bitstream import Chunk, ChunkHead, Layer, Profile, check_tokens, token_crc
 from lfqcodec.entropy import Chooser, RateModel, StreamDecoder, StreamEncoder, Words, as_given
 from lfqcodec.errors import CorruptPayload, NumericsMismatch
-from lfqcodec.tokenizer.layout import Layer, Layout
+from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
-    from lfqcodec.tokenizer.interface import Options, Pictures, Reference, Tokenizer, Tokens
+    from lfqcodec.tokenizer.interface import GroupTokenizer, Options, Pictures, Reference, Tokens
 
 GroupTokens = tuple["Tokens", ...]
 """Tokens of the layers of a group, in order."""
@@ -60,11 +60,11 @@ class CodedChunk:
         return sum(stream.nbytes for stream in self.streams)
 
 
-ChooseLayer = Callable[["Options", int, float], Chooser]
-"""What picks the subtokens of a layer, its number in the group, at a lambda: `lfqcodec.codec.encode.rdo`."""
+ChooseLayer = Callable[["Options", float], Chooser]
+"""What picks the subtokens of a layer at a lambda: `lfqcodec.codec.encode.rdo`."""
 
 
-def plain_choice(options: Options, number: int, lambda_: float) -> Chooser:
+def plain_choice(options: Options, lambda_: float) -> Chooser:
     """Takes the tokens of a layer as quantization gives them."""
     return as_given(options.plain)
 
@@ -74,7 +74,7 @@ class GopEncoder:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: GroupTokenizer,
         rates: RateModel,
         choose: ChooseLayer = plain_choice,
         *,
@@ -100,7 +100,7 @@ class GopEncoder:
             self._rates.begin_group(group.layers, gop_start=first)
             for number, layer in enumerate(group.layers):
                 if layer.stream < point.streams:
-                    choose = self._choose(group.options(number), number, lambda_)
+                    choose = self._choose(group.options(number), lambda_)
                     tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
                     group = group.take(number, tokens)
             decoded, self._reference = group.close(decoded=self._decoded)
@@ -211,7 +211,7 @@ class TokenDecoder:
 class GopDecoder:
     """Turns the tokens of the chunks of a file, in order, into pictures of `size` (H, W)."""
 
-    def __init__(self, tokenizer: Tokenizer, size: tuple[int, int]) -> None:
+    def __init__(self, tokenizer: GroupTokenizer, size: tuple[int, int]) -> None:
         self._tokenizer, self._size = tokenizer, size
         self._reference: Reference = None
 

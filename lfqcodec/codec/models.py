@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
+
+if TYPE_CHECKING:
+    from lfqcodec.tokenizer.interface import GroupTokenizer
 
 
 def rate_model(prior: Prior | None) -> RateModel:
@@ -25,3 +30,15 @@ def motion_config(model: Model) -> MotionConfig:
     if not isinstance(model.config, MotionConfig):
         raise WeightsError(f"model {model.name} cannot code .lfq files: it does not predict motion")
     return model.config
+
+
+def load_group_tokenizer(model: Model, device: str) -> GroupTokenizer:
+    """The tokenizer of a model that can code .lfq files; later calls give it again. Raises `WeightsError`."""
+    from lfqcodec.codec.device import pick_device
+    from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
+    from lfqcodec.weights.loading import load_tokenizer
+
+    motion_config(model)
+    tokenizer = load_tokenizer(model, pick_device(device))
+    assert isinstance(tokenizer, MotionTokenizer)
+    return tokenizer

@@ -1,7 +1,7 @@
-"""What every tokenizer can do, whatever its architecture: pictures to tokens, layer by layer, and back.
+"""What a tokenizer can do that codes .lfq files: pictures to tokens, layer by layer, and back.
 
-No module keeps state between calls. What a group of pictures is predicted from, or goes on from, is its
-reference: a value that `GroupEncoder.close` and `Tokenizer.decode` give and the next call takes.
+No module keeps state between calls. What a group of pictures is predicted from is its reference: a value that
+`GroupEncoder.close` and `GroupTokenizer.decode` give and the next call takes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.config import TokenizerConfig
-from lfqcodec.tokenizer.layout import Layer, Layout
+from lfqcodec.tokenizer.layout import Layout
 
 Pictures = NDArray[np.uint8]
 """uint8 [n, H, W, 3], RGB."""
 Tokens = NDArray[np.int32]
 """int32 [planes, rows, columns] of one layer, in [0, 2^18)."""
 Reference = Any
-"""What a group depends on besides its own tokens; each architecture has its own, immutable. None: nothing."""
+"""What a group depends on besides its own tokens, immutable. None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,13 @@ class Options:
     """What may be chosen as the tokens of a layer.
 
     `plain` are those that quantization alone gives. `gains` float32 [2 n, 9], for the subtokens of the n
-    positions in raster order: how much less the distortion is with a bit set than with it clear; None where
-    there is nothing to choose. In `ternary` tokens a bit of subtoken 1 may be set only where that of
-    subtoken 0 is.
+    positions in raster order: how much less the squared error of the samples is with a bit set than with it
+    clear; None where there is nothing to choose. A bit of subtoken 1 may be set only where that of subtoken 0
+    is.
     """
 
     plain: Tokens
     gains: Tensor | None = None
-    ternary: bool = False
 
 
 class GroupEncoder(ABC):
@@ -59,24 +59,23 @@ class GroupEncoder(ABC):
         """The pictures as a decoder has them, where `decoded` or needed anyway, and the next reference."""
 
 
-class Tokenizer(nn.Module, ABC):
-    """Causal tokenizer: a group of pictures depends on itself and on what came before it."""
+class Tokenizer(nn.Module):
+    """A tokenizer of any architecture."""
 
     config: TokenizerConfig
 
-    @property
-    def layout(self) -> Layout:
-        """The layers of tokens in coding order."""
-        return self.config.layout
+
+class GroupTokenizer(Tokenizer, ABC):
+    """Causal tokenizer: a group of pictures depends on itself and on what came before it."""
+
+    layout: Layout
+    """The layers of tokens in coding order."""
 
     @abstractmethod
     def encode(
         self, pictures: Sequence[NDArray[np.uint8]], reference: Reference = None, quality: float = 0.0
     ) -> GroupEncoder:
-        """Begin to code a group of pictures uint8 [H, W, 3]; without `reference` it starts a GOP.
-
-        `quality` is for architectures with several, in units of their own.
-        """
+        """Begin to code a group of pictures uint8 [H, W, 3]; without `reference` it starts a GOP."""
 
     @abstractmethod
     def decode(

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lfqcodec.errors import WeightsError
-from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.config import TokenizerConfig, json_fields
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.tokenizer.motion.config import MotionConfig
@@ -25,7 +24,6 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "base": Architecture(BaseConfig, "lfqcodec.tokenizer.base.tokenizer:BaseTokenizer"),
     "magvit2": Architecture(Magvit2Config, "lfqcodec.tokenizer.magvit2.tokenizer:Magvit2Tokenizer"),
     "motion": Architecture(MotionConfig, "lfqcodec.tokenizer.motion.tokenizer:MotionTokenizer"),
 }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lfqcodec.bitstream import Chunk, FileHeader, Layer, Profile, token_crc
 from lfqcodec.codec.gop import GroupTokens, TokenDecoder, TokenEncoder
 from lfqcodec.prior.motion.static import StaticMotionRates
-from lfqcodec.tokenizer.layout import MotionLayout
+from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.tokenizer.motion.fields import anchor_field, between_field, half
 from lfqcodec.tokenizer.motion.layout import pack_depth
 
@@ -106,7 +106,7 @@ def size_of(header: FileHeader) -> tuple[int, int]:
 
 def layers_of(header: FileHeader, valid: int, gop_start: bool) -> list[tuple[Layer, ...]]:
     """The layers of each group of a chunk."""
-    layout = MotionLayout(header.layers)
+    layout = Layout(header.layers)
     counts = layout.groups(valid, gop_start=gop_start)
     return [
         layout.layers(count, size_of(header), first=gop_start and not k) for k, count in enumerate(counts)
@@ -125,12 +125,12 @@ def chunk_tokens(
 
 def token_encoder(header: FileHeader) -> TokenEncoder:
     """For profile static."""
-    return TokenEncoder(MotionLayout(header.layers), StaticMotionRates(), size_of(header))
+    return TokenEncoder(Layout(header.layers), StaticMotionRates(), size_of(header))
 
 
 def token_decoder(header: FileHeader) -> TokenDecoder:
     """For profile static."""
-    return TokenDecoder(MotionLayout(header.layers), StaticMotionRates(), Profile.STATIC, size_of(header))
+    return TokenDecoder(Layout(header.layers), StaticMotionRates(), Profile.STATIC, size_of(header))
 
 
 def by_stream(header: FileHeader, valid: int, gop_start: bool, groups: Sequence[GroupTokens]) -> list[Array]:

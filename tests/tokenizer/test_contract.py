@@ -1,32 +1,16 @@
-"""What every tokenizer promises (`lfqcodec.tokenizer.interface`), whatever its architecture."""
+"""What a tokenizer promises that codes files (`lfqcodec.tokenizer.interface`)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from codec_support import one_thread
-from motion_support import SMALL as SMALL_MOTION
 from motion_support import lively_motion
 from video_support import moving_picture
 
-from lfqcodec.tokenizer.base.config import BaseConfig
-from lfqcodec.tokenizer.magvit2.config import Magvit2Config
-from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
+from lfqcodec.tokenizer.registry import parse_config
 
 SIZE = 36, 44
-SMALL = {
-    "base": BaseConfig(
-        stages=3,
-        widths=(32, 32, 48),
-        encoder_blocks=(1, 2, 1),
-        decoder_blocks=(2, 1, 1),
-        latent_channels=32,
-        refine_channels=8,
-    ),
-    "magvit2": Magvit2Config(base_channels=8, groups=4, residual_blocks=1, stages=2),
-    "motion": SMALL_MOTION,
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,17 +19,10 @@ def _quick():
         yield
 
 
-@pytest.fixture(scope="module", params=sorted(SMALL))
-def tokenizer(request):
+@pytest.fixture(scope="module")
+def tokenizer():
     """A small one in which every weight matters: many start at zero, which would hide mistakes."""
-    if request.param == "motion":
-        return lively_motion()
-    torch.manual_seed(5)
-    model = build_tokenizer(SMALL[request.param]).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.08 * torch.randn_like(parameter))
-    return model.requires_grad_(False)
+    return lively_motion()
 
 
 def clip(frames: int) -> list[np.ndarray]:
@@ -157,14 +134,11 @@ def test_a_reference_is_immutable_and_matters(tokenizer):
 
 
 def test_what_follows_does_not_matter(tokenizer):
-    """Causal: what comes behind a latent frame, or a group, changes none of its tokens."""
+    """Causal: what comes behind a group changes none of its tokens."""
     changed = clip(13)[:5] + [255 - picture for picture in clip(13)[5:]]
     one, _, _ = coded(tokenizer, clip(13))
     other, _, _ = coded(tokenizer, changed)
-    if len(one) == 1:
-        assert all(np.array_equal(a[:2], b[:2]) for a, b in zip(one[0], other[0], strict=True))
-    else:
-        assert same(one[:2], other[:2])
+    assert same(one[:2], other[:2])
     assert not same(one, other)
 
 
@@ -176,9 +150,6 @@ def test_gains_agree_with_the_plain_tokens(tokenizer):
     bits = (subtokens[:, None] >> np.arange(9) & 1).astype(bool)
     gains = options.gains.numpy() > 0
     assert options.gains.shape == (2 * options.plain.size, 9)
-    if not options.ternary:
-        assert np.array_equal(gains, bits)
-        return
     assert bits[::2].any()
     assert not (bits[::2] & ~gains[::2]).any()
     assert (bits[1::2] == gains[1::2])[bits[::2]].mean() > 0.8

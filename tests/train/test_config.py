@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.magvit2.config import IMAGE_16X, IMAGE_32X, Magvit2Config
 from lfqcodec.tokenizer.registry import build_tokenizer
 from lfqcodec.train.config import preset_names
@@ -16,13 +15,7 @@ from lfqcodec.train.tokenizer.config import Phase, TokenizerTrainConfig, load_pr
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    names = [
-        "base",
-        "paper-image-16x",
-        "paper-image-32x",
-        "paper-video",
-    ]
-    assert preset_names() == names
+    assert preset_names() == ["paper-image-16x", "paper-image-32x", "paper-video"]
 
 
 def test_paper_video_is_the_appendix_and_the_default() -> None:
@@ -50,13 +43,6 @@ def test_image_presets(name: str, model: Magvit2Config) -> None:
     assert latents.shape[3:] == (16, 16)
 
 
-def test_base_is_the_architecture_that_ships() -> None:
-    config = load_preset("base")
-    assert config.model == BaseConfig()
-    assert config.losses.gan == 0
-    assert config.losses.rate > 0
-
-
 def test_changes_and_files(tmp_path: Path) -> None:
     changes = [
         "losses.gan=0.5",
@@ -71,9 +57,9 @@ def test_changes_and_files(tmp_path: Path) -> None:
     assert config.optimizer.betas == (0, 0.5)
     assert config.losses.lecam == 0.001  # the others stay
     path = tmp_path / "mine.toml"
-    path.write_text('phases = ["5:2x1x16"]\nlearning_rate = 1\n[model]\narchitecture = "base"\nstages = 3\n')
+    path.write_text('phases = ["5:2x1x16"]\nlearning_rate = 1\n[model]\nstages = 3\n')
     mine = load_preset(str(path))
-    assert mine.model == BaseConfig(stages=3)
+    assert mine.model == Magvit2Config(stages=3)
     assert mine.learning_rate == 1.0
     assert mine.losses == TokenizerTrainConfig().losses
 
@@ -97,15 +83,15 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("phases=[3]", "is not a phase"),
         ("phases=['5:1x1x63']", "multiple of 8"),
         ("phases=['5:1x4x64']", "must be 1 \\+ 4k"),
-        ("model.widths=[1]", "three positive numbers"),
-        ("model.widths=['a', 'b', 'c']", "widths must be like"),
+        ("model.multipliers=[1]", "2 to 7 multipliers"),
+        ("model.multipliers=['a', 'b', 'c']", "multipliers must be like"),
         ("model=1", "model must be a section"),
         ("discriminator.multipliers=[0]", "must be positive"),
     ],
 )
 def test_bad_changes_are_named(change: str, message: str) -> None:
     with pytest.raises(LfqError, match=message):
-        load_preset("base", [change])
+        load_preset("paper-video", [change])
 
 
 @pytest.mark.parametrize("text", ["", "5", "0:1x1x64", "5:axbxc", "5:1x1"])
@@ -115,7 +101,7 @@ def test_bad_phases_are_refused(text: str) -> None:
 
 
 def test_phases() -> None:
-    config = TokenizerTrainConfig((Phase(10, 1, 1, 16), Phase(20, 1, 5, 16)), model=BaseConfig())
+    config = TokenizerTrainConfig((Phase(10, 1, 1, 16), Phase(20, 1, 5, 16)))
     assert [config.phase_at(step)[0] for step in (0, 9, 10, 29, 35)] == [0, 0, 1, 1, 1]
     assert [config.begins_video(step) for step in (0, 9, 10, 11)] == [False, False, True, False]
     assert config.learning_rates().steps == 30
@@ -123,7 +109,7 @@ def test_phases() -> None:
 
 def test_unknown_presets_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(LfqError, match="no such preset"):
-        load_preset("bsae")
+        load_preset("paper-vdieo")
     path = tmp_path / "x.toml"
     path.write_text("phases = [")
     with pytest.raises(LfqError, match="not a TOML file"):

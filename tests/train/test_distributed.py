@@ -27,7 +27,7 @@ from lfqcodec.train.distributed import World
 MAGVIT2 = (
     *("model.base_channels=8", "model.groups=2", "model.residual_blocks=1", "model.stages=2"),
     *("discriminator.base_channels=4", "discriminator.multipliers=[1, 1]"),
-    *("losses.gan_start=1", "losses.r1_every=2", "losses.rate=0.01", "losses.first_frame=2.0"),
+    *("losses.gan_start=1", "losses.r1_every=2", "losses.first_frame=2.0"),
     *("warmup=2", "learning_rate=1e-3"),
 )
 SCHEDULE = ("4:4x1x16", "10:4x5x16")

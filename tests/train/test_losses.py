@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 
@@ -11,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lfqcodec.tokenizer.base.config import BaseConfig
 from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
+from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.train.checkpoint import copy_into
 from lfqcodec.train.distributed import World
 from lfqcodec.train.tokenizer import adversarial
@@ -21,7 +20,6 @@ from lfqcodec.train.tokenizer.config import LossConfig, Phase, TokenizerTrainCon
 from lfqcodec.train.tokenizer.discriminator import Around, BlurPool, Discriminator, DiscriminatorConfig
 from lfqcodec.train.tokenizer.losses import commitment, entropy_weight_at, lfq_entropy, psnr, ssim
 from lfqcodec.train.tokenizer.objective import Objective, draw
-from lfqcodec.train.tokenizer.rate_estimator import RateEstimator, draw_known, rate_of
 
 TINY = DiscriminatorConfig(base_channels=4, multipliers=(1, 2))
 
@@ -85,7 +83,7 @@ def test_annealing_of_the_entropy_weight() -> None:
     assert entropy_weight_at(0, 0.1, 0, 3.0) == pytest.approx(0.1)
 
 
-# Rate -----------------------------------------------------------------------------------------------
+# Quantizer -----------------------------------------------------------------------------------------------
 
 
 def quantized(frames: int = 3, stages: int = 2) -> Quantized:
@@ -93,57 +91,6 @@ def quantized(frames: int = 3, stages: int = 2) -> Quantized:
     quantizer = ResidualLFQ(6, 4, stages)
     result: Quantized = quantizer(torch.randn(2 * frames, 6, 4, 5), torch.tensor([stages] * 2 * frames))
     return result
-
-
-def test_an_untrained_estimator_says_a_bit_a_bit() -> None:
-    model = RateEstimator(6, 4, 2, width=8)
-    known = draw_known((2, 2, 3, 4, 5), torch.Generator().manual_seed(0))
-    bits = model(quantized(), known)
-    torch.testing.assert_close(bits, torch.full((2, 2, 3), 4.0))
-    # Clips that keep one stage pay for one, 4 bits, the others for two.
-    assert rate_of(bits, torch.tensor([1, 2])).tolist() == [[4.0] * 3, [8.0] * 3]
-
-
-def test_rate_is_of_unknown_tokens_and_reaches_the_signs() -> None:
-    model = RateEstimator(6, 4, 2, width=8)
-    with torch.no_grad():
-        for layer in model.leave:
-            layer.bias.fill_(2.0)
-    data = quantized()
-    signs = data.signs.detach().requires_grad_(True)
-    known = torch.zeros(2, 2, 3, 4, 5, dtype=torch.bool)
-    known[:, 0] = True
-    bits = model(Quantized(data.latents, data.scores, signs, data.parts), known)
-    assert not bits[:, 0].any()  # nothing left to pay for
-    # A bit of +1 costs log2(1 + e^-2), one of -1 log2(1 + e^2).
-    hidden = data.signs.view(2, 2, 3, 4, 4, 5)[:, 1]
-    expected = torch.where(hidden > 0, softplus(-2), softplus(2)).sum(2).mean((2, 3)) / math.log(2)
-    torch.testing.assert_close(bits[:, 1], expected.float())
-    bits.sum().backward()
-    assert signs.grad.view(2, 2, 3, -1)[:, 1].abs().min() > 0
-    assert signs.grad.view(2, 2, 3, -1)[:, 0].abs().max() == 0
-
-
-def test_estimator_learns_what_repeats_in_time() -> None:
-    """Tokens that equal those of the latent frame before become cheap there, and stay dear in the first."""
-    torch.manual_seed(0)
-    quantizer = ResidualLFQ(4, 4, 1)
-    with torch.no_grad():
-        for layer in (quantizer.project[0], quantizer.expand[0]):
-            layer.weight.copy_(torch.eye(4)[:, :, None, None])
-            layer.bias.zero_()
-    model = RateEstimator(4, 4, 1, width=16)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(60):
-        still = torch.randn(8, 1, 4, 6, 6).expand(8, 3, 4, 6, 6).flatten(0, 1)
-        data = quantizer(still, torch.ones(24))
-        bits = model(data, torch.zeros(1, 8, 3, 6, 6, dtype=torch.bool))
-        optimizer.zero_grad()
-        bits.mean().backward()
-        optimizer.step()
-    first, *later = bits.mean((0, 1)).tolist()
-    assert first > 3.5
-    assert max(later) < 0.5
 
 
 # Discriminator and GAN --------------------------------------------------------------------------------
@@ -265,7 +212,7 @@ def test_losses_of_pictures_by_hand() -> None:
 def config(**losses: float) -> TokenizerTrainConfig:
     names = ("mse", "perceptual", "commitment", "entropy", "gan")
     weights = LossConfig(**(dict.fromkeys(names, 0.0) | losses))
-    model = BaseConfig(stages=2)
+    model = Magvit2Config(stages=2)
     return TokenizerTrainConfig((Phase(10, 2, 1, 16), Phase(10, 2, 5, 16)), model=model, losses=weights)
 
 
@@ -275,7 +222,7 @@ def test_total_is_the_weighted_sum() -> None:
     output[:, :, 0] = 0.5
     output[:, :, 1:] = 0.1
     setting = config(mse=2.0, l1=3.0, first_frame=4.0, commitment=0.5)
-    draws = draw(setting, 0, (2, 5, 16), World())
+    draws = draw(setting, 0, (2, 5), World())
     data = quantized(2)
     total, parts = Objective(setting, World())(video, output, data, draws, 0)
     # The first frame counts four times as much as each of the other four: 4/8 and 1/8.
@@ -288,31 +235,18 @@ def test_total_is_the_weighted_sum() -> None:
 
 def test_draws_do_not_depend_on_the_number_of_processes() -> None:
     setting = config()
-    whole = draw(setting, 3, (4, 5, 16), World())
-    halves = [draw(setting, 3, (4, 5, 16), World(rank, 2)) for rank in (0, 1)]
-    for name, dim in (("kept", 0), ("frames", 0), ("known", 1)):
-        joined = torch.cat([getattr(half, name) for half in halves], dim)
+    whole = draw(setting, 3, (4, 5), World())
+    halves = [draw(setting, 3, (4, 5), World(rank, 2)) for rank in (0, 1)]
+    for name in ("kept", "frames"):
+        joined = torch.cat([getattr(half, name) for half in halves])
         assert torch.equal(joined, getattr(whole, name))
-    assert not torch.equal(whole.known, draw(setting, 4, (4, 5, 16), World()).known)
+    assert not torch.equal(whole.frames, draw(setting, 4, (4, 5), World()).frames)
     assert set(whole.kept.tolist()) <= {1, 2}
 
 
-def test_clips_pay_for_the_bits_that_they_keep() -> None:
-    setting = config(rate=0.5)
-    draws = draw(setting, 0, (2, 9, 16), World())
-    known = torch.zeros(2, 2, 3, 4, 5, dtype=torch.bool)
-    draws = dataclasses.replace(draws, kept=torch.tensor([1, 2]), known=known)
-    video = torch.zeros(2, 3, 9, 16, 16)
-    objective = Objective(setting, World(), estimator=RateEstimator(6, 4, 2, width=8))
-    total, parts = objective(video, video, quantized(3), draws, 0)
-    # An untrained estimator says one bit for each of the four of a stage.
-    assert float(parts["rate"]) == pytest.approx((4 + 8) / 2)
-    assert float(total.detach()) == pytest.approx(0.5 * (4 + 8) / 2)
-
-
 def test_clips_keep_any_number_of_stages() -> None:
-    setting = TokenizerTrainConfig(model=BaseConfig())
-    drawn = draw(setting, 0, (4000, 5, 16), World()).kept
+    setting = TokenizerTrainConfig(model=Magvit2Config(stages=4))
+    drawn = draw(setting, 0, (4000, 5), World()).kept
     assert [float((drawn == k).float().mean()) for k in range(1, 5)] == pytest.approx([0.25] * 4, abs=0.03)
 
 
@@ -349,7 +283,7 @@ def test_the_gan_starts_late_and_anew_with_videos() -> None:
     assert [setting.gan_from(step) for step in (0, 9, 10, 19)] == [4, 4, 14, 14]
     adversary = Adversary(TINY, setting.losses)
     objective = Objective(setting, World(), adversary=adversary)
-    draws = draw(setting, 0, (2, 5, 16), World())
+    draws = draw(setting, 0, (2, 5), World())
     for step, there in ((3, False), (4, True), (13, False), (14, True)):
         _, parts = objective(clips(0, 1)[:2], clips(0, 2)[:2].requires_grad_(True), quantized(2), draws, step)
         assert ("gan" in parts) is there, step

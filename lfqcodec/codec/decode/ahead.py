@@ -11,12 +11,10 @@ import torch
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
-from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.gop import GopDecoder, TokenDecoder
-from lfqcodec.codec.models import rate_model
+from lfqcodec.codec.models import load_group_tokenizer, rate_model
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, NumericsMismatch
-from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import Model, Prior
 
 MOST_BYTES = 1 << 30
@@ -80,7 +78,7 @@ class DecodeGop:
     def run(self, job: list[Chunk]) -> list[Reconstruction]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
-        tokenizer = load_tokenizer(self.model, pick_device(self.device))
+        tokenizer = load_group_tokenizer(self.model, self.device)
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rate_model(self.prior), header.profile, size)
         decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.streams)

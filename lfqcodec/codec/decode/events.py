@@ -13,16 +13,14 @@ from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import index_of, reading
 from lfqcodec.codec.decode.playback import Decoder, Playback
 from lfqcodec.codec.decode.reconstruct import Reconstructor
-from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.gop import GopDecoder
-from lfqcodec.codec.models import motion_config
+from lfqcodec.codec.models import load_group_tokenizer, motion_config
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField
 from lfqcodec.media import Frame, StreamPacket
-from lfqcodec.tokenizer.layout import MotionLayout
-from lfqcodec.weights.loading import load_tokenizer
+from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
     from lfqcodec.codec.decode.file import LfqFile
@@ -33,11 +31,10 @@ def events(
 ) -> Generator[Frame | StreamPacket, None, None]:
     """As `LfqFile.events`."""
     header = file.header
-    device = pick_device(file.device)
     model = file.model()
-    if motion_config(model).layout != MotionLayout(header.layers):
+    if motion_config(model).layout != Layout(header.layers):
         raise InvalidField(f"{file.name}: has other layers of tokens than its model")
-    tokenizer = load_tokenizer(model, device)
+    tokenizer = load_group_tokenizer(model, file.device)
     with reading(file.name):
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:
@@ -45,7 +42,7 @@ def events(
             here = Reconstructor(file.token_decoder(), decoder, streams)
             decode: Decoder = here
             if workers > 1 and file.owned and file.seekable:
-                job = DecodeGop(header, model, file.prior(), streams, str(device))
+                job = DecodeGop(header, model, file.prior(), streams, file.device)
                 decode = stack.enter_context(_ahead(file, here, job, cut, first, workers))
             playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
             yield from playback.events()

@@ -34,7 +34,7 @@ from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.tokenizer.layout import MotionLayout
+from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
 
@@ -217,7 +217,7 @@ class LfqFile:
         """What decodes the tokens of the file, from its start on. Raises `WeightsError`."""
         header = self.header
         size = header.height, header.width
-        return TokenDecoder(MotionLayout(header.layers), rate_model(self.prior()), header.profile, size)
+        return TokenDecoder(Layout(header.layers), rate_model(self.prior()), header.profile, size)
 
     def frames(
         self,

@@ -11,7 +11,7 @@ from lfqcodec.codec.encode.quality import DEFAULT_CRF
 from lfqcodec.codec.encode.rate_control import ConstantCrf, OnePass, RateControl, SecondPass
 from lfqcodec.codec.encode.stats import ChunkStats, load_stats
 from lfqcodec.codec.gop import GopEncoder
-from lfqcodec.codec.models import motion_config, rate_model
+from lfqcodec.codec.models import load_group_tokenizer, motion_config, rate_model
 from lfqcodec.errors import WeightsMissing
 from lfqcodec.media import VideoInfo
 from lfqcodec.weights.store import Model, Prior, prior_for
@@ -96,9 +96,7 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
 
 def gop_encoder(model: Model, plan: Plan, device: str, *, measure: bool) -> GopEncoder:
     """What codes pictures by the plan; with `measure` it gives decoded pictures, too."""
-    from lfqcodec.codec.device import pick_device
-    from lfqcodec.codec.encode.rdo import Rdo
-    from lfqcodec.weights.loading import load_tokenizer
+    from lfqcodec.codec.encode.rdo import choose_tokens
 
-    tokenizer = load_tokenizer(model, pick_device(device))
-    return GopEncoder(tokenizer, rate_model(plan.prior), Rdo(), decoded=measure)
+    tokenizer = load_group_tokenizer(model, device)
+    return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=measure)

@@ -30,14 +30,12 @@ class Quantized:
     """Result of quantizing with straight-through gradients; N = B * T'.
 
     `latents` float [N, D, h, w] has the stages that each clip keeps. Of all stages there are `scores`, which
-    the signs are taken of, and `signs`, -1 and +1, float [stages, N, bits, h, w]; and `parts`, what the signs
-    stand for, float [stages, N, D, h, w].
+    the signs are taken of, and `signs`, -1 and +1, float [stages, N, bits, h, w].
     """
 
     latents: Tensor
     scores: Tensor
     signs: Tensor
-    parts: Tensor
 
 
 class ResidualLFQ(nn.Module):
@@ -87,7 +85,7 @@ class ResidualLFQ(nn.Module):
         """Quantize for training: `latents` [N, D, h, w]; `kept` int [N], the stages each item keeps."""
         total = torch.zeros_like(latents)
         residual = latents
-        scores, all_signs, parts = [], [], []
+        scores, all_signs = [], []
         for stage in range(self.stages):
             z = self.scores(residual, stage)
             signs = torch.where(z > 0, 1.0, -1.0).to(z.dtype)
@@ -100,8 +98,7 @@ class ResidualLFQ(nn.Module):
             total = total + part * alive
             scores.append(z)
             all_signs.append(through)
-            parts.append(part)
-        return Quantized(total, torch.stack(scores), torch.stack(all_signs), torch.stack(parts))
+        return Quantized(total, torch.stack(scores), torch.stack(all_signs))
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 All tensors are [B, C, T, h, w], channels_last_3d in memory, so that frames can be viewed as a batch. Nothing
 but the convolutions mixes frames, and they look at earlier ones only (MAGVIT-v2 section 3.1); state is
-carried from chunk to chunk as in `layers`.
+carried from one part of a clip to the next (`context`).
 
 At a GOP start the left context is zeros. The paper pads so too, and only zeros make central inflation exact
 from both sides: the earlier slices of a kernel, whatever they hold, add nothing to a single image, so that a
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.layers import TimeContext
+from lfqcodec.tokenizer.magvit2.context import TimeContext
 
 
 class CausalConv3d(nn.Module):

@@ -10,6 +10,7 @@ from lfqcodec.bitstream.limits import BITS_PER_TOKEN, TEMPORAL_FACTOR
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.config import MAX_WIDTH, TokenizerConfig
 
+_MAX_STAGES = 8
 _MAX_LEVELS = 7
 _MAX_BLOCKS = 16
 
@@ -22,11 +23,13 @@ class Magvit2Config(TokenizerConfig):
     ends in a convolution of spatial stride 2 and of the temporal stride in `temporal_strides`. Those are
     1, 2, 2 for the video model, which keeps the full frame rate longest. All 1, with a `temporal_kernel`
     of 1, make a model of single images, in which frames do not know each other.
-    `latent_channels` is the size of the vector that the quantizer works on: in the paper, one of a sign
-    each. `groups` are those of group normalisation.
+    There are `stages` of residual quantization; the paper has one. `latent_channels` is the size of the
+    vector that the quantizer works on: in the paper, one of a sign each. `groups` are those of group
+    normalisation.
     """
 
     architecture: str = "magvit2"
+    stages: int = 1
     base_channels: int = 128
     multipliers: tuple[int, ...] = (1, 2, 2, 4)
     residual_blocks: int = 4
@@ -38,6 +41,8 @@ class Magvit2Config(TokenizerConfig):
     def __post_init__(self) -> None:
         self._check_types()
         super().__post_init__()
+        if not 1 <= self.stages <= _MAX_STAGES:
+            raise WeightsError(f"{self.stages} stages are not supported (1 to {_MAX_STAGES})")
         if not 2 <= len(self.multipliers) <= _MAX_LEVELS:
             raise WeightsError(f"there must be 2 to {_MAX_LEVELS} multipliers")
         if min(self.base_channels, *self.multipliers) < 1 or max(self.widths) > MAX_WIDTH:
@@ -50,7 +55,7 @@ class Magvit2Config(TokenizerConfig):
             raise WeightsError(f"temporal strides must be 1 or 2 and come to 1 or {TEMPORAL_FACTOR} together")
         if self.temporal_kernel != (1 if self.temporal_factor == 1 else 3):
             raise WeightsError("temporal_kernel must be 3, or 1 in a model of images")
-        if not self.bits <= self.latent_channels <= MAX_WIDTH:
+        if not BITS_PER_TOKEN <= self.latent_channels <= MAX_WIDTH:
             raise WeightsError(f"latent_channels must lie between the bits and {MAX_WIDTH}")
         # A group of one channel would hold a single number where a frame has one latent position.
         if not 1 <= self.groups <= self.base_channels // 2 or self.base_channels % self.groups:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.layers import State, TimeContext, channels_last, initialise_identity
+from lfqcodec.bitstream.limits import BITS_PER_TOKEN
+from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.tokenizer.lfq.binary import Quantized, ResidualLFQ
 from lfqcodec.tokenizer.magvit2.causal3d import (
     AdaptiveGroupNorm,
@@ -24,7 +25,7 @@ from lfqcodec.tokenizer.magvit2.causal3d import (
     ResidualBlock,
 )
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
-from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
+from lfqcodec.tokenizer.magvit2.context import State, TimeContext
 
 
 def _blocks(inputs: int, width: int, config: Magvit2Config) -> nn.ModuleList:
@@ -115,10 +116,13 @@ class Decoder(nn.Module):
         return self.head(F.silu(self.norm(x)), time)  # type: ignore[no-any-return]
 
 
-class Magvit2Tokenizer(OpenLoopTokenizer):
-    """The tokenizer of this file; its methods are those of `OpenLoopTokenizer`.
+class Magvit2Tokenizer(Tokenizer):
+    """An analysis and a synthesis transform with residual LFQ between them.
 
-    One class serves images and video: at T = 1 it is the 2D model that the last slices of its kernels make.
+    s is `config.spatial_factor`, D the size of a latent vector. Clips are 1 + 4k frames to 1 + k latent
+    frames at their start, then 4k to k; in a model of images, with a temporal factor of 1, a latent frame
+    each. One class serves images and video: at T = 1 it is the 2D model that the last slices of its kernels
+    make.
     """
 
     config: Magvit2Config
@@ -127,34 +131,52 @@ class Magvit2Tokenizer(OpenLoopTokenizer):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.quantizer = ResidualLFQ(config.latent_channels, config.bits, config.stages)
+        self.quantizer = ResidualLFQ(config.latent_channels, BITS_PER_TOKEN, config.stages)
         self.decoder = Decoder(config)
         for name, module in self.named_modules():
             if isinstance(module, CausalConv3d):
                 module.name = name
-        if config.latent_channels == config.bits:
+        if config.latent_channels == BITS_PER_TOKEN:
             # The paper's quantizer: the signs of the latents, as they are.
             for layer in (*self.quantizer.project, *self.quantizer.expand):
                 assert isinstance(layer, nn.Conv2d)
-                initialise_identity(layer)
+                _initialise_identity(layer)
 
     def analyse(self, video: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        time = TimeContext(video.shape[0], state)
+        """Video to latents: float32 [B, 3, T, H, W] in [-1, 1] -> [B, D, T', H/s, W/s] and the next state.
+
+        H and W are multiples of s. Without `state` it is the start of clips; with the state that the part
+        before returned it goes on with them.
+        """
+        time = TimeContext(state)
         return self.encoder(video, time), time.after
 
     def synthesise(self, latents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        time = TimeContext(latents.shape[0], state)
+        """Latents to video: float32 [B, D, T', h, w] -> [B, 3, T, s*h, s*w] near [-1, 1], and next state."""
+        time = TimeContext(state)
         return self.decoder(latents, time), time.after
 
+    def quantize(self, latents: Tensor, stages: int) -> Tensor:
+        """float32 [B, D, T', h, w] -> tokens int64 [B, stages, T', h, w] in [0, 2^18)."""
+        tokens = self.quantizer.quantize(_frames(latents), stages)
+        return tokens.reshape(stages, latents.shape[0], -1, *tokens.shape[2:]).transpose(0, 1)
+
+    def dequantize(self, tokens: Tensor) -> Tensor:
+        """Tokens int64 [B, stages, T', h, w] -> float32 [B, D, T', h, w]. Any number of stages from 1."""
+        flat = tokens.transpose(0, 1).flatten(1, 2)
+        latents = self.quantizer.dequantize(flat)
+        return latents.reshape(tokens.shape[0], -1, *latents.shape[1:]).transpose(1, 2)
+
     def forward(self, video: Tensor, kept: Tensor) -> tuple[Tensor, Quantized]:
-        """As in `OpenLoopTokenizer`; `Quantized.latents` is [B*T', D, h, w]."""
-        batch = video.shape[0]
-        latents = self.encoder(video, TimeContext(batch, None, keep=False))
-        count = latents.shape[2]
-        flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
-        quantized = self.quantizer(flat, kept.repeat_interleave(count))
+        """One training pass over the start of clips: video [B, 3, T, H, W] -> (reconstruction, losses).
+
+        `kept` int [B] is the number of stages that each clip keeps; `Quantized.latents` is [B*T', D, h, w].
+        """
+        latents = self.encoder(video, TimeContext(None, keep=False))
+        batch, _, count, _, _ = latents.shape
+        quantized = self.quantizer(_frames(latents), kept.repeat_interleave(count))
         coded = quantized.latents.unflatten(0, (batch, count)).transpose(1, 2)
-        return self.decoder(coded, TimeContext(batch, None, keep=False)), quantized
+        return self.decoder(coded, TimeContext(None, keep=False)), quantized
 
     def inflate(self) -> None:
         """Turn image weights into video weights (central inflation, MAGVIT-v2 section 3.1).
@@ -166,8 +188,17 @@ class Magvit2Tokenizer(OpenLoopTokenizer):
             if isinstance(module, CausalConv3d | DepthToSpace):
                 module.inflate()
 
-    def initialise_from(self, frames: Tensor) -> None:
-        """Do nothing: the paper's model starts from random weights, whatever the pictures.
 
-        Its layers are normalised, not linear maps of pixel blocks: no transform could be put into them.
-        """
+def _frames(latents: Tensor) -> Tensor:
+    """Latents [B, D, T', h, w] as a batch of frames, [B*T', D, h, w], channels_last in memory."""
+    return latents.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _initialise_identity(layer: nn.Conv2d) -> None:
+    """Pass the channels through unchanged, cut off or padded with zeros."""
+    with torch.no_grad():
+        layer.weight.zero_()
+        rows = min(layer.weight.shape[:2])
+        layer.weight[range(rows), range(rows), 0, 0] = 1.0
+        if layer.bias is not None:
+            layer.bias.zero_()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lfqcodec.bitstream.geometry import LayerCounts
-from lfqcodec.bitstream.limits import SPATIAL_FACTOR, TEMPORAL_FACTOR
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.config import MAX_WIDTH, TokenizerConfig
-from lfqcodec.tokenizer.layout import MotionLayout
+from lfqcodec.tokenizer.layout import Layout
 
 VALUES = 9
 MAX_BLOCKS = 64
@@ -80,19 +79,9 @@ class MotionConfig(TokenizerConfig):
                 raise WeightsError(f"{part}_rounding must lie between 0 and 0.5")
 
     @property
-    def spatial_factor(self) -> int:
-        """Pixels of a frame to a latent position, in each direction."""
-        return SPATIAL_FACTOR
-
-    @property
-    def temporal_factor(self) -> int:
-        """Frames to a latent frame, after the first of a GOP."""
-        return TEMPORAL_FACTOR
-
-    @property
-    def layout(self) -> MotionLayout:
+    def layout(self) -> Layout:
         """The layers of tokens in coding order."""
-        return MotionLayout(LayerCounts(self.intra_layers, self.anchor_layers, self.between_layers))
+        return Layout(LayerCounts(self.intra_layers, self.anchor_layers, self.between_layers))
 
 
 def _check_count(name: str, value: object, most: int) -> None:

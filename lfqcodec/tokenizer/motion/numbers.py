@@ -90,7 +90,7 @@ class Numbers:
         coded = self.counts > layer
         values = self.quantizer.values(planned)[:, slots] * coded[:, None]
         plain = values_to_tokens(values).cpu().numpy()
-        return Options(plain, self._gains(planned, values, slots, coded), ternary=True)
+        return Options(plain, self._gains(planned, values, slots, coded))
 
     def _gains(self, planned: Tensor, values: Tensor, slots: slice, coded: Tensor) -> Tensor:
         """Squared error that a bit of a subtoken saves when it is set, float32 [2 n, 9].

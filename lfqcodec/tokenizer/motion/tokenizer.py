@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.errors import BitstreamError
-from lfqcodec.tokenizer.interface import Pictures, Tokenizer, Tokens
+from lfqcodec.tokenizer.interface import GroupTokenizer, Pictures, Tokens
 from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encoder import (
@@ -37,14 +37,14 @@ from lfqcodec.tokenizer.motion.reconstruction import quality, reconstruct_intra
 _TOKENS = 1 << 18
 
 
-class MotionTokenizer(Tokenizer):
+class MotionTokenizer(GroupTokenizer):
     """Closed-loop tokenizer: intra pictures, and groups predicted by motion from the anchor before."""
 
     config: MotionConfig
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.layout = config, config.layout
         self.intra, self.anchor, self.between = Intra(config), Anchor(config), Between(config)
 
     def encode(

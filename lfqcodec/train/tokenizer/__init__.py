@@ -1,1 +1,1 @@
-"""Training of tokenizers: the paper's and `base`."""
+"""Training of the tokenizer of MAGVIT-v2."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.base.config import BaseConfig
-from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.train.config import read_table, updated
 from lfqcodec.train.optim import OptimizerConfig, Schedule
@@ -51,8 +49,7 @@ class Phase:
 class LossConfig:
     """Weights of the losses, for frames in [-1, 1]; 0 leaves a loss out.
 
-    Ours, not the paper's, and therefore 0 by default: `l1`, `ssim` (of 1 - SSIM), and `rate`, a bit that a
-    latent position costs by the estimate of `lfqcodec.train.tokenizer.rate_estimator`. The first frame of a
+    Ours, not the paper's, and therefore 0 by default: `l1`, and `ssim` (of 1 - SSIM). The first frame of a
     clip counts `first_frame` times in L1 and MSE. `perceptual_frames` of a clip, drawn anew each step, go
     through LPIPS.
 
@@ -78,8 +75,6 @@ class LossConfig:
     r1: float = 10.0
     r1_every: int = 16
     lecam: float = 0.001
-    rate: float = 0.0
-    rate_start: int = 0
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -104,7 +99,7 @@ class TokenizerTrainConfig:
     warmup: int = 5000
     decay: int = 0
     ema: float = 0.999
-    model: TokenizerConfig = field(default_factory=Magvit2Config)
+    model: Magvit2Config = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(betas=(0.0, 0.99), muon=False))
@@ -161,9 +156,4 @@ def load_preset(name: str, changes: Iterable[str] = ()) -> TokenizerTrainConfig:
         if not isinstance(values["phases"], list):
             raise LfqError("phases must be a list of STEPS:BATCHxFRAMESxSIZE")
         values["phases"] = [Phase.parse(text) for text in values["phases"]]
-    model = values.get("model")
-    default = TokenizerTrainConfig()
-    if isinstance(model, dict) and model.get("architecture") == "base":
-        values["model"] = updated(BaseConfig(), model, "model")
-        default = dataclasses.replace(default, model=BaseConfig())
-    return updated(default, values, "preset")
+    return updated(TokenizerTrainConfig(), values, "preset")

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from lfqcodec.errors import LfqError
-from lfqcodec.tokenizer.layers import channels_last
-from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
+from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.train.data import Pack, SampleConfig, Sampler
 from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.tokenizer.config import Phase
 from lfqcodec.train.tokenizer.losses import psnr
-from lfqcodec.train.tokenizer.rate_estimator import RateEstimator, draw_known
 
 _BATCHES = 4
 _MOST_CLIPS = 8
@@ -22,18 +20,16 @@ _LPIPS_EVERY = 5
 
 @torch.no_grad()
 def measure(
-    model: OpenLoopTokenizer,
+    model: Magvit2Tokenizer,
     pack: Pack,
     phase: Phase,
     *,
     seed: int,
     lpips: LPIPS | None = None,
-    estimator: RateEstimator | None = None,
 ) -> dict[str, list[float]]:
     """Means over held-out crops like those of `phase`, the same every time, by number of stages from 1.
 
-    `psnr` in dB; `lpips`, where there is LPIPS, of clamped frames; `bits`, where there is an estimator, that
-    a token of the stage costs. Empty if nothing is held out.
+    `psnr` in dB; `lpips`, where there is LPIPS, of clamped frames. Empty if nothing is held out.
     """
     shape = SampleConfig(min(phase.batch, _MOST_CLIPS), phase.frames, phase.size, skip_chance=0.0)
     try:
@@ -44,16 +40,13 @@ def measure(
     rows: dict[str, list[Tensor]] = {}
     for number in range(_BATCHES):
         video = sampler.batch(number).to(device)
-        latents = model.analyse(video)[0]
-        tokens = model.quantize(latents, model.config.stages)
+        tokens = model.quantize(model.analyse(video)[0], model.config.stages)
         kept = range(1, model.config.stages + 1)
         decoded = [model.synthesise(model.dequantize(tokens[:, :k]))[0].clamp(-1, 1) for k in kept]
         rows.setdefault("psnr", []).append(torch.stack([psnr(x, video) for x in decoded], 1))
         if lpips is not None:
             distances = [_distance(lpips, x, video) for x in decoded]
             rows.setdefault("lpips", []).append(torch.stack(distances, 1))
-        if estimator is not None:
-            rows.setdefault("bits", []).append(_bits(model, estimator, latents, number))
     return {name: [round(float(v), 4) for v in torch.cat(row).mean(0)] for name, row in rows.items()}
 
 
@@ -61,14 +54,3 @@ def _distance(lpips: LPIPS, decoded: Tensor, video: Tensor) -> Tensor:
     pair = (x[:, :, ::_LPIPS_EVERY].transpose(1, 2).flatten(0, 1) for x in (decoded, video))
     distance: Tensor = lpips(*pair)
     return distance.view(len(video), -1).mean(1)
-
-
-def _bits(model: OpenLoopTokenizer, estimator: RateEstimator, latents: Tensor, number: int) -> Tensor:
-    """Bits of a token, float32 [B, stages]."""
-    clips, _, frames, h, w = latents.shape
-    stages = model.config.stages
-    flat = channels_last(latents.transpose(1, 2).flatten(0, 1))
-    quantized = model.quantizer(flat, torch.full((len(flat),), stages, device=flat.device))
-    known = draw_known((stages, clips, frames, h, w), torch.Generator().manual_seed(number))
-    bits: Tensor = estimator(quantized, known.to(flat.device))
-    return bits.mean(2).T

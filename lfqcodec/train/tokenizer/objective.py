@@ -13,40 +13,33 @@ from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.tokenizer.adversarial import Adversary
 from lfqcodec.train.tokenizer.config import TokenizerTrainConfig
 from lfqcodec.train.tokenizer.losses import commitment, entropy_weight_at, lfq_entropy, ssim
-from lfqcodec.train.tokenizer.rate_estimator import RateEstimator, draw_known, rate_of
 
 
 @dataclass(frozen=True)
 class Draws:
     """What chance decides in a step, for the clips of this process.
 
-    `kept` int64 [B]: the stages of a clip; `frames` int64 [B, n]: those that LPIPS sees; `known` bool
-    [stages, B, T', h, w]: the tokens that the rate estimator sees.
+    `kept` int64 [B]: the stages of a clip; `frames` int64 [B, n]: those that LPIPS sees.
     """
 
     kept: Tensor
     frames: Tensor
-    known: Tensor
 
 
-def draw(config: TokenizerTrainConfig, step: int, shape: tuple[int, int, int], world: World) -> Draws:
-    """The draws of step `step` for a global batch of `shape` = (clips, frames, size of the crops).
+def draw(config: TokenizerTrainConfig, step: int, shape: tuple[int, int], world: World) -> Draws:
+    """The draws of step `step` for a global batch of `shape` = (clips, frames).
 
     They depend on the seed and the step alone, not on the number of processes.
     """
-    batch, frames, size = shape
-    model = config.model
+    batch, frames = shape
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    kept = torch.randint(1, model.stages + 1, (batch,), generator=generator)
+    kept = torch.randint(1, config.model.stages + 1, (batch,), generator=generator)
     picked = torch.randint(0, frames, (batch, config.losses.perceptual_frames), generator=generator)
-    side = size // model.spatial_factor
-    latent_frames = 1 + (frames - 1) // model.temporal_factor
-    known = draw_known((model.stages, batch, latent_frames, side, side), generator)
-    return Draws(world.share(kept), world.share(picked), world.share(known, 1))
+    return Draws(world.share(kept), world.share(picked))
 
 
 class Objective:
-    """The losses of the tokenizer. LPIPS, the estimator of the rate and the adversary may be missing."""
+    """The losses of the tokenizer. LPIPS and the adversary may be missing."""
 
     def __init__(
         self,
@@ -54,11 +47,10 @@ class Objective:
         world: World,
         *,
         lpips: LPIPS | None = None,
-        estimator: RateEstimator | None = None,
         adversary: Adversary | None = None,
     ) -> None:
         self.config, self.world = config, world
-        self.lpips, self.estimator, self.adversary = lpips, estimator, adversary
+        self.lpips, self.adversary = lpips, adversary
 
     def __call__(
         self, video: Tensor, output: Tensor, quantized: Quantized, draws: Draws, step: int
@@ -76,10 +68,6 @@ class Objective:
         if self.lpips is not None and step >= c.perceptual_start:
             parts["perceptual"] = self._perceptual(self.lpips, output, video, draws.frames)
             weights["perceptual"] = c.perceptual
-        if self.estimator is not None and step >= c.rate_start:
-            bits = self.estimator(quantized, draws.known.to(video.device))
-            parts["rate"] = rate_of(bits, draws.kept.to(video.device)).mean()
-            weights["rate"] = c.rate
         if self.adversary is not None and step >= self.config.gan_from(step):
             parts["gan"] = self.adversary.loss(output.float())
             weights["gan"] = c.gan

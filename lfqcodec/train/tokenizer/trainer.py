@@ -1,4 +1,4 @@
-"""Training of an open-loop tokenizer: images first, then clips, from one schedule of phases."""
+"""Training of a `magvit2` tokenizer: images first, then clips, from one schedule of phases."""
 
 from __future__ import annotations
 
@@ -10,29 +10,24 @@ from torch import Tensor
 
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.config import TokenizerConfig
-from lfqcodec.tokenizer.open_loop import OpenLoopTokenizer
-from lfqcodec.tokenizer.registry import build_tokenizer, parse_config
+from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
+from lfqcodec.tokenizer.registry import parse_config
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
 from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import Loop, Task
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.optim import MuonAdam, OptimizerConfig
 from lfqcodec.train.precision import choose_precision
 from lfqcodec.train.tokenizer.adversarial import Adversary
 from lfqcodec.train.tokenizer.config import TokenizerTrainConfig
 from lfqcodec.train.tokenizer.held_out import measure
 from lfqcodec.train.tokenizer.objective import Objective, draw
-from lfqcodec.train.tokenizer.rate_estimator import RateEstimator
-
-_ESTIMATOR_RATE = 1e-3
 
 
-class TokenizerTask(Task[OpenLoopTokenizer]):
+class TokenizerTask(Task[Magvit2Tokenizer]):
     """A tokenizer on random crops of a pack, with the networks that only its losses need.
 
-    It starts from the tensors `init` where there are any, else from what the architecture makes of the data.
-    Raises `LfqError` where the architecture is of another kind.
+    It starts from the tensors `init` where there are any.
     """
 
     def __init__(
@@ -51,29 +46,17 @@ class TokenizerTask(Task[OpenLoopTokenizer]):
         self.device = torch.device(device)
         self.dtype = choose_precision(precision, self.device)
         torch.manual_seed(config.seed)
-        model = build_tokenizer(config.model)
-        if not isinstance(model, OpenLoopTokenizer):
-            raise LfqError(f"{config.model.architecture}: is not trained by this command")
-        self.model = model.to(self.device)
+        self.model = Magvit2Tokenizer(config.model).to(self.device)
         if init is not None:
             copy_into(self.model.state_dict(), init, "the model to start from")
-        else:
-            sampler = Sampler(pack, SampleConfig(256, 1, config.phases[0].size), seed=config.seed)
-            self.model.initialise_from(sampler.batch(2**31)[:, :, 0].to(self.device))
-        losses, quantizer = config.losses, self.model.quantizer
+        losses = config.losses
         self.lpips = None if lpips is None else lpips.to(self.device)
-        self.estimator = self.adversary = None
-        if losses.rate:
-            estimator = RateEstimator(quantizer.channels, quantizer.bits, quantizer.stages)
-            self.estimator = estimator.to(self.device)
-            self._rate_optimizer = MuonAdam(self.estimator, OptimizerConfig(muon=False))
+        self.adversary = None
         if losses.gan:
             self.adversary = Adversary(
                 config.discriminator, losses, device=self.device, world=self.world, seed=config.seed
             )
-        self._objective = Objective(
-            config, self.world, lpips=self.lpips, estimator=self.estimator, adversary=self.adversary
-        )
+        self._objective = Objective(config, self.world, lpips=self.lpips, adversary=self.adversary)
         self._batches: Prefetcher | None = None
         self._phase = -1
 
@@ -82,16 +65,10 @@ class TokenizerTask(Task[OpenLoopTokenizer]):
         return {"model": self.config.model.to_json()}
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """What belongs to the rate estimator and to the adversary."""
-        groups = {}
-        if self.estimator is not None:
-            groups["rate"] = self.estimator.state_dict()
-            groups["rate_optimizer"] = self._rate_optimizer.state
-        if self.adversary is not None:
-            groups["adversary"] = self.adversary.state()
-        return groups
+        """What belongs to the adversary."""
+        return {} if self.adversary is None else {"adversary": self.adversary.state()}
 
-    def prepare(self, number: int, average: OpenLoopTokenizer) -> None:
+    def prepare(self, number: int, average: Magvit2Tokenizer) -> None:
         """Go on to the phase of the step; inflate what was trained on images where videos begin."""
         index, phase = self.config.phase_at(number)
         if index == self._phase:
@@ -113,28 +90,25 @@ class TokenizerTask(Task[OpenLoopTokenizer]):
         )
 
     def step(self, number: int, rate: float) -> dict[str, Tensor]:
-        """The losses; updates the rate estimator and the discriminator."""
+        """The losses; updates the discriminator."""
         assert self._batches is not None
         video = self._batches.batch(number)
-        shape = (len(video) * self.world.size, video.shape[2], video.shape[3])
+        shape = (len(video) * self.world.size, video.shape[2])
         draws = draw(self.config, number, shape, self.world)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             output, quantized = self.model(video, draws.kept.to(self.device))
             total, parts = self._objective(video, output, quantized, draws, number)
         total.backward()  # type: ignore[no-untyped-call]
-        if self.estimator is not None and "rate" in parts:
-            self.world.average_gradients(self.estimator.parameters())
-            self._rate_optimizer.step(_ESTIMATOR_RATE)
         if self.adversary is not None and "gan" in parts:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 parts |= self.adversary.step(video, output.detach(), rate)
         return parts | {"total": total.detach()}
 
-    def held_out(self, average: OpenLoopTokenizer) -> dict[str, Any]:
+    def held_out(self, average: Magvit2Tokenizer) -> dict[str, Any]:
         """Figures of `lfqcodec.train.tokenizer.held_out`, on crops like those of the phase."""
         phase = self.config.phases[self._phase]
         seed = self.config.seed + 1
-        scores = measure(average, self.pack, phase, seed=seed, lpips=self.lpips, estimator=self.estimator)
+        scores = measure(average, self.pack, phase, seed=seed, lpips=self.lpips)
         return {"phase": f"{phase.batch}x{phase.frames}x{phase.size}", "psnr": []} | scores
 
     def close(self) -> None:
@@ -143,9 +117,7 @@ class TokenizerTask(Task[OpenLoopTokenizer]):
             self._batches.close()
 
 
-def tokenizer_loop(
-    task: TokenizerTask, out: Path, *, minutes: float | None = None
-) -> Loop[OpenLoopTokenizer]:
+def tokenizer_loop(task: TokenizerTask, out: Path, *, minutes: float | None = None) -> Loop[Magvit2Tokenizer]:
     """The run of a task in the folder `out`, which ends early where `minutes` are over."""
     config = task.config
     return Loop(

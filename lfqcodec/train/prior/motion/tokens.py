@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from lfqcodec.bitstream.geometry import Layer, max_valid
 from lfqcodec.codec.encode.quality import operating_point
-from lfqcodec.codec.encode.rdo import Rdo
+from lfqcodec.codec.encode.rdo import choose_tokens
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.motion.group import Array
 from lfqcodec.prior.motion.static import StaticMotionRates
-from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.interface import GroupTokenizer
 from lfqcodec.train.data import Pack
 from lfqcodec.train.prior.motion.examples import Tokens
 
@@ -59,17 +59,17 @@ class _Recorder(StaticMotionRates):
 
 
 def encode_gop(
-    tokenizer: Tokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float
+    tokenizer: GroupTokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float
 ) -> list[dict[str, NDArray[np.int32]]]:
     """The tokens of a GOP of up to 17 pictures uint8 [H, W, 3] at `crf`, by group and layer."""
     rates = _Recorder()
     point = operating_point(crf, tokenizer.layout.streams)
-    GopEncoder(tokenizer, rates, Rdo()).encode(pictures, point, gop_start=True)
+    GopEncoder(tokenizer, rates, choose_tokens).encode(pictures, point, gop_start=True)
     return [{name: each.astype(np.int32) for name, each in group.items()} for group in rates.groups]
 
 
 def build_store(
-    pack: Pack, tokenizer: Tokenizer, identity: str, out: Path, *, gops: int, pictures: int
+    pack: Pack, tokenizer: GroupTokenizer, identity: str, out: Path, *, gops: int, pictures: int
 ) -> None:
     """Code random crops of `gops` clips, and of `pictures` first pictures alone; goes on where it stopped.
 

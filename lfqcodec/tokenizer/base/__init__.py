@@ -1,1 +1,0 @@
-"""The `base` tokenizer, which works at 1/8 resolution."""
