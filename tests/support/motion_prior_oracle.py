@@ -112,6 +112,9 @@ class MotionOracle:
             for place in places:
                 if kind not in ("motion", "depth") and self.count(kind, *place) <= int(name):
                     yield from code(which, place, ONE)
+        if layer.name == "motion.anchor":
+            yield from self.anchor_motion(places, code)
+            return
         for step in range(4):
             here = [place for place in places if self.step(part, *place[1:]) == step]
             if kind in ("motion", "depth"):
@@ -351,6 +354,51 @@ class MotionOracle:
         dy, dx = self.signed_bits(token % 512), self.signed_bits(token // 512)
         return [dy, dx, int(dy != 0), int(dx != 0)]
 
+    def anchor_motion(self, places: list[tuple[int, int, int]], code: Any) -> RowSource:
+        """Block by block: candidates are vectors that are known."""
+        _, rows, columns = self.layers["motion.anchor"].shape
+        own = Picture(self.known["motion.anchor"][0])
+        field: dict[Vector, Vector] = {}  # (dy, dx)
+        for place in places:
+            _, y, x = place
+            before = self.past.get("field", {}).get((y, x), (0, 0))[::-1]
+            left = field[y, x - 1] if x else before
+            above = field[y - 1, x] if y else before
+            corner = field[y - 1, x + 1] if y and x + 1 < columns else before
+            middle = tuple(median(left[c], above[c], corner[c]) for c in (0, 1))
+            predicted = tuple(median(middle[c], before[c], left[c]) for c in (0, 1))
+            candidates = [left, above, corner, before]
+            differences = [[(v[c] - predicted[c]) % 512 for c in (0, 1)] for v in candidates]
+            out = self.common("anchor", 0) + self.past_motion(y, x)
+            near = [own.at.get((y + dy, x + dx), 0) for dy, dx in ((0, -1), (-1, 0), (-1, 1), (-1, -1))]
+            sizes = [self.sizes(token) for token in near]
+            out += [n for s in sizes for n in s[:2]] + [n for s in sizes for n in s[2:]]
+            out += [self.signed_bits(d) for each in differences for d in each]
+            pairs = [(left, above), (left, corner), (above, corner), (before, left), (before, above)]
+            for a, b in [*pairs, (before, middle), (predicted, (0, 0))]:
+                out += [min(9, abs(a[c] - b[c]).bit_length()) for c in (0, 1)]
+            out += [int(a == b) for a, b in pairs]
+            logits = self.network("motion.anchor.dy", out)
+            dy = yield from code(0, place, self.motion_row(logits, [d[0] for d in differences]))
+            size = self.signed_bits(dy)
+            out += [size, abs(size), int(size != 0), *(int(d[0] == dy) for d in differences)]
+            logits = self.network("motion.anchor.dx", out)
+            dx = yield from code(1, place, self.motion_row(logits, [d[1] for d in differences]))
+            own.at[y, x] = dy | dx << 9
+            field[y, x] = tuple((predicted[c] + d + 256) % 512 - 256 for c, d in ((0, dy), (1, dx)))
+
+    @staticmethod
+    def bits(values: Sequence[int]) -> list[int]:
+        return [min(9, abs(v).bit_length()) for v in values]
+
+    def past_motion(self, y: int, x: int) -> list[int]:
+        if "field" not in self.past:
+            return [0] * 6
+        field = self.past["field"]
+        near = [(2 * y + a, 2 * x + b) for a in (0, 1) for b in (0, 1)]
+        used = sum(grid.at[where] != 0 for grid in self.past["anchor"] for where in near)
+        return self.bits(field[y, x]) + self.bits(self.change(field, y, x)) + [1, min(16, used)]
+
     def motion_features(self, part: str, step: int, place: tuple[int, int, int]) -> list[int]:
         p, y, x = place
         own = Picture(self.known[f"motion.{part}"][p])
@@ -358,21 +406,11 @@ class MotionOracle:
         for dy, dx in DIRECT:
             out += self.sizes(own.at.get((y + dy, x + dx), 0))
 
-        def bits(values: Sequence[int]) -> list[int]:
-            return [min(9, abs(v).bit_length()) for v in values]
-
-        if part != "anchor":
-            field = self.field("anchor")[0]
-            out += self.sizes(int(self.known["motion.anchor"][0, y, x]))
-            out += bits(field[y, x]) + bits(self.change(field, y, x))
-            middle = 0 if part == "middle" else int(self.known["motion.middle"][0, y, x])
-            return out + self.sizes(middle)
-        if "field" not in self.past:
-            return out + [0] * 6
-        field = self.past["field"]
-        near = [(2 * y + a, 2 * x + b) for a in (0, 1) for b in (0, 1)]
-        used = sum(grid.at[where] != 0 for grid in self.past["anchor"] for where in near)
-        return out + bits(field[y, x]) + bits(self.change(field, y, x)) + [1, min(16, used)]
+        field = self.field("anchor")[0]
+        out += self.sizes(int(self.known["motion.anchor"][0, y, x]))
+        out += self.bits(field[y, x]) + self.bits(self.change(field, y, x))
+        middle = 0 if part == "middle" else int(self.known["motion.middle"][0, y, x])
+        return out + self.sizes(middle)
 
     # Network and rows.
 
@@ -414,7 +452,7 @@ class MotionOracle:
 
         return self.product(sums(range(4, 9), first >> 4), sums(range(4), first & 15))
 
-    def motion_row(self, logits: Sequence[int]) -> list[int]:
+    def motion_row(self, logits: Sequence[int], candidates: Sequence[int] = ()) -> list[int]:
         shares = self.shares(logits)
 
         def of(symbol: int) -> int:
@@ -423,6 +461,8 @@ class MotionOracle:
 
         widths = [sum(of(s) == c for s in range(512)) for c in range(18)]
         row = [1 + shares[of(s)] * (2**15 - 1) // (2**9 * widths[of(s)]) for s in range(512)]
+        for share, symbol in zip(shares[18:], candidates, strict=True):
+            row[symbol] += share * (2**15 - 1) // 2**9
         best = max(range(18), key=lambda c: logits[c])
         nearest = min((s for s in range(512) if of(s) == best), key=lambda s: abs(signed(s)))
         row[nearest] += 2**24 - sum(row)

@@ -95,7 +95,7 @@ def _unpacked(tokens: Array) -> Array:
 
 
 class MotionFeatures:
-    """The features of all motion tokens of a part, alike."""
+    """The features of all motion tokens of a part between anchors, alike."""
 
     def __init__(self, group: Group, part: str) -> None:
         self._group, self._part = group, part
@@ -103,8 +103,7 @@ class MotionFeatures:
         self._places = np.unravel_index(np.arange(np.prod(shape)), shape)
         self.steps = step_of(part, *self._places[1:])
         """Which step each position is coded in."""
-        before = self._before() if part == "anchor" else self._anchor()
-        self._fixed = before[0][self._places[1:]]
+        self._fixed = self._anchor()[0][self._places[1:]]
 
     def at(self, step: int, tokens: Array, chosen: Array) -> Tensor:
         """As `DepthFeatures.at`, for the first subtoken, dy."""
@@ -112,17 +111,6 @@ class MotionFeatures:
         beside = _beside(tokens, *(each[chosen] for each in self._places))
         known = token_sizes(beside).reshape(len(chosen), -1)
         return torch.from_numpy(np.concatenate((common, known, self._fixed[chosen]), 1)).to(torch.float32)
-
-    def _before(self) -> Array:
-        """The field of the group before and its tokens, [1, rows, columns, 6]."""
-        past = self._group.past
-        if past.field is None or past.anchor is None:
-            return np.zeros((1, *self._shape[1:], 6), np.int64)
-        rows, columns = self._shape[1:]
-        sizes = _bits(past.field[None])
-        change = _bits(spread_differences(past.field[None]))
-        used = (past.anchor != 0).reshape(-1, rows, 2, columns, 2).sum((0, 2, 4)).clip(max=FEATURE_LIMIT)
-        return np.concatenate((sizes, change, np.stack((np.ones_like(used), used), -1)[None]), -1)
 
     def _anchor(self) -> Array:
         """The motion of this group's anchor, and of its middle picture, [1, rows, columns, 12]."""
@@ -134,6 +122,17 @@ class MotionFeatures:
         else:
             parts.append(token_sizes(group.tokens("motion.middle")))
         return np.concatenate(parts, -1)
+
+
+def past_features(group: Group, rows: int, columns: int) -> Array:
+    """The field of the anchor before and its tokens, for motion: [rows, columns, 6]."""
+    past = group.past
+    if past.field is None or past.anchor is None:
+        return np.zeros((rows, columns, 6), np.int64)
+    sizes = _bits(past.field)
+    change = _bits(spread_differences(past.field[None])[0])
+    used = (past.anchor != 0).reshape(-1, rows, 2, columns, 2).sum((0, 2, 4)).clip(max=FEATURE_LIMIT)
+    return np.concatenate((sizes, change, np.stack((np.ones_like(used), used), -1)), -1)
 
 
 def _bits(values: Array) -> Array:

@@ -33,6 +33,9 @@ EXACT = 1 << 24  # integers up to here are exact in float32
 MAX_SHIFT = 24
 LOGIT_TABLE = 1024  # entries of the table of exponentials that frequencies are made from
 LOGIT_PEAK = 1 << 16  # its first entry
+CANDIDATES = 4
+"""Differences of an anchor's vector that have logits of their own: to the vectors of the block to the left,
+above, above to the right, and of the same block in the anchor before."""
 ACTIVATION_BITS = 4  # one unit of a hidden activation stands for 2^-4
 LOGIT_BITS = 6  # of a logit, in nats
 
@@ -107,9 +110,10 @@ def network_shapes(config: MotionPriorConfig) -> Mapping[str, NetworkShape]:
             shapes[f"{part}.{number}"] = NetworkShape(inputs, config.width, sum(HALVES) + VALUES)
     for part in ("anchor", "between"):
         shapes[f"depth.{part}"] = NetworkShape(depth_features(part), config.block_width, 2 * BLOCKS**2)
-        for axis, extra in (("dy", 0), ("dx", 3)):
+        own = CANDIDATES if part == "anchor" else 0
+        for axis, extra in (("dy", 0), ("dx", 3 + own)):
             inputs = motion_features(part) + extra
-            shapes[f"motion.{part}.{axis}"] = NetworkShape(inputs, config.block_width, MOTION_CLASSES)
+            shapes[f"motion.{part}.{axis}"] = NetworkShape(inputs, config.block_width, MOTION_CLASSES + own)
     return shapes
 
 
@@ -139,5 +143,7 @@ def depth_features(part: str) -> int:
 
 
 def motion_features(part: str) -> int:
-    """Features of a motion token's first difference; three more for the second."""
-    return COMMON + 4 * len(DIRECT) + (6 if part == "anchor" else 12)
+    """Features of a motion token's first difference."""
+    if part == "anchor":
+        return COMMON + 6 + 16 + 2 * CANDIDATES + 2 * 5 + 4 + 5
+    return COMMON + 4 * len(DIRECT) + 12

@@ -113,6 +113,10 @@ class Group:
         self._choices[part] = choices.astype(np.int64)
         return self._choices[part]
 
+    def set_field(self, part: str, field: Array) -> None:
+        """Spare `field` the work, where it is known what it will give."""
+        self._fields[part] = field
+
     def field(self, part: str) -> Array:
         """The motion of a part, int64 [planes, rows, columns, 2], (dx, dy) in quarter-pels."""
         # Not at the top: static rows do without it.

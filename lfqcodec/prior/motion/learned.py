@@ -15,6 +15,7 @@ from lfqcodec.prior.motion.config import STEPS, network_of
 from lfqcodec.prior.motion.features import TokenFeatures
 from lfqcodec.prior.motion.group import NOTHING, ROWS_AT_A_TIME, Array, Coding, Group, LayerCoder, MotionRates
 from lfqcodec.prior.motion.network import MotionNetworks
+from lfqcodec.prior.motion.vectors import AnchorMotion, with_candidates
 
 
 class LearnedMotionRates(MotionRates):
@@ -37,6 +38,9 @@ class LearnedMotionRates(MotionRates):
                 raise WeightsError(f"the prior is for another number of layers of {part} than {count}")
 
     def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding:
+        if part == "anchor":
+            yield from self._anchor_motion(group, coder)
+            return
         features, networks = MotionFeatures(group, part), self._networks
         name = f"motion.{network_of(part)}"
         for step in range(STEPS):
@@ -47,6 +51,17 @@ class LearnedMotionRates(MotionRates):
                 first = yield from coder.code(0, chosen, rows)
                 logits = networks.logits(f"{name}.dx", with_first(known, first))
                 yield from coder.code(1, chosen, networks.motion_rows(logits))
+
+    def _anchor_motion(self, group: Group, coder: LayerCoder) -> Coding:
+        motion, networks = AnchorMotion(group), self._networks
+        for front in motion.fronts():
+            features, candidates = motion.at(front)
+            logits = networks.logits("motion.anchor.dy", features)
+            first = yield from coder.code(0, front, networks.motion_rows(logits, candidates[..., 0]))
+            logits = networks.logits("motion.anchor.dx", with_candidates(features, first, candidates))
+            second = yield from coder.code(1, front, networks.motion_rows(logits, candidates[..., 1]))
+            motion.take(front, first, second)
+        group.set_field("anchor", motion.field)
 
     def _depth(self, group: Group, part: str, coder: LayerCoder) -> Coding:
         features = DepthFeatures(group, part)

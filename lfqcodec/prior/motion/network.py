@@ -99,21 +99,31 @@ class MotionNetworks:
         result[np.arange(n), likely] += _SHARED - rows.sum(-1).numpy()
         return result
 
-    def motion_rows(self, logits: Tensor) -> RowMaker:
-        """Rows of differences from the logits of 18 classes."""
-        return lambda part: self._motion_rows(logits[part])
+    def motion_rows(self, logits: Tensor, candidates: Array | None = None) -> RowMaker:
+        """Rows of differences from the logits of 18 classes, and of `candidates`, subtokens [n, 4]."""
+        if candidates is None:
+            return lambda part: self._motion_rows(logits[part])
+        return lambda part: self._motion_rows(logits[part], candidates[part])
 
     @torch.inference_mode()
-    def _motion_rows(self, logits: Tensor) -> Rows:
+    def _motion_rows(self, logits: Tensor, candidates: Array | None = None) -> Rows:
         """f = 1 + floor(share (2^15 - 1) / (2^9 width)) for the symbols of a class of that width.
 
-        What is then missing goes to the symbol nearest to 0 of the class with the first largest logit.
+        For a candidate floor(share (2^15 - 1) / 2^9) is added, and what is then missing to the symbol nearest
+        to 0 of the class with the first largest logit.
         """
         scale = (ROW_SUM // SYMBOLS - 1) * 0.5 ** (_SHARE_BITS - 9)
-        each = self._shares(logits).mul_(scale / _WIDTHS).floor_()
-        missing = (_SHARED - each @ _WIDTHS).numpy()
-        rows: Rows = each.index_select(1, _CLASS_OF).numpy()
-        rows[np.arange(len(rows)), _NEAREST[logits.numpy().argmax(-1)]] += missing
+        each = self._shares(logits).mul_(scale)
+        classes = each[:, :MOTION_CLASSES].div_(_WIDTHS).floor_()
+        missing = (_SHARED - classes @ _WIDTHS).numpy()
+        rows: Rows = classes.index_select(1, _CLASS_OF).numpy()
+        places = np.arange(len(rows))
+        if candidates is not None:
+            shares = each[:, MOTION_CLASSES:].floor_().numpy()
+            for share, symbols in zip(shares.T, candidates.T, strict=True):
+                rows[places, symbols] += share
+                missing -= share
+        rows[places, _NEAREST[logits[:, :MOTION_CLASSES].numpy().argmax(-1)]] += missing
         return rows
 
 

@@ -15,6 +15,7 @@ from lfqcodec.prior.motion.block_features import DepthFeatures, MotionFeatures, 
 from lfqcodec.prior.motion.config import STEPS, MotionPriorConfig, network_of
 from lfqcodec.prior.motion.features import TokenFeatures
 from lfqcodec.prior.motion.group import Array, Group, Past
+from lfqcodec.prior.motion.vectors import AnchorMotion, with_candidates
 
 Tokens = Mapping[str, NDArray[np.int32]]
 """Tokens int32 [planes, rows, columns] of a group by name of layer."""
@@ -22,7 +23,10 @@ Tokens = Mapping[str, NDArray[np.int32]]
 
 @dataclass(frozen=True)
 class Examples:
-    """Features int8 [n, inputs] of one network, and the subtokens int16 [n, 2] that were coded."""
+    """Features int8 [n, inputs] of one network, and the subtokens int16 [n, 2] that were coded.
+
+    For networks that have candidates these follow, as further columns of `subtokens`.
+    """
 
     features: NDArray[np.int8]
     subtokens: NDArray[np.int16]
@@ -36,10 +40,13 @@ def group_examples(
     found = []
     for layer in layers:
         own = tokens[layer.name].astype(np.int64)
-        for network, features, chosen in _steps(config, group, layer, own):
-            values = own.reshape(-1)[chosen]
-            pairs = np.stack((values % SYMBOLS, values >> SUBTOKEN_BITS), -1).astype(np.int16)
-            found.append((layer.name, network, Examples(features.numpy().astype(np.int8), pairs)))
+        if layer.name == "motion.anchor":
+            parts = _fronts(AnchorMotion(group), own)
+        else:
+            parts = _steps(config, group, layer, own)
+        for network, features, subtokens in parts:
+            examples = Examples(features.numpy().astype(np.int8), subtokens.astype(np.int16))
+            found.append((layer.name, network, examples))
         group.known[layer.name] = own
     return found, group.end()
 
@@ -47,7 +54,7 @@ def group_examples(
 def _steps(
     config: MotionPriorConfig, group: Group, layer: Layer, own: Array
 ) -> Iterator[tuple[str, Tensor, Array]]:
-    """Network, features, and raster positions of each step of a layer."""
+    """Network, features and subtokens of each step of a layer."""
     kind, _, name = layer.name.partition(".")
     if kind == "quality":
         return
@@ -69,9 +76,25 @@ def _steps(
         before = positions[source.steps < step]
         known[before] = flat[before]
         features = source.at(step, known.reshape(own.shape), chosen)
-        where = positions[chosen]
+        subtokens = _subtokens(flat[positions[chosen]])
         if kind == "motion":
-            yield f"{network}.dy", features, where
-            yield f"{network}.dx", with_first(features, flat[where] % SYMBOLS), where
+            yield f"{network}.dy", features, subtokens
+            yield f"{network}.dx", with_first(features, subtokens[:, 0]), subtokens
         else:
-            yield network, features, where
+            yield network, features, subtokens
+
+
+def _fronts(motion: AnchorMotion, own: Array) -> Iterator[tuple[str, Tensor, Array]]:
+    """The same of the motion of an anchor."""
+    for front in motion.fronts():
+        features, candidates = motion.at(front)
+        subtokens = _subtokens(own.reshape(-1)[front])
+        first = subtokens[:, 0]
+        yield "motion.anchor.dy", features, np.concatenate((subtokens, candidates[..., 0]), 1)
+        known = with_candidates(features, first, candidates)
+        yield "motion.anchor.dx", known, np.concatenate((subtokens, candidates[..., 1]), 1)
+        motion.take(front, first, subtokens[:, 1])
+
+
+def _subtokens(tokens: Array) -> Array:
+    return np.stack((tokens % SYMBOLS, tokens >> SUBTOKEN_BITS), -1)

@@ -113,13 +113,22 @@ def _key(name: str) -> str:
 
 
 def code_length(name: str, logits: Tensor, subtokens: Tensor) -> Tensor:
-    """Nats of subtokens int64 [n, 2] under the logits of a network of that name, float32 [n]."""
+    """Nats of subtokens int64 [n, 2] under the logits of a network of that name, float32 [n].
+
+    Candidates follow as further columns where the network has logits for them.
+    """
     kind = name.partition(".")[0]
-    first, second = subtokens.unbind(1)
+    first, second = subtokens[:, 0], subtokens[:, 1]
     if kind == "motion":
+        symbols = second if name.endswith(".dx") else first
         of_symbol, widths, _ = (torch.from_numpy(each) for each in classes())
-        found = of_symbol[second if name.endswith(".dx") else first]
-        return _pick(logits, found) + widths[found].log()
+        found = of_symbol[symbols][:, None]
+        shares = logits.log_softmax(1)
+        ways = [shares.gather(1, found) - widths[found].log()]
+        # Whatever candidates are the symbol add to its chances.
+        hits = subtokens[:, 2:] == symbols[:, None]
+        ways.append(shares[:, MOTION_CLASSES:].masked_fill(~hits, -math.inf))
+        return -torch.cat(ways, 1).logsumexp(1)
     if kind == "depth":
         return _pick(logits[:, :_LOWER], first >> 4) + _pick(logits[:, _LOWER:], first & 15)
     significance = _pick(logits[:, :_UPPER], first >> 4) + _pick(logits[:, _UPPER:-VALUES], first & 15)
