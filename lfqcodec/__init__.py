@@ -1,6 +1,6 @@
 """lfqcodec: a neural video codec.
 
-    lfqcodec.encode("in.mp4", "out.lfq", stages=2, measure=True)   -> EncodeReport
+    lfqcodec.encode("in.mp4", "out.lfq", crf=28, measure=True)    -> EncodeReport
     lfqcodec.decode("out.lfq", "out.mp4")                          -> DecodeReport
     with lfqcodec.open("out.lfq") as video:
         video.info, video.header
@@ -60,8 +60,9 @@ def encode(
 
     `source` and `dest` are paths, "-" for standard input and output, or binary file objects. The options are
     the fields of `lfqcodec.codec.encode.options.EncodeOptions`: model, crf, bitrate (bits per second),
-    stages, profile, gop (chunks), start and duration (seconds), frames, scale (width, height), audio, device
-    ("auto", "cpu", "cuda"), overwrite, measure, resume (go on after an interruption), workers.
+    passes and stats, profile, gop (pictures), scene_cuts, start and duration (seconds), frames, scale (width,
+    height), audio, device ("auto", "cpu", "cuda"), overwrite, measure, resume (go on after an interruption),
+    workers.
     Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`; nothing partial is left then.
     """
     from lfqcodec.codec.encode import encoder
@@ -80,7 +81,7 @@ def decode(
 ) -> DecodeReport:
     """Decode a .lfq file to a video file, a folder of PNG pictures or a y4m stream.
 
-    The options are the fields of `lfqcodec.codec.decode.decoder.DecodeOptions`: model, stages, start and
+    The options are the fields of `lfqcodec.codec.decode.decoder.DecodeOptions`: model, streams, start and
     duration (seconds), device, overwrite, best_effort, limits. Raises `InputVideoError`, `BitstreamError`,
     `WeightsError`, `NumericsMismatch` or `OutputError`; nothing partial is left then. Of a damaged
     file an output is made as far as it can be read; without best_effort `DamageConcealed`, a

@@ -42,9 +42,7 @@ ALLOWED = {
     "__init__": {"codec", "errors"},
     "__main__": {"cli"},
 }
-TRAINING_COMMANDS = [
-    ROOT / "cli" / f"train{name}.py" for name in ("", "_motion", "_prior", "_rates", "_pack")
-]
+TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_motion", "_prior", "_pack")]
 # Outside packages: the only parts of lfqcodec that may import each.
 OUTSIDE = {
     "av": {"video"},

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lfqcodec.bitstream import MAX_STREAMS
 from lfqcodec.cli.common import (
     device_option,
     json_option,
@@ -27,7 +28,12 @@ from lfqcodec.errors import DamageConcealed
 @click.command("decode")
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="OUT")
-@click.option("--stages", type=click.IntRange(min=1), help="Decode fewer stages than were coded.")
+@click.option(
+    "--streams",
+    type=click.IntRange(1, MAX_STREAMS),
+    help="1 decodes without the second stream: faster, with less detail in three of four pictures.  "
+    "[default: all]",
+)
 @time_options
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Processes that decode a GOP each.")
 @click.option("--best-effort", is_flag=True, help="Exit with 0 even where IN is damaged.")
@@ -43,9 +49,9 @@ def command(source: str, dest: str, quiet: bool, as_json: bool, **options: Any) 
     OUT by its suffix: .mp4 or .mov (H.264, visually lossless, sound put back), .mkv (FFV1, lossless), .y4m,
     a folder such as frames/ (PNG), .png or .jpg for a single picture, or - for y4m on standard output.
 
-    A damaged IN is decoded past its damage. Lost frames are held and faded over, or shown with fewer stages
-    where some are left; everything else is exact and in its place. What is lost is told on standard error,
-    and the exit code is 4.
+    A damaged IN is decoded past its damage. Lost frames are held and faded over, or shown without the second
+    stream where only that is lost; everything else is exact and in its place. What is lost is told on
+    standard error, and the exit code is 4.
     """
     from lfqcodec.codec.decode.decoder import DecodeOptions, decode
 

@@ -24,6 +24,7 @@ from lfqcodec.cli.common import (
 )
 from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
 from lfqcodec.codec.encode.quality import DEFAULT_CRF
+from lfqcodec.errors import LfqError
 
 
 @click.command("encode")
@@ -94,7 +95,10 @@ def command(source: str, dest: str, audio: str, quiet: bool, as_json: bool, **op
     """
     from lfqcodec.codec.encode.encoder import encode
 
-    settings = EncodeOptions(audio=audio == "copy", **options)
+    try:
+        settings = EncodeOptions(audio=audio == "copy", **options)
+    except LfqError as error:
+        raise click.UsageError(str(error)) from error
     refuse_mixed_output(dest, as_json=as_json)
     if settings.resume and dest == "-":
         raise click.UsageError("--resume needs an OUT with a name")

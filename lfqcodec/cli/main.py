@@ -21,7 +21,7 @@ COMMANDS = {
     "encode": "Encode a video or picture into a .lfq file.",
     "decode": "Decode a .lfq file to a video, pictures or a pipe.",
     "repair": "Make a whole file of what a damaged or cut-off .lfq file holds.",
-    "strip": "Make a .lfq file smaller by leaving out its later stages.",
+    "strip": "Make a .lfq file smaller by leaving out its second stream.",
     "info": "Tell what a .lfq file holds.",
     "verify": "Check every checksum and token of .lfq files.",
     "tokens": "Write the tokens of a .lfq file as a NumPy array.",

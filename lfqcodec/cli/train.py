@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli import train_motion, train_pack, train_prior, train_rates
+from lfqcodec.cli import train_motion, train_pack, train_prior
 from lfqcodec.cli.common import human_bytes, json_option, print_json
 from lfqcodec.cli.train_options import data_options, run_options
 from lfqcodec.errors import LfqError
@@ -26,7 +26,6 @@ command.add_command(train_motion.motion)
 command.add_command(train_pack.pack)
 command.add_command(train_prior.prior)
 command.add_command(train_prior.export_prior)
-command.add_command(train_rates.rates)
 
 
 @command.command("tokenizer")

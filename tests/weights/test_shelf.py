@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from safetensors.torch import load_file
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
 from lfqcodec.prior.weights import save_prior
 from lfqcodec.weights.loading import save_tokenizer
-from lfqcodec.weights.rates import load_rates, rates_path
 from lfqcodec.weights.store import (
     DEFAULT_MODEL,
     DEFAULT_VARIABLE,
@@ -54,7 +52,6 @@ def test_what_ships(monkeypatch):
     assert model.name == DEFAULT_MODEL
     assert prior is not None
     assert prior.config.stages == model.config.stages
-    assert load_rates(model, prior) is not None
 
 
 def test_ways_to_name_a_file(tmp_path, monkeypatch):
@@ -127,34 +124,3 @@ def test_the_prior_of_a_model_is_its_own_and_the_last_by_name(tmp_path):
     prior = prior_for(model)
     assert prior is not None
     assert prior.name == "b"
-
-
-def test_rate_tables(tmp_path, monkeypatch):
-    monkeypatch.delenv(DEFAULT_VARIABLE)
-    model = make_model(tmp_path / "mine.safetensors")
-    make_prior(tmp_path / "prior.safetensors", model)
-    prior = prior_for(model)
-    shipped = prior_for(resolve_model())
-    assert prior is not None
-    assert shipped is not None
-    assert load_rates(model, prior) is None
-    path = rates_path(prior.path)
-    values = json.loads(rates_path(shipped.path).read_text())
-    own = {**values, "prior": prior.sha256.hex(), "tokenizer": model.sha256.hex()}
-    for change, says in (
-        (values, "belongs to other weights"),
-        ({**own, "tokenizer": values["tokenizer"]}, "belongs to other weights"),
-        ({**own, "scale": 0.0}, "not positive"),
-        ({**own, "dropped": own["dropped"][::-1]}, "wrong order"),
-        ({**own, "dropped": [1.0]}, "out of range"),
-        ({**own, "more": 1}, "not a rate table"),
-    ):
-        path.write_text(json.dumps(change))
-        with pytest.raises(WeightsError, match=says):
-            load_rates(model, prior)
-    path.write_text(json.dumps(own))
-    table = load_rates(model, prior)
-    assert table is not None
-    # Stages are given up one after the other as crf rises; crf 0 codes the tokens as they are.
-    assert [table.point(crf, 4)[0] for crf in (0, 30, 40, 63)] == [4, 3, 2, 1]
-    assert table.point(0, 2) == (2, 0.0)

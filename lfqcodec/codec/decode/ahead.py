@@ -59,7 +59,7 @@ def whole_gops(reader: BitstreamReader, first: int, cut: Cut) -> Iterator[list[C
 
 @dataclass(frozen=True)
 class DecodeGop:
-    """What a worker does: decodes the chunks of a GOP, at most `stages` stages of each.
+    """What a worker does: decodes the chunks of a GOP, at most `streams` streams of each.
 
     `prior` is None in profile static. `threads` are a worker's share of those of this process. Samples may
     differ by 1 with their number.
@@ -68,7 +68,7 @@ class DecodeGop:
     header: FileHeader
     model: Model
     prior: Prior | None
-    stages: int | None
+    streams: int | None
     device: str
     threads: int = 1
     who: str = "decoder"
@@ -84,7 +84,7 @@ class DecodeGop:
         tokenizer = load_tokenizer(self.model, pick_device(self.device))
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rates, header.profile, size)
-        decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.stages)
+        decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.streams)
         made = (decode(chunk, damaged=False) for chunk in job)
         return [each for each in made if each is not None]
 

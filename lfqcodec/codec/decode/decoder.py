@@ -22,14 +22,15 @@ from lfqcodec.video import open_writer
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How to decode. `start`, `duration` in seconds; `stages` None decodes all that were coded.
+    """How to decode. `start`, `duration` in seconds; `streams` 1 leaves out the second stream,
+    all that pictures between two anchors have besides what is predicted.
 
     With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
     So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
     """
 
     model: str | os.PathLike[str] | None = None
-    stages: int | None = None
+    streams: int | None = None
     start: float | Fraction | None = None
     duration: float | Fraction | None = None
     device: str = "auto"
@@ -44,7 +45,7 @@ class DecodeReport:
     """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work.
 
     `damage` lists the parts of the file that could not be read: `lost_frames` were concealed by others,
-    `degraded_frames` are shown with fewer stages than were coded.
+    `degraded_frames` are shown with fewer streams than were coded.
     """
 
     frames: int
@@ -94,7 +95,7 @@ def decode(
             info = replace(info, frame_count=None)
         damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite) as writer:
-            events = file.events(cut, stages=options.stages, damage=damage, workers=options.workers)
+            events = file.events(cut, streams=options.streams, damage=damage, workers=options.workers)
             with closing(events):
                 for event in events:
                     if not isinstance(event, Frame):

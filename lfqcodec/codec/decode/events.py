@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def events(
-    file: LfqFile, cut: Cut, stages: int | None, damage: list[Loss] | None, workers: int
+    file: LfqFile, cut: Cut, streams: int | None, damage: list[Loss] | None, workers: int
 ) -> Generator[Frame | StreamPacket, None, None]:
     """As `LfqFile.events`."""
     header = file.header
@@ -43,10 +43,10 @@ def events(
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:
             decoder = GopDecoder(tokenizer, (header.height, header.width))
-            here = Reconstructor(file.token_decoder(), decoder, stages)
+            here = Reconstructor(file.token_decoder(), decoder, streams)
             decode: Decoder = here
             if workers > 1 and file.owned and file.seekable:
-                job = DecodeGop(header, model, file.prior(), stages, str(device))
+                job = DecodeGop(header, model, file.prior(), streams, str(device))
                 decode = stack.enter_context(_ahead(file, here, job, cut, first, workers))
             playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
             yield from playback.events()

@@ -78,9 +78,9 @@ def index_of(reader: BitstreamReader) -> Index:
         return reader.scan_index()
 
 
-def _check_stages(stages: int | None) -> None:
-    if stages is not None and stages < 1:
-        raise LfqError(f"stages must be at least 1, not {stages}")
+def _check_streams(streams: int | None) -> None:
+    if streams is not None and streams < 1:
+        raise LfqError(f"streams must be at least 1, not {streams}")
 
 
 class LfqFile:
@@ -209,15 +209,15 @@ class LfqFile:
             self._file.seek(here)
         return data
 
-    def tokens(self, stages: int | None = None) -> Iterator[ChunkTokens]:
-        """Tokens of all chunks, decoded and checked; at most `stages` stages. Needs no tokenizer."""
-        _check_stages(stages)
+    def tokens(self, streams: int | None = None) -> Iterator[ChunkTokens]:
+        """Tokens of all chunks, decoded and checked; at most `streams` streams. Needs no tokenizer."""
+        _check_streams(streams)
         decoder = None
         for unit in self.units():
             if isinstance(unit, Chunk):
                 decoder = decoder or self.token_decoder()
                 with reading(self.name):
-                    groups = decoder.decode(unit, stages)
+                    groups = decoder.decode(unit, streams)
                 names = decoder.names(unit.head)
                 named = [dict(zip(own, each, strict=False)) for own, each in zip(names, groups, strict=True)]
                 yield ChunkTokens(unit.head, named)
@@ -237,16 +237,16 @@ class LfqFile:
         *,
         start: float | Fraction | None = None,
         duration: float | Fraction | None = None,
-        stages: int | None = None,
+        streams: int | None = None,
         damage: list[Loss] | None = None,
     ) -> Iterator[Frame]:
         """Decoded frames, uint8 RGB [H, W, 3], with their times counted from the first frame handed out.
 
-        `start` and `duration` (seconds) cut exactly; `stages` decodes fewer stages than were coded. With a
+        `start` and `duration` (seconds) cut exactly; `streams` 1 leaves out the second stream. With a
         list for `damage`, damaged parts are concealed and noted there, else they raise `BitstreamError`.
         Raises `InputVideoError` where there is no frame in the time asked for.
         """
-        for event in self.events(Cut(self.header, start, duration), stages=stages, damage=damage):
+        for event in self.events(Cut(self.header, start, duration), streams=streams, damage=damage):
             if isinstance(event, Frame):
                 yield event
 
@@ -254,7 +254,7 @@ class LfqFile:
         self,
         cut: Cut,
         *,
-        stages: int | None = None,
+        streams: int | None = None,
         damage: list[Loss] | None = None,
         workers: int = 1,
     ) -> Generator[Frame | StreamPacket, None, None]:
@@ -265,8 +265,8 @@ class LfqFile:
         """
         from lfqcodec.codec.decode.events import events
 
-        _check_stages(stages)
-        return events(self, cut, stages, damage, workers)
+        _check_streams(streams)
+        return events(self, cut, streams, damage, workers)
 
     def model(self) -> Model:
         """The model that the file needs. Raises `WeightsError`."""

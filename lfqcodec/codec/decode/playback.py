@@ -20,7 +20,7 @@ class Decoder(Protocol):
     """What turns chunks into pictures: `lfqcodec.codec.decode.reconstruct.Reconstructor`."""
 
     def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
-        """The pictures of the next chunk, None where no stage of a damaged one is good."""
+        """The pictures of the next chunk, None where no stream of a damaged one is good."""
 
 
 class Playback:
@@ -44,8 +44,6 @@ class Playback:
         self._first, self._strict = first, strict
         self._gaps: list[Gap] = []
         self._last: Picture | None = None
-        self._fault: BitstreamError | None = None
-        """What damaged the open GOP, as long as nothing of it was shown."""
 
     def events(self) -> Iterator[Frame | StreamPacket]:
         """Frames and packets, their times counted from the first frame on."""
@@ -105,22 +103,12 @@ class Playback:
             moved = self._cut.frame(pts, until - pts)
             if moved is not None:
                 shown.append(Frame(moved, picture))
-        self._tell(head, made, error, seen=bool(shown))
-        yield from shown
-
-    def _tell(
-        self, head: ChunkHead, made: Reconstruction, error: BitstreamError | None, *, seen: bool
-    ) -> None:
-        """Say what damage did to a chunk, if any of it is `seen`."""
-        if made.exact:
-            self._fault = None
-            if error is not None and seen:
+        if error is not None and shown:
+            if made.exact:
                 self._salvage.pardon(head, error)
-            return
-        self._fault = error or self._fault
-        if seen:
-            self._salvage.degrade(head, made.right, made.wanted, self._fault)
-            self._fault = None
+            else:
+                self._salvage.degrade(head, made.right, made.wanted, error)
+        yield from shown
 
     def _conceal(self, following: Picture | None) -> Iterator[Frame]:
         cut, shown = self._cut, False

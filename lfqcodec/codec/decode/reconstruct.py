@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, Profile
+from lfqcodec.bitstream import Chunk
 from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 
@@ -16,21 +16,27 @@ from lfqcodec.errors import BitstreamError, NumericsMismatch
 class Reconstruction:
     """The new frames of a chunk, uint8 [valid, H, W, 3], from `right` of `wanted` streams.
 
-    Where the GOP was damaged, here or before, `exact` is False: the pictures are not those that were coded.
+    With fewer, because the others are damaged, the pictures are not those that were coded.
     """
 
     pictures: NDArray[np.uint8]
     right: int
     wanted: int
-    exact: bool
+
+    @property
+    def exact(self) -> bool:
+        """True where the pictures are those that were coded."""
+        return self.right == self.wanted
 
 
 class Reconstructor:
-    """Decodes the chunks of a file in order, at most `streams` streams of each."""
+    """Decodes the chunks of a file in order, at most `streams` streams of each.
+
+    What is lost of later streams matters in no other chunk: all that chunks depend on is in stream 0.
+    """
 
     def __init__(self, tokens: TokenDecoder, decoder: GopDecoder, streams: int | None) -> None:
         self._tokens, self._decoder, self._streams = tokens, decoder, streams
-        self._trusted: int | None = None  # streams that are right in the whole of the open GOP, None for all
 
     def __call__(self, chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
         """The pictures of the next chunk; None where it is `damaged`, and no stream of it is good.
@@ -38,21 +44,13 @@ class Reconstructor:
         Raises what `TokenDecoder.decode` does for a chunk that is not damaged.
         """
         head = chunk.head
-        if head.gop_start:
-            self._trusted = None
         most = head.stream_count
         wanted = most if self._streams is None else min(self._streams, most)
-        most = wanted
-        if self._trusted is not None and self._tokens.profile == Profile.EXACT:
-            # The rows of the others depend on what was lost in the chunks before.
-            most = min(most, self._trusted)
-        groups, right = self._decode(chunk, most, damaged=damaged)
+        groups, right = self._decode(chunk, wanted, damaged=damaged)
         if groups is None:
             return None
-        if right < wanted:
-            self._trusted = right if self._trusted is None else min(right, self._trusted)
         pictures = self._decoder.decode(groups, head.valid, gop_start=head.gop_start)
-        return Reconstruction(pictures, right, wanted, self._trusted is None)
+        return Reconstruction(pictures, right, wanted)
 
     def _decode(self, chunk: Chunk, most: int, *, damaged: bool) -> tuple[list[GroupTokens] | None, int]:
         """The tokens of as many streams as are right, at most so many, and their number."""

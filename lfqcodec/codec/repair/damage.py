@@ -13,7 +13,7 @@ class Loss:
     """One damaged part of a file. Times are seconds since the first frame of the file.
 
     `kind`: "frames" are lost from `first_frame` on, shown from `start` to `end`; of `frames` frames
-    "detail" is lost: they are shown with fewer `stages`, (right, wanted); "data" was lost at about `start`,
+    "detail" is lost: they are shown with fewer `streams`, (right, wanted); "data" was lost at about `start`,
     which no frame needs, sound or subtitles perhaps; the "index" is damaged, and all frames are there; or the
     "end" cannot be read, what is behind the first `first_frame` frames, at `start`. `cause` is the
     first of `faults` errors, `offset` its byte in the file.
@@ -27,7 +27,7 @@ class Loss:
     cause: str
     faults: int
     offset: int | None
-    stages: tuple[int, int] | None = None
+    streams: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         more = f" and {self.faults - 1} more" if self.faults > 1 else ""
@@ -44,9 +44,9 @@ class Loss:
         what = f"frame {self.first_frame} is"
         if self.frames != 1:
             what = f"frames {self.first_frame} to {self.first_frame + self.frames - 1} are"
-        if self.stages is not None:
-            right, wanted = self.stages
-            what += f" shown with {right} of {wanted} stages"
+        if self.streams is not None:
+            right, wanted = self.streams
+            what += f" shown with {right} of {wanted} streams"
         else:
             what += " lost"
         return f"{clock(self.start)} to {clock(self.end)}: {what}{because}"

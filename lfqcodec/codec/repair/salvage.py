@@ -25,7 +25,7 @@ So a few bytes that speak of billions of lost frames cannot ask for billions of 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A chunk whose payload is damaged, but not perhaps in all of its stages; `error` says so."""
+    """A chunk whose payload is damaged, but not perhaps in all of its streams; `error` says so."""
 
     chunk: Chunk
     error: BitstreamError
@@ -123,19 +123,15 @@ class Salvage:
         self._rejected = True
         self._reader.skip_gop()
 
-    def degrade(self, head: ChunkHead, right: int, wanted: int, error: BitstreamError | None) -> None:
-        """Say that the chunk handed out last is shown, but with `right` of `wanted` stages, for `error`.
-
-        To be said of every chunk from there to the end of the GOP; without an `error` it is the same damage.
-        """
-        if error is not None:
-            self._note(error)
+    def degrade(self, head: ChunkHead, right: int, wanted: int, error: BitstreamError) -> None:
+        """Say that the chunk handed out last is shown, but with `right` of `wanted` streams, for `error`."""
+        self._note(error)
         last = self.losses[-1] if self.losses else None
         if last is not None and last.kind == DETAIL and last.first_frame + last.frames == head.first_frame:
             end = self._seconds(head.end_pts)
-            stages = last.stages if last.stages and last.stages[0] <= right else (right, wanted)
+            streams = last.streams if last.streams and last.streams[0] <= right else (right, wanted)
             frames, faults = last.frames + head.valid, last.faults + self._count
-            self.losses[-1] = replace(last, end=end, frames=frames, stages=stages, faults=faults)
+            self.losses[-1] = replace(last, end=end, frames=frames, streams=streams, faults=faults)
             self._faults.clear()
             self._count = 0
         else:
@@ -216,13 +212,13 @@ class Salvage:
         begin: int | None,
         end: int | None,
         frames: int,
-        stages: tuple[int, int] | None = None,
+        streams: tuple[int, int] | None = None,
     ) -> Loss:
         cause = self._faults[0] if self._faults else None
         text = "" if cause is None else str(cause)
         offset = None if cause is None else cause.offset
         start, stop = self._seconds(begin), self._seconds(end)
-        loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset, stages)
+        loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset, streams)
         self.losses.append(loss)
         self._faults.clear()
         self._count = 0

@@ -1,4 +1,4 @@
-"""Cutting a .lfq file down to fewer stages, without decoding or encoding anything."""
+"""Taking the second stream out of a .lfq file, without decoding or encoding anything."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from lfqcodec.output import open_output, refuse_same_file
 def strip(
     source: str | os.PathLike[str],
     dest: str | os.PathLike[str],
-    stages: int,
+    streams: int,
     *,
     overwrite: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> int:
-    """Copy `source` to `dest` keeping at most `stages` stages of every chunk; gives the bytes written.
+    """Copy `source` to `dest` keeping at most `streams` streams of every chunk; gives the bytes written.
 
-    Either may be "-", for standard input and output.
-    Each stage is a rANS stream of its own (spec section 6), so the first ones stay as they are. Raises
-    `InputVideoError`, `BitstreamError` where the source is damaged, and `OutputError`.
+    Either may be "-", for standard input and output. What is kept stays as it is, since streams are coded
+    apart (spec section 6), and no picture of stream 0 changes. Raises `InputVideoError`, `BitstreamError`
+    where the source is damaged, and `OutputError`.
     """
-    if stages < 1:
-        raise LfqError(f"stages must be at least 1, not {stages}")
+    if streams < 1:
+        raise LfqError(f"streams must be at least 1, not {streams}")
     refuse_same_file(source, dest)
     with open_file(source, limits=limits) as file, open_output(dest, overwrite=overwrite) as out:
         with BitstreamWriter(out, file.header, limits) as writer:
             for unit in file.units():
                 if isinstance(unit, Chunk):
-                    writer.copy_chunk(drop_streams(unit, min(stages, unit.head.stream_count)))
+                    writer.copy_chunk(drop_streams(unit, min(streams, unit.head.stream_count)))
                 else:
                     writer.write_packets(unit.packets)
         return writer.bytes_written
