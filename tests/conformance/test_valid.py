@@ -55,7 +55,7 @@ def test_our_decoder_finds_what_went_in(name):
     data, text = stored(name)
     expected = json.loads(text)
     reader = BitstreamReader(io.BytesIO(data))
-    decoder, before = token_decoder(reader.header), None
+    decoder, before, quality = token_decoder(reader.header), None, [0]
     digest, motion, packets, chunks = hashlib.sha256(), hashlib.sha256(), [], []
     for unit in reader:
         if isinstance(unit, Packets):
