@@ -1,136 +1,176 @@
-"""Rate and quality of a model by number of stages, on a folder of clips."""
+"""Quality by the place of a picture in its GOP, on a folder of clips."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 from tqdm import tqdm
 
 import lfqcodec
-from lfqcodec.codec.quality import QualityMeter
-from lfqcodec.codec.repair.strip import strip
+from benchmarks.datasets import Origin, Preparation, prepare
+from benchmarks.datasets.find import videos_in
+from benchmarks.machine import command_line, describe
+from benchmarks.metrics import FrameScores, compare_frames, file_sha256, find_lpips, mean
+from benchmarks.metrics.compare import MAX_PSNR
+from lfqcodec.bitstream import ChunkHead
+from lfqcodec.codec.encode.quality import DEFAULT_CRF
 from lfqcodec.errors import LfqError
-from lfqcodec.media import Frame
-from lfqcodec.video import open_video
-from lfqcodec.weights import resolve_model
+from lfqcodec.tokenizer.motion.layout import places
+from lfqcodec.train.lpips import LPIPS, load_lpips
+from lfqcodec.weights.store import resolve_model
 
-SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m"}
+FRAMES = 129
+"""A GOP, as encode makes them."""
+SPAN = 16
+"""Pictures that are put together to see what becomes of quality along a GOP."""
+OTHERS = ("ms_ssim", "lpips", "lpips_shifted")
+FIRST = "first"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture is: the number of pictures of the GOP before it, and its part.
+
+    The part is `first`, or what it is in its group of four: `anchor`, `middle`, `quarters`.
+    """
+
+    number: int
+    part: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip at one number of stages. `bpp`: bits of the complete file per source pixel, no audio."""
+    """Means over the pictures of a clip, or of all, that are at one kind of place; for None see `Scores`."""
 
     clip: str
-    stages: int
-    frames: int
-    width: int
-    height: int
-    bytes: int
-    bpp: float
+    place: str
+    pictures: int
     psnr: float
     ms_ssim: float | None
+    lpips: float | None
+    lpips_shifted: float | None
+
+
+def places_of(path: Path, model: str | None) -> Iterator[Place]:
+    """The place of every picture of a .lfq file."""
+    with lfqcodec.open(path, model=model) as file:
+        layout = file.token_decoder().layout
+        number = 0
+        for head in (head for head in file.heads() if isinstance(head, ChunkHead)):
+            number = 0 if head.gop_start else number
+            for group, count in enumerate(layout.groups(head.valid, gop_start=head.gop_start)):
+                if head.gop_start and not group:
+                    parts = {0: FIRST}
+                else:
+                    parts = {each: part for part, own in places(count).items() for each in own}
+                for each in range(count):
+                    yield Place(number + each, parts[each])
+                number += count
 
 
 def measure(
-    clip: Path, model: str | None, profile: str | None, frames: int | None, folder: Path
-) -> list[Row]:
-    """Encode once, cut the file to every number of stages, decode each file, compare with the source."""
-    full = folder / "full.lfq"
-    report = lfqcodec.encode(
-        clip,
-        full,
-        model=model,
-        stages=resolve_model(model).config.stages,
-        profile=profile,
-        frames=frames,
-        audio=False,
-        overwrite=True,
-    )
-    rows = []
-    for stages in range(1, report.stages + 1):
-        part = folder / "part.lfq"
-        size = strip(full, part, stages, overwrite=True)
-        meter = QualityMeter()
-        with (
-            open_video(clip, max_frames=frames, copy_streams=False) as source,
-            lfqcodec.open(part, model=model) as coded,
-        ):
-            originals = (event for event in source.events() if isinstance(event, Frame))
-            for original, decoded in zip(originals, coded.frames(), strict=True):
-                meter.add(original.rgb, decoded.rgb)
-        assert meter.psnr is not None
-        bpp = 8 * size / (report.frames * report.width * report.height)
-        rows.append(
-            Row(
-                clip.name,
-                stages,
-                report.frames,
-                report.width,
-                report.height,
-                size,
-                bpp,
-                meter.psnr,
-                meter.ms_ssim,
-            )
-        )
-    return rows
+    clip: Path, model: str | None, crf: float, frames: int, network: LPIPS | None, folder: Path
+) -> tuple[float, list[tuple[Place, FrameScores]]]:
+    """Encode the pictures of a clip and decode the file: bpp, and the scores of every picture."""
+    coded, decoded = folder / "coded.lfq", folder / "decoded.mkv"
+    source = folder / prepare(Origin(clip.stem, clip), Preparation(frames=frames), folder).file
+    report = lfqcodec.encode(source, coded, model=model, crf=crf, audio=False, overwrite=True)
+    lfqcodec.decode(coded, decoded, model=model, overwrite=True)
+    scores = compare_frames(source, decoded, lpips=network)
+    return report.bpp, list(zip(places_of(coded, model), scores, strict=True))
+
+
+def rows(clip: str, scores: Sequence[tuple[Place, FrameScores]]) -> Iterator[Row]:
+    """Means by part, then along the GOP, then of all pictures."""
+    for part in (FIRST, "anchor", "middle", "quarters"):
+        yield from _row(clip, part, [own for place, own in scores if place.part == part])
+    behind = [(place.number - 1, own) for place, own in scores if place.number]
+    for begin in range(0, max((number for number, _ in behind), default=-1) + 1, SPAN):
+        own = [score for number, score in behind if begin <= number < begin + SPAN]
+        yield from _row(clip, f"{begin + 1} to {begin + SPAN}", own)
+    yield from _row(clip, ALL, [own for _, own in scores])
+
+
+def _row(clip: str, place: str, scores: Sequence[FrameScores]) -> Iterator[Row]:
+    psnr = mean(min(MAX_PSNR, score.psnr) for score in scores)
+    if psnr is not None:
+        others = (mean(getattr(score, name) for score in scores) for name in OTHERS)
+        yield Row(clip, place, len(scores), psnr, *others)
+
+
+def _line(row: Row) -> str:
+    others = (getattr(row, name) for name in OTHERS)
+    text = "".join("       -" if value is None else f"{value:8.4f}" for value in others)
+    return f"{row.clip:32} {row.place:12} {row.pictures:8} {row.psnr:7.2f} {text}"
 
 
 @click.command("quality")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", help="Model name, file or folder (default: the shipped one).")
-@click.option("--profile", type=click.Choice(["exact", "static"]), help="Default: that of encode.")
-@click.option("--frames", type=int, help="Only the first frames of each clip.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write rows and means as JSON.")
+@click.option("--crf", type=float, default=DEFAULT_CRF, show_default=True)
+@click.option(
+    "--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="First frames of a clip."
+)
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS weights (see fetch lpips).")
+@click.option("--out", type=click.Path(path_type=Path), help="Write rows and single pictures as JSON.")
 def quality(
-    folder: Path, model: str | None, profile: str | None, frames: int | None, out: Path | None
+    folder: Path, model: str | None, crf: float, frames: int, lpips_weights: Path | None, out: Path | None
 ) -> None:
-    """PSNR, MS-SSIM and bits per pixel of every clip in FOLDER at every number of stages."""
-    clips = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not clips:
-        raise LfqError(f"{folder}: no clips")
-    rows: list[Row] = []
+    """PSNR, MS-SSIM and LPIPS of every clip in FOLDER by the place of pictures in their GOP.
+
+    First pictures, anchors, middles, quarters; and pictures 1 to 16, 17 to 32 and so on, which shows whether
+    quality drifts. The clip `all` is all of them. Shifted LPIPS is that of the pictures without their first 2
+    columns and 3 rows.
+    """
+    weights = find_lpips(lpips_weights)
+    network = None if weights is None else load_lpips(weights)
+    every: list[tuple[Place, FrameScores]] = []
+    table: list[Row] = []
+    pictures: dict[str, Any] = {}
+    rates: dict[str, float] = {}
+    paths = videos_in(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        for clip in tqdm(clips, unit="clip"):
+        for clip in tqdm(paths, unit="clip"):
             try:
-                rows += measure(clip, model, profile, frames, Path(scratch))
+                rates[clip.name], scores = measure(clip, model, crf, frames, network, Path(scratch))
             except LfqError as error:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
-    if not rows:
+                continue
+            table += rows(clip.name, scores)
+            every += scores
+            pictures[clip.name] = [{**asdict(place), **asdict(_finite(own))} for place, own in scores]
+    if not table:
         raise LfqError(f"{folder}: no clip could be measured")
-    click.echo(f"{'clip':32} stages     bpp    PSNR  MS-SSIM")
-    for row in rows:
-        click.echo(_line(row.clip, row.stages, row.bpp, row.psnr, row.ms_ssim))
-    means: list[dict[str, float | None]] = []
-    for stages in sorted({row.stages for row in rows}):
-        own = [row for row in rows if row.stages == stages]
-        similar = [row.ms_ssim for row in own if row.ms_ssim is not None]
-        bpp = float(np.mean([row.bpp for row in own]))
-        psnr = float(np.mean([row.psnr for row in own]))
-        ms_ssim = float(np.mean(similar)) if similar else None
-        means.append({"stages": stages, "clips": len(own), "bpp": bpp, "psnr": psnr, "ms_ssim": ms_ssim})
-        click.echo(_line("mean", stages, bpp, psnr, ms_ssim))
+    table += rows(ALL, every)
+    click.echo(f"{'clip':32} {'place':12} pictures    PSNR  MS-SSIM   LPIPS shifted")
+    for row in table:
+        click.echo(_line(row))
+    for name, bpp in rates.items():
+        click.echo(f"{name}: {bpp:.4f} bpp")
     if out is not None:
         found = resolve_model(model)
         record = {
-            "lfqcodec": lfqcodec.__version__,
+            **describe(),
+            "command": command_line(),
             "model": found.name,
             "model_sha256": found.sha256.hex(),
-            "profile": profile,
+            "lpips_weights_sha256": None if weights is None else file_sha256(weights),
+            "crf": crf,
             "frames": frames,
-            "means": means,
-            "rows": [asdict(row) for row in rows],
+            "bpp": rates,
+            "rows": [asdict(row) for row in table],
+            "pictures": pictures,
         }
         out.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _line(name: str, stages: int, bpp: float, psnr: float, ms_ssim: float | None) -> str:
-    similar = "      -" if ms_ssim is None else f"{ms_ssim:7.4f}"
-    return f"{name:32} {stages:6} {bpp:7.4f} {psnr:7.2f}  {similar}"
+def _finite(scores: FrameScores) -> FrameScores:
+    return replace(scores, psnr=min(MAX_PSNR, scores.psnr))

@@ -13,8 +13,8 @@ from lfqcodec.output import replacing
 
 FILE = "results.json"
 FORMAT = "lfqcodec benchmark results"
-VERSION = 1
-METRICS = ("psnr", "ms_ssim", "lpips")
+VERSION = 2
+METRICS = ("psnr", "ms_ssim", "lpips", "lpips_shifted")
 
 
 class ResultsError(LfqError):
@@ -36,8 +36,9 @@ class Row:
 
     `bpp`: bits of the file per source pixel; `kbps`: thousand bits per second of video. `psnr`: mean over the
     frames of their dB; `psnr_of_mse`: dB of the mean squared error of all frames. `ms_ssim` is None for
-    pictures under 161 pixels a side, `lpips` None without its weights. `file` is relative to the folder of
-    results. `fingerprint` names everything that the figures depend on: a row is measured anew if it changes.
+    pictures under 161 pixels a side, `lpips` and `lpips_shifted` (of the pictures without their first columns
+    and rows) without its weights. `file` is relative to the folder of results. `fingerprint` names everything
+    that the figures depend on: a row is measured anew if it changes.
     """
 
     codec: str
@@ -53,6 +54,7 @@ class Row:
     psnr_of_mse: float
     ms_ssim: float | None
     lpips: float | None
+    lpips_shifted: float | None
     encode: Cost
     decode: Cost
     encode_command: str

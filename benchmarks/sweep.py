@@ -102,6 +102,7 @@ def measure(item: Item, folder: Path, network: LPIPS | None, device: str) -> Row
             psnr_of_mse=scores.psnr_of_mse,
             ms_ssim=scores.ms_ssim,
             lpips=scores.lpips,
+            lpips_shifted=scores.lpips_shifted,
             encode=encode,
             decode=have.decode if have is not None else decode,
             encode_command=_said(encode_command, folders),
@@ -124,7 +125,7 @@ def _now() -> str:
 
 
 def _points(given: Iterable[str], chosen: list[Codec]) -> dict[str, tuple[str, ...]]:
-    """Settings by codec, from "lfq=28,36" or "x265=stages=..." as given, else those of the codec."""
+    """Settings by codec, from "lfq=28,36" as given, else those of the codec."""
     wanted = {codec.name: codec.settings for codec in chosen}
     for text in given:
         name, _, values = text.partition("=")

@@ -1,31 +1,34 @@
-"""lfqcodec itself, through its command: by quality (`lfq`) and by number of stages (`lfq-stages`)."""
+"""lfqcodec itself, through its command."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 
 import lfqcodec
 from benchmarks.codecs.base import Codec, CodecUnavailable
+from lfqcodec.codec.encode.options import MAX_CRF
 from lfqcodec.errors import LfqError, WeightsError
 from lfqcodec.weights import resolve_model
-from lfqcodec.weights.rates import MAX_CRF, rates_path
 from lfqcodec.weights.store import prior_for
+
+SETTINGS = tuple(f"crf={crf}" for crf in (27, 30, 33, 36, 39, 44))
+"""Of a sweep, from high to low rate."""
+MIDDLE = "crf=32"
+"""Of middling rate: where speed is measured."""
 
 
 class Lfq(Codec):
     """The codec of this project, sound left out."""
 
+    name = "lfq"
     suffix = ".lfq"
     # The decoder writes FFV1 in RGB: what it decodes is RGB, and nothing is lost.
     decoded_suffix = ".mkv"
     plain_suffix = ".y4m"
+    settings = SETTINGS
 
-    def __init__(self, name: str, option: str, settings: tuple[str, ...], model: str | None) -> None:
-        self.name = name
-        self.settings = settings
-        self._option = option
+    def __init__(self, model: str | None) -> None:
         self._model = model
 
     def version(self) -> dict[str, str]:
@@ -38,31 +41,27 @@ class Lfq(Codec):
         prior = prior_for(model)
         if prior is not None:
             facts |= {"prior": prior.name, "prior_sha256": prior.sha256.hex()}
-            rates = rates_path(prior.path)
-            if rates.is_file():
-                facts["rates_sha256"] = hashlib.sha256(rates.read_bytes()).hexdigest()
         return facts
 
     def check_setting(self, setting: str) -> None:
-        """crf=0 to 63, or stages=1 and more."""
+        """crf=0 to 63."""
         option, _, text = setting.partition("=")
         try:
-            value = float(text) if self._option == "crf" else int(text)
+            value = float(text)
         except ValueError:
             value = -1
-        fits = 0 <= value <= MAX_CRF if self._option == "crf" else value >= 1
-        if option != self._option or not fits:
-            raise LfqError(f"{self.name}: no setting {setting!r} (give {self._option}=N)")
+        if option != "crf" or not 0 <= value <= MAX_CRF:
+            raise LfqError(f"{self.name}: no setting {setting!r} (give crf=0 to {MAX_CRF:g})")
 
     def encode_command(self, source: Path, coded: Path, setting: str) -> list[str]:
         """`lfqcodec encode`."""
         self.check_setting(setting)
-        option, _, value = setting.partition("=")
-        model = ["--model", self._model] if self._model else []
         command = [sys.executable, "-m", "lfqcodec", "encode", "-q", "--audio", "none"]
-        return [*command, f"--{option}", value, *model, str(source), str(coded)]
+        return [*command, "--crf", setting.partition("=")[2], *self._chosen(), str(source), str(coded)]
 
     def decode_command(self, coded: Path, decoded: Path) -> list[str]:
         """`lfqcodec decode`."""
-        model = ["--model", self._model] if self._model else []
-        return [sys.executable, "-m", "lfqcodec", "decode", "-q", *model, str(coded), str(decoded)]
+        return [sys.executable, "-m", "lfqcodec", "decode", "-q", *self._chosen(), str(coded), str(decoded)]
+
+    def _chosen(self) -> list[str]:
+        return ["--model", self._model] if self._model else []

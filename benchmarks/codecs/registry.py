@@ -12,9 +12,7 @@ def _crf(*values: int) -> tuple[str, ...]:
     return tuple(f"crf={value}" for value in values)
 
 
-# From high to low rate. Those of the anchors reach down to where ours begin.
-_LFQ = _crf(16, 28, 36, 44, 52, 60)
-_STAGES = tuple(f"stages={count}" for count in (4, 3, 2, 1))
+# From high to low rate.
 _ANCHORS = {
     "x265": (("medium", "veryslow"), _crf(27, 32, 37, 42, 47, 51)),
     "x264": (("medium", "veryslow"), _crf(27, 32, 37, 42, 47, 51)),
@@ -24,7 +22,7 @@ _ANCHORS = {
 GROUPS = {
     library: tuple(f"{library}-{preset}" for preset in presets) for library, (presets, _) in _ANCHORS.items()
 }
-NAMES = ("lfq", "lfq-stages", *(name for names in GROUPS.values() for name in names))
+NAMES = ("lfq", *(name for names in GROUPS.values() for name in names))
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -45,11 +43,11 @@ def get(name: str, *, model: str | None = None) -> Codec:
     """The codec of that name; `model` chooses the weights of ours. Raises `LfqError`."""
     if name not in NAMES:
         raise LfqError(f"no codec {name!r}: give one of {', '.join(NAMES)}")
-    if name in ("lfq", "lfq-stages"):
+    if name == "lfq":
         # Here, because anchors need no torch.
         from benchmarks.codecs.lfq import Lfq
 
-        return Lfq(name, *(("crf", _LFQ) if name == "lfq" else ("stages", _STAGES)), model)
+        return Lfq(model)
     from benchmarks.codecs.anchors import Anchor
 
     library, _, preset = name.partition("-")

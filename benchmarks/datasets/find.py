@@ -45,14 +45,19 @@ def find_origins(dataset: str, data: Path | None) -> list[Origin]:
         return _mcl_jcv(data)
     if dataset == SAMPLES:
         return _samples()
-    folder = Path(dataset)
-    if not folder.is_dir():
+    if not Path(dataset).is_dir():
         raise InputVideoError(f"{dataset}: no such folder, and not one of {MCL_JCV}, {SAMPLES}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputVideoError(f"{dataset}: has no videos ({' '.join(sorted(SUFFIXES))})")
+    paths = videos_in(Path(dataset))
     stems = [path.stem for path in paths]
     return [Origin(path.stem if stems.count(path.stem) == 1 else path.name, path) for path in paths]
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The videos in a folder by name. Raises `InputVideoError` where there are none."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputVideoError(f"{folder}: has no videos ({' '.join(sorted(SUFFIXES))})")
+    return paths
 
 
 def _samples() -> list[Origin]:

@@ -74,6 +74,7 @@ METRICS = (
     Metric("psnr", "psnr", "PSNR", "dB"),
     Metric("ms_ssim_db", "ms_ssim", "MS-SSIM", "dB"),
     Metric("lpips", "lpips", "LPIPS", "", higher_is_better=False),
+    Metric("lpips_shifted", "lpips_shifted", "LPIPS, shifted", "", higher_is_better=False),
 )
 
 

@@ -42,7 +42,7 @@ def _check_row(row: Row, codecs: dict[str, Any]) -> str | None:
         return f"bpp is {row.bpp!r}"
     for name in (*FIELDS, "kbps", "frames"):
         value = getattr(row, name)
-        if not _is_number(value) and not (value is None and name in ("ms_ssim", "lpips")):
+        if not _is_number(value) and not (value is None and name != "psnr"):
             return f"{name} is {value!r}"
     return None
 

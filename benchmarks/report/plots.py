@@ -70,8 +70,7 @@ def styles(codecs: Sequence[str]) -> dict[str, Style]:
     order: Counter[str] = Counter()
     found = {}
     for number, codec in enumerate(codecs):
-        # The stages of our codec are a curve of their own, not a preset.
-        family = codec if codec.startswith("lfq") else codec.partition("-")[0]
+        family = codec.partition("-")[0]
         colour = colours.get(family) or colours.setdefault(family, next(others))
         dash = DASHES[order[family] % len(DASHES)]
         found[codec] = Style(colour, MARKERS[number % len(MARKERS)], dash, 2.2 if codec == "lfq" else 1.4)
@@ -81,8 +80,9 @@ def styles(codecs: Sequence[str]) -> dict[str, Style]:
 
 def axis_label(metric: Metric) -> str:
     """Name, unit, and which way is better where it is not up."""
-    unit = {"psnr": " [dB]", "lpips": " (lower is better, axis turned)"}.get(metric.field, "")
-    return metric.title + unit
+    if not metric.higher_is_better:
+        return f"{metric.title} (lower is better, axis turned)"
+    return f"{metric.title} [dB]" if metric.field == "psnr" else metric.title
 
 
 def _rate(value: float, _: int | None = None) -> str:

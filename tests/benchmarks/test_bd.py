@@ -20,7 +20,7 @@ from benchmarks.report.bd import (
 )
 from benchmarks.results import Results
 
-PSNR, MS_SSIM, LPIPS = METRICS
+PSNR, MS_SSIM, LPIPS, _ = METRICS
 CURVE = [(0.02, 28.0), (0.05, 31.0), (0.11, 33.5), (0.3, 36.0), (0.7, 38.2)]
 
 

@@ -218,14 +218,14 @@ def test_known_errors(tmp_path):
     expected = (3, pytest.approx(np.mean(decibels)), pytest.approx(10 * np.log10(255**2 * 3 / 101)))
     assert (scores.frames, scores.psnr, scores.psnr_of_mse) == expected
     assert scores.psnr - scores.psnr_of_mse > 20
-    assert (scores.ms_ssim, scores.lpips) == (None, None)
+    assert (scores.ms_ssim, scores.lpips, scores.lpips_shifted) == (None, None, None)
 
 
 def test_equal_videos_and_small_sides(tmp_path, weights):
     network = load_lpips(weights)
-    for size, ms_ssim, lpips in (((161, 161), 1.0, 0.0), ((160, 180), None, 0.0), ((30, 180), None, None)):
+    for size, ms_ssim, lpips in (((161, 161), 1.0, 0.0), ((160, 180), None, 0.0), ((33, 180), None, None)):
         path = write(tmp_path / "same.mkv", pictures(2, *size))
-        assert compare(path, path, lpips=network) == Scores(2, 100.0, 100.0, ms_ssim, lpips)
+        assert compare(path, path, lpips=network) == Scores(2, 100.0, 100.0, ms_ssim, lpips, lpips)
 
 
 def test_means_over_batches_and_threads(tmp_path, weights):
@@ -236,10 +236,13 @@ def test_means_over_batches_and_threads(tmp_path, weights):
     network = load_lpips(weights)
     alone = compare(source, decoded, lpips=network)
     with torch.inference_mode():
-        single = [
-            network(tensor(a[None]), tensor(b[None])).item() for a, b in zip(frames, changed, strict=True)
-        ]
-    assert alone.lpips == pytest.approx(np.mean(single), rel=1e-5)
+        for mean, x, y in ((alone.lpips, 0, 0), (alone.lpips_shifted, 2, 3)):
+            single = [
+                network(tensor(a[None, y:, x:]), tensor(b[None, y:, x:])).item()
+                for a, b in zip(frames, changed, strict=True)
+            ]
+            assert mean == pytest.approx(np.mean(single), rel=1e-5)
+    assert alone.lpips != alone.lpips_shifted
     similar = [quality.ms_ssim(a, b) for a, b in zip(frames, changed, strict=True)]
     assert alone.ms_ssim == pytest.approx(np.mean(similar))
     squares = np.square(frames.astype(int) - changed).mean((1, 2, 3))

@@ -33,7 +33,7 @@ from benchmarks.report.plots import mean_figure, small_figure, styles
 from benchmarks.results import FILE, Results, ResultsError
 from lfqcodec.errors import LfqError
 
-PSNR, MS_SSIM, LPIPS = METRICS
+PSNR, MS_SSIM, LPIPS, _ = METRICS
 
 
 def run(*arguments: object):
@@ -58,6 +58,7 @@ def test_mean_curves(tmp_path):
     low, high = means.curves["x"]
     assert (low.setting, high.setting) == ("low", "high")
     assert (low.bpp, high.bpp) == pytest.approx((0.03, 0.07))
+    assert low.values.pop("lpips_shifted") is None
     assert low.values == pytest.approx({"psnr": 30.03, "ms_ssim": 0.9, "lpips": 0.2})
 
 
@@ -87,7 +88,7 @@ def test_a_mean_needs_the_metric_everywhere(tmp_path):
     results = simple(tmp_path)
     results.rows["x", "low", "a"] = replace(results.rows["x", "low", "a"], lpips=None, psnr=float("inf"))
     values = mean_curves(results).curves["x"][0].values
-    assert values == {"psnr": None, "ms_ssim": pytest.approx(0.9), "lpips": None}
+    assert values == {"psnr": None, "ms_ssim": pytest.approx(0.9), "lpips": None, "lpips_shifted": None}
 
 
 def test_table_of_one_rate(tmp_path):
@@ -160,7 +161,7 @@ def test_words(tmp_path):
 
 def test_plots_are_the_same_each_time_and_the_colours_too():
     curves = {"lfq": [(0.01, 0.5), (0.1, 0.2)], "x265-medium": [(0.02, 0.4), (0.2, 0.1)]}
-    looks = styles(["lfq", "lfq-stages", "x265-medium", "x265-veryslow", "other", "another"])
+    looks = styles(["lfq", "svtav1-8", "x265-medium", "x265-veryslow", "other", "another"])
     assert looks["x265-medium"].colour == looks["x265-veryslow"].colour
     assert looks["x265-medium"].dash != looks["x265-veryslow"].dash
     assert len({look.marker for look in looks.values()}) == len(looks)
@@ -334,7 +335,7 @@ def test_page_is_whole_escaped_and_alone(tmp_path):
     assert "made up <eval>" in words
     assert "0123456789ab" in words
     assert "PSNR: x265-medium wins. lfq needs 3.0 times the bits of x265-medium at equal PSNR" in words
-    assert text.count("<svg") == 3 + 3 * 2
+    assert text.count("<svg") == len(METRICS) * (1 + 2)
 
 
 def _made(folder: Path) -> Path:

@@ -32,6 +32,7 @@ def qualities(bpp: float, codec: str, easy: float) -> dict[str, float]:
         "psnr": 31 + 3 * octaves,
         "ms_ssim": 1 - 10 ** (-(12 + 2 * octaves) / 10),
         "lpips": 0.6 / (1 + math.exp(0.7 * octaves)),
+        "lpips_shifted": 0.62 / (1 + math.exp(0.7 * octaves)),
     }
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lfqcodec.errors import InputVideoError, LfqError, WeightsError
+from lfqcodec.errors import InputVideoError, LfqError, WeightsError, WeightsMissing
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.fields import anchor_tokens, between_tokens, half
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
@@ -247,7 +247,7 @@ def test_runs_go_on_export_and_start_others(folder: Path, tmp_path: Path) -> Non
         train(dataclasses.replace(options, phase="groups"))
     assert next_phase(run) == "intra"
     assert train(options) == "intra"
-    with pytest.raises(LfqError, match="not trained groups yet"):
+    with pytest.raises(WeightsMissing, match="not trained groups yet"):
         export_run(run, tmp_path / "model.safetensors", "mine", tmp_path / "run")
     assert train(options) == "groups"
     train(dataclasses.replace(options, phase="groups"))

@@ -28,8 +28,8 @@ _PEAK = 1.6
 """So many times the difference of the pictures around it: fast motion goes on, a cut is one picture."""
 _SIDE = 2
 """So many pictures before a cut are compared with it, and one behind."""
-_AHEAD = 4
-"""Pictures that are waited for: a flash is over after less than that, and the scene returns."""
+_FLASH = 4
+"""A flash has fewer pictures than that, and then the scene returns."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ def analyse(events: Iterable[Frame | StreamPacket]) -> Iterator[Analysed | Strea
     """All events in order, frames analysed; packets come up to four frames early.
 
     A cut is a picture that differs from the one before far more than its neighbours do from theirs, unless
-    one of the next pictures is like the one before: then it was a flash. Fades change too slowly to count.
+    it is like one of the pictures before, or one of the next is like the last before it: then there was a
+    flash. Fades change too slowly to count.
     """
-    behind: deque[_Seen] = deque(maxlen=_SIDE)
+    behind: deque[_Seen] = deque(maxlen=_FLASH)
     ahead: deque[_Seen] = deque()
     last: Small | None = None
     for event in events:
@@ -72,7 +73,7 @@ def analyse(events: Iterable[Frame | StreamPacket]) -> Iterator[Analysed | Strea
         novelty = 0.0 if last is None else difference / _contrast(last, small)
         ahead.append(_Seen(event, small, difference, novelty))
         last = small
-        if len(ahead) == _AHEAD:
+        if len(ahead) == _FLASH:
             yield _judge(behind, ahead)
     while ahead:
         yield _judge(behind, ahead)
@@ -88,11 +89,14 @@ def _judge(behind: deque[_Seen], ahead: deque[_Seen]) -> Analysed:
 
 def _is_cut(behind: Iterable[_Seen], here: _Seen, ahead: Iterable[_Seen]) -> bool:
     before, after = list(behind), list(ahead)
-    around = [each.novelty for each in (*before, *after[:1])]
+    around = [each.novelty for each in (*before[-_SIDE:], *after[:1])]
     if here.novelty < max(_CUT, _PEAK * max(around)):
         return False
-    old = before[-1].small
-    return all(change(old, each.small) >= _CUT * _contrast(old, each.small) for each in after)
+    return all(_is_new(before[-1], each) for each in after) and all(_is_new(each, here) for each in before)
+
+
+def _is_new(before: _Seen, now: _Seen) -> bool:
+    return change(before.small, now.small) >= _CUT * _contrast(before.small, now.small)
 
 
 def small_luma(picture: NDArray[np.uint8]) -> Small:

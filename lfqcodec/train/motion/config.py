@@ -24,7 +24,8 @@ class MotionTrainConfig:
     A batch has `batch` first pictures or chains of `size` x `size` pixels, for each process. The learning
     rate rises over `warmup` steps and falls in a line to zero over the share `decay` of the time that one
     call is given. Rate networks that are new learn alone for `rate_steps` steps, and what a network costs
-    counts more and more over the first `ramp` steps where all of it is new. `held_out` crops are measured.
+    counts more and more over the first `ramp` steps where all of it is new. `held_out` chains are measured,
+    or four times as many first pictures.
     """
 
     phase: str
@@ -37,7 +38,7 @@ class MotionTrainConfig:
     ema: float = 0.998
     rate_steps: int = 250
     ramp: int = 400
-    held_out: int = 6
+    held_out: int = 4
     model: MotionConfig = field(default_factory=MotionConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(muon=False))
 

@@ -126,8 +126,10 @@ def _mixed(batch: Tensor, number: int, rank: int) -> Tensor:
 
 def held_out_crops(clips: Pack, config: MotionTrainConfig) -> Tensor:
     """The same crops every time, float32 [N, T, 3, S, S]: T is 1, or 17 for groups; N 0 if nothing is."""
-    frames = 1 if config.phase == "intra" else 1 + GROUP * _HELD_OUT_GROUPS
-    shape = SampleConfig(config.held_out, frames, config.size, _SHRINK, skip_chance=0.0)
+    first = config.phase == "intra"
+    frames = 1 if first else 1 + GROUP * _HELD_OUT_GROUPS
+    count = config.held_out * 4 if first else config.held_out
+    shape = SampleConfig(count, frames, config.size, _SHRINK, skip_chance=0.0)
     for each in (shape, replace(shape, frames=min(frames, 1 + GROUP * GROUPS_OF_STEP))):
         try:
             return Sampler(clips, each, seed=0, held_out=True).batch(0).transpose(1, 2) / 2

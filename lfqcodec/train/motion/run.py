@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from lfqcodec.codec.device import pick_device
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import LfqError, WeightsMissing
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.train.data import ensure_pack
 from lfqcodec.train.distributed import World, world_of_environment
@@ -89,7 +89,10 @@ def train(options: Options) -> str:
             if options.journal is not None and world.leads and loop.seconds > before:
                 append_run(options.journal, loop.out, phase, loop.seconds - before, world.size)
         if options.export is not None and world.leads:
-            export_run(options.out, options.export, options.export.stem, options.start)
+            try:
+                export_run(options.out, options.export, options.export.stem, options.start)
+            except WeightsMissing as error:
+                log.warning("no model file: %s", error)
     return phase
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lfqcodec.errors import LfqError, WeightsError, WeightsMissing
+from lfqcodec.errors import WeightsError, WeightsMissing
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors
 from lfqcodec.train.checkpoint import load_checkpoint
@@ -121,7 +121,7 @@ def export_run(run: Path, dest: Path, name: str, start: Path | None = None) -> N
     """Write averaged weights in half precision: a model file, and the rate networks beside it.
 
     A phase that has not begun is as in `start` (see `read_start`). Raises `WeightsError` where the two do not
-    fit, and `LfqError` where one is nowhere.
+    fit, and `WeightsMissing` where one is nowhere.
     """
     own = read_run(run)
     phases = own.phases
@@ -129,7 +129,9 @@ def export_run(run: Path, dest: Path, name: str, start: Path | None = None) -> N
         phases = read_start(start).phases | phases
     for phase in PHASES:
         if phase not in phases:
-            raise LfqError(f"{run}: has not trained {phase} yet, and there are no weights to take instead")
+            raise WeightsMissing(
+                f"{run}: has not trained {phase} yet, and there are no weights to take instead"
+            )
     tensors = model_tensors(own.config, phases["intra"], phases["groups"])
     given = {_INTRA + name: each for name, each in phases["intra"].items()} | phases["groups"]
     rates = {name: each.half().contiguous() for name, each in given.items() if is_rate(name)}
