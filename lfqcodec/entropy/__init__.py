@@ -8,7 +8,7 @@ from lfqcodec.entropy.coder import (
     decode_tokens,
     encode_tokens,
 )
-from lfqcodec.entropy.model import ROW_SUM, Batch, RateModel, RowSource, UniformRates, uniform_rows
+from lfqcodec.entropy.model import ROW_SUM, Batch, RateModel, RowSource, uniform_rows
 from lfqcodec.entropy.rans import Words
 from lfqcodec.entropy.subtokens import SYMBOLS, subtokens_to_tokens, tokens_to_subtokens
 
@@ -21,7 +21,6 @@ __all__ = [
     "RowSource",
     "StreamDecoder",
     "StreamEncoder",
-    "UniformRates",
     "Words",
     "as_given",
     "decode_tokens",

@@ -1,8 +1,7 @@
-"""What gives the frequency rows: the interface of all models, and the static one (spec section 11)."""
+"""What gives the frequency rows: the interface of all models (spec section 11)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +20,7 @@ ROW_SUM = 1 << PRECISION_BITS
 class Batch:
     """Subtokens that are coded next, and how likely their values are.
 
-    `positions` [n], integers: where the subtokens lie in the flat order of a stage (2 * raster position of
+    `positions` [n], integers: where the subtokens lie in the flat order of a layer (2 * raster position of
     the token + 0 or 1), in coding order. `weights`: frequencies less 1, which is what the coder takes,
     float64 [n, 512], or [512] for one row that holds for all; integers from 0, every row summing to
     2^24 - 512. Not to be written to.
@@ -64,9 +63,9 @@ class Batch:
 
 
 RowSource = Generator[Batch, NDArray[np.int32], None]
-"""A model at work on one stage of one chunk: yields a `Batch`, is sent the symbols, int32 [n], and so on.
+"""A model at work on one layer of one group: yields a `Batch`, is sent the symbols, int32 [n], and so on.
 
-Encoder and decoder drive the same generator. Its batches cover every position of the stage exactly once,
+Encoder and decoder drive the same generator. Its batches cover every position of the layer exactly once,
 and depend on nothing but what it was made from and the symbols it was sent.
 """
 
@@ -97,24 +96,3 @@ _UNIFORM = np.full(SYMBOLS, ROW_SUM / SYMBOLS - 1)
 def uniform_rows(tokens: int) -> RowSource:
     """A source for so many tokens: one batch, in flat order, with one row in which all values are equal."""
     yield Batch(np.arange(SUBTOKENS * tokens), _UNIFORM)
-
-
-class UniformRates:
-    """Profile `static` of open-loop tokenizers: all values equally likely, in flat order, nothing learned."""
-
-    def __init__(self) -> None:
-        self._layers: Sequence[Layer] = ()
-
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
-        """As in `RateModel`."""
-        self._layers = layers
-
-    def rows(self, number: int) -> RowSource:
-        """As in `RateModel`."""
-        return uniform_rows(math.prod(self._layers[number].shape))
-
-    def snapshot(self) -> None:
-        """There is nothing to remember."""
-
-    def restore(self, snapshot: None) -> None:
-        """There is nothing to go back to."""
