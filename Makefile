@@ -77,11 +77,11 @@ determinism: $(STAMP) $(if $(OLD_TORCH),$(TORCH26)/.installed) ## Are tokens the
 RUN ?= runs/motion
 CORES ?= 1
 PHASE ?= next
-train-motion: $(STAMP) ## Train the motion tokenizer further: CLIPS=folder of .npy, IMAGES, LPIPS, START, CORES, PHASE, MINUTES
+train-motion: $(STAMP) ## Train the motion tokenizer further: CLIPS=folder of .npy, IMAGES, LPIPS, INIT, CORES, PHASE, MINUTES
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/$(if $(filter 1,$(CORES)),python,torchrun --nproc-per-node $(CORES)) \
 	  -m lfqcodec train motion --out $(RUN) --clips $(CLIPS) --phase $(PHASE) --device cpu \
 	  --journal docs/training_log.md $(if $(IMAGES),--images $(IMAGES)) $(if $(LPIPS),--lpips $(LPIPS)) \
-	  $(if $(START),--start $(START)) $(if $(MINUTES),--minutes $(MINUTES))
+	  $(if $(INIT),--init $(INIT)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

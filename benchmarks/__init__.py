@@ -1,1 +1,1 @@
-"""Measurements of lfqcodec: quality by stages, memory. Run `python -m benchmarks --help`."""
+"""Measurements of lfqcodec. Run `python -m benchmarks --help`."""

@@ -25,7 +25,7 @@ COMMANDS = {
     "memory": "benchmarks.memory",
     "seek": "benchmarks.seek",
     "damage": "benchmarks.damage",
-    "determinism": "benchmarks.determinism",
+    "determinism": "benchmarks.determinism.command",
 }
 
 

@@ -20,7 +20,7 @@ _STAGES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 @dataclass
 class Curves:
-    """What the logs of consecutive runs say, over hours: points by stage or by part of the loss.
+    """What the logs of consecutive runs say, over hours: points by stage or quality, or by part of the loss.
 
     `borders` are the hours at which a run or a phase begins: crops and losses change there, so the curves
     of either side are not of one kind.
@@ -28,7 +28,10 @@ class Curves:
 
     psnr: list[Points] = field(default_factory=list)
     lpips: list[Points] = field(default_factory=list)
+    lpips_shifted: list[Points] = field(default_factory=list)
     bits: list[Points] = field(default_factory=list)
+    bpp: list[Points] = field(default_factory=list)
+    lagrangian: list[Points] = field(default_factory=list)
     losses: dict[str, Points] = field(default_factory=dict)
     borders: list[tuple[float, str]] = field(default_factory=list)
 
@@ -36,9 +39,12 @@ class Curves:
 PANELS = (
     ("psnr", "held-out PSNR (dB)"),
     ("lpips", "held-out LPIPS"),
+    ("lpips_shifted", "held-out LPIPS, shifted"),
     ("bits", "bits a token (rate model)"),
+    ("bpp", "bits a pixel (rate model)"),
+    ("lagrangian", "held-out Lagrangian"),
 )
-LOSSES = ("l1", "mse", "ssim", "perceptual", "commitment", "gan")
+LOSSES = ("loss", "l1", "mse", "ssim", "perceptual", "commitment", "gan")
 
 
 def read_curves(logs: Sequence[Path]) -> Curves:
@@ -88,7 +94,9 @@ def _rows(log: Path) -> list[dict[str, Any]]:
 
 def _add(curves: Curves, hours: float, row: dict[str, Any]) -> None:
     for name, _ in PANELS:
-        values = row.get(name) or []
+        values = row.get(name)
+        if not isinstance(values, list):  # a mean over a batch
+            continue
         stages: list[Points] = getattr(curves, name)
         for stage, value in enumerate(values):
             if stage == len(stages):
@@ -118,6 +126,7 @@ def draw(curves: Curves, title: str, out: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    by_quality = bool(curves.lagrangian)
     panels = [(name, label) for name, label in PANELS if getattr(curves, name)]
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(8, 2.6 * (len(panels) + 1)), layout="constrained")
@@ -129,7 +138,7 @@ def draw(curves: Curves, title: str, out: Path) -> None:
                     *_broken(points, curves.borders),
                     color=_STAGES[stage],
                     marker=".",
-                    label=f"{stage + 1} stage{'s' * (stage > 0)}",
+                    label=f"q {stage}" if by_quality else f"{stage + 1} stage{'s' * (stage > 0)}",
                 )
             axis.set_ylabel(label)
         for number, (name, points) in enumerate(curves.losses.items()):

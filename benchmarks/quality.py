@@ -128,7 +128,7 @@ def quality(
 
     First pictures, anchors, middles, quarters; and pictures 1 to 16, 17 to 32 and so on, which shows whether
     quality drifts. The clip `all` is all of them. Shifted LPIPS is that of the pictures without their first 2
-    columns and 3 rows.
+    rows and 3 columns.
     """
     weights = find_lpips(lpips_weights)
     network = None if weights is None else load_lpips(weights)

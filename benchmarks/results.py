@@ -36,8 +36,8 @@ class Row:
 
     `bpp`: bits of the file per source pixel; `kbps`: thousand bits per second of video. `psnr`: mean over the
     frames of their dB; `psnr_of_mse`: dB of the mean squared error of all frames. `ms_ssim` is None for
-    pictures under 161 pixels a side, `lpips` and `lpips_shifted` (of the pictures without their first columns
-    and rows) without its weights. `file` is relative to the folder of results. `fingerprint` names everything
+    pictures under 161 pixels a side, `lpips` and `lpips_shifted` (of the pictures without their first rows
+    and columns) without its weights. `file` is relative to the folder of results. `fingerprint` names all
     that the figures depend on: a row is measured anew if it changes.
     """
 

@@ -19,17 +19,18 @@ from tqdm import tqdm
 
 from benchmarks import codecs
 from benchmarks.codecs import Codec
+from benchmarks.codecs.lfq import MIDDLE
 from benchmarks.machine import command_line, describe
 from benchmarks.process import run_process
 from benchmarks.results import Cost
-from benchmarks.stages import shares
+from benchmarks.stages import lines, shares
 from lfqcodec.errors import LfqError
 from lfqcodec.output import replacing
 
 REFERENCE = "x265-medium"
 _RATE = 25
-# A quality of middling rate; the speed of each codec depends on it.
-_POINTS = {"lfq": "crf=32", "lfq-stages": "stages=2"}
+# Of middling rate; the speed of each codec depends on it.
+_POINTS = {"lfq": MIDDLE}
 _POINT = "crf=37"
 
 
@@ -220,14 +221,12 @@ def speed(
                             left_out.append(f"{what}: {error}")
                     progress.update()
                 if length == lengths[0] and not no_stages and any(codec.name == "lfq" for codec in chosen):
-                    options = {"model": model, "crf": float(_POINTS["lfq"].partition("=")[2])}
+                    options = {"model": model, "crf": float(MIDDLE.partition("=")[2])}
                     inside[f"{size[0]}x{size[1]}"] = shares(video, folder, options, 1)
     click.echo(table(rows))
     for name, result in inside.items():
-        for action, part in result["actions"].items():
-            parts = ", ".join(f"{stage} {share:.0%}" for stage, share in part["parts"].items())
-            pace_inside = result["frames"] / part["seconds"]
-            click.echo(f"{name:10} {action:12}{pace_inside:7.2f} frames/s once started: {parts}")
+        click.echo(f"{name}, once started")
+        click.echo("\n".join(lines(result)))
     for text in left_out:
         click.echo(f"left out: {text}", err=True)
     if out is not None:

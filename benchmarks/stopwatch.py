@@ -69,6 +69,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
     from lfqcodec.codec.encode import lookahead
     from lfqcodec.codec.encode.rdo import Rdo, TernaryChoice
+    from lfqcodec.codec.repair.salvage import Salvage
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
     from lfqcodec.tokenizer.motion.compensation import ReferencePicture
@@ -81,6 +82,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
 
     yield "reading", VideoReader, "events", True
     yield "reading", BitstreamReader, "__iter__", True
+    yield "reading", Salvage, "items", True
     yield "scene cuts", lookahead, "analyse", True
     yield "motion search", GroupReconstruction, "search", False
     yield "compensation", ReferencePicture, "__init__", False

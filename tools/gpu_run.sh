@@ -3,14 +3,15 @@
 #
 #   tools/gpu_run.sh MINUTES CLIPS OUT [options of lfqcodec.train.motion.run]
 #
-# CLIPS is a folder of .npy or of videos, which PyAV or OpenCV decodes. OUT/run is the run: the phase that is next is trained, in bf16 and as one CUDA
-# graph where there is a GPU. OUT/pieces has the model and its rate networks in half precision, in pieces of
-# at most 15 MiB; put them together with: cat motion.safetensors.* > motion.safetensors
+# CLIPS is a folder of .npy or of videos, which PyAV or OpenCV decodes. OUT/run is the run: the phase that is
+# next is trained, in bf16 and as one CUDA graph where there is a GPU. OUT/pieces has the model and its rate
+# networks in half precision, in pieces of at most 15 MiB; put them together with
+#   cat motion.safetensors.* > motion.safetensors
 # Before there are weights of both phases, it has the checkpoint instead.
 # PYTHON and LFQCODEC_LPIPS (weights of LPIPS) are taken from the environment.
 set -eu
 if [ $# -lt 3 ]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 minutes=$1 clips=$2 out=$3

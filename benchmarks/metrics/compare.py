@@ -23,7 +23,7 @@ MAX_PSNR = 100.0
 """What stands for an exact frame, in dB, as in `QualityMeter`: the mean stays finite."""
 
 SHIFT = (2, 3)
-"""Columns and rows. AlexNet looks at every fourth pixel, so blocks of 8x8 always lie alike for it."""
+"""Rows and columns. AlexNet looks at every fourth pixel, so blocks of 8x8 always lie alike for it."""
 
 Picture = NDArray[np.uint8]
 # LPIPS was measured to take 100 to 130 bytes a pixel: a batch of so many needs 260 MB, a frame of 4K 900.
@@ -89,7 +89,7 @@ class _Distances:
             with torch.inference_mode():
                 a, b = (self._tensor(side) for side in zip(*self._held, strict=True))
                 self.values += self._network(a, b).tolist()
-                x, y = SHIFT
+                y, x = SHIFT
                 self.shifted += self._network(a[..., y:, x:], b[..., y:, x:]).tolist()
             self._held.clear()
 

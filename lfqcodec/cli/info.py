@@ -53,7 +53,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
         "copied_bytes": copied,
         "container_bytes": size - payload - copied,
         "profile": header.profile.name.lower(),
-        "stages": dict(sorted(Counter(head.stream_count for head in heads).items())),
+        "token_streams": dict(sorted(Counter(head.stream_count for head in heads).items())),
         "gop_chunks": header.gop_chunks,
         "chunks": len(heads),
         "gops": sum(head.gop_start for head in heads),
@@ -91,14 +91,15 @@ def _print(facts: dict[str, Any]) -> None:
     kind = "picture" if facts["still_image"] else "video"
     if facts["frame_rate"]:
         length += f", {facts['frame_rate']} frames/s"
-    stages = ", ".join(f"{stage} (in {count} chunks)" for stage, count in facts["stages"].items())
-    if len(facts["stages"]) == 1:
-        stages = str(next(iter(facts["stages"])))
+    counts = facts["token_streams"]
+    streams = ", ".join(f"{count} (in {chunks} chunks)" for count, chunks in counts.items())
+    if len(counts) == 1:
+        streams = str(next(iter(counts)))
     model = facts["model"] or "not available here"
     lines = [
         ("file", f"{facts['file']}, {human_bytes(facts['bytes'])}"),
         (kind, f"{facts['width']}x{facts['height']}{'' if facts['still_image'] else length}"),
-        ("chunks", f"{facts['chunks']}, GOPs: {facts['gops']}, stages: {stages}"),
+        ("chunks", f"{facts['chunks']}, GOPs: {facts['gops']}, token streams: {streams}"),
         ("profile", facts["profile"]),
         ("model", f"{model} (sha256 {facts['tokenizer_sha256'][:16]}...)"),
         (

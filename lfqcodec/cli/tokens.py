@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import click
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +37,10 @@ def command(
                 for name, tokens in group.items():
                     planes.setdefault(name, []).append(tokens)
     arrays = {name: np.concatenate(parts) for name, parts in planes.items()}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     with open_output(dest, overwrite=overwrite) as out:
-        np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
+        out.write(packed.getbuffer())
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if as_json:
         print_json({"file": dest, "layers": shapes})

@@ -131,9 +131,9 @@ def tokenizer(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path), metavar="OUT.safetensors")
 @click.option("--name", help="Name of the model, if not that of the file.")
-@click.option("--start", type=click.Path(path_type=Path), help="Weights of phases that have not begun.")
+@click.option("--init", type=click.Path(path_type=Path), help="Weights of phases that have not begun.")
 @json_option
-def export(run: Path, dest: Path, name: str | None, start: Path | None, as_json: bool) -> None:
+def export(run: Path, dest: Path, name: str | None, init: Path | None, as_json: bool) -> None:
     """Write the averaged weights of a training RUN as a model file that encode and decode can use.
 
     Of a run of `train motion` also what further training starts from, OUT.rates.safetensors beside it.
@@ -147,7 +147,7 @@ def export(run: Path, dest: Path, name: str | None, start: Path | None, as_json:
         raise LfqError(f"{dest}: the name of a model file must end in .safetensors")
     name = name or dest.stem
     if is_run(run):
-        export_run(run, dest, name, start)
+        export_run(run, dest, name, init)
     else:
         config, tensors = export_tokenizer(run / "checkpoint.safetensors")
         save_tokenizer(dest, config, tensors, {"name": name})

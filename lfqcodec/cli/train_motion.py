@@ -24,7 +24,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="What to train; next: whichever has had less of its share of the time.",
 )
-@click.option("--start", type=_PATH, help="Model file, run, or folder to start from (newest model).")
+@click.option("--init", type=_PATH, help="Model file, run, or folder to start from (newest model).")
 @click.option("--lpips", type=_PATH, envvar="LFQCODEC_LPIPS", help="Weights of LPIPS (safetensors).")
 @click.option("--minutes", type=float, help="How long to train; the learning rate falls at the end.")
 @click.option("--steps", type=int, help="How many steps to train.")

@@ -29,7 +29,7 @@ def command(as_json: bool) -> None:
         return
     for m in found:
         mark, prior = " (default)" if m["default"] else "", m["prior"]
-        click.echo(f"{m['name']}{mark}  {m['architecture']}, {m['stages']} stages, {human_bytes(m['bytes'])}")
+        click.echo(f"{m['name']}{mark}  {m['architecture']}, {human_bytes(m['bytes'])}")
         click.echo(f"    sha256 {m['sha256']}\n    {m['path']}")
         click.echo(f"    prior {prior['name']}, sha256 {prior['sha256']}" if prior else "    no prior")
 
@@ -43,6 +43,5 @@ def _describe(model: Model, default: Path | None) -> dict[str, Any]:
         "path": str(model.path),
         "bytes": model.path.stat().st_size,
         "architecture": model.config.architecture,
-        "stages": model.config.stages,
         "prior": None if prior is None else {"name": prior.name, "sha256": prior.sha256.hex()},
     }

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from codec_support import ENVIRONMENT, y4m
 
-from lfqcodec.entropy import decode_tokens, encode_tokens, uniform_rows
-from lfqcodec.weights.store import prior_for, resolve_model
+from benchmarks.bits import _Counter, kind_of
+from lfqcodec.prior.motion.static import StaticMotionRates
+from lfqcodec.tokenizer.layout import Layer
+from lfqcodec.weights.store import resolve_model
 
 ROOT = Path(__file__).parents[2]
+KINDS = [f"{what}.{part}" for part in ("anchor", "middle", "quarters") for what in ("motion", "depth")]
+KINDS += ["quality", "intra tokens", "anchor tokens", "middle tokens", "quarters tokens"]
 
 
-def test_figures(tmp_path):
+def test_figures(tmp_path: Path) -> None:
     clips, out = tmp_path / "clips", tmp_path / "bits.json"
     clips.mkdir()
     (clips / "a.y4m").write_bytes(y4m(6, (32, 24)))
@@ -33,41 +37,53 @@ def test_figures(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "left out: " in done.stderr
     record, model = json.loads(out.read_text()), resolve_model()
     assert record["model_sha256"] == model.sha256.hex()
-    assert record["prior_sha256"] == prior_for(model).sha256.hex()
-    assert record["frames"] == 5
+    rows = {row["layer"]: row for row in record["rows"]}
+    assert sorted(rows) == sorted(KINDS)
     lines = done.stdout.splitlines()
-    stages = [*map(str, range(model.config.stages)), "all"]
-    assert [line.split("|")[2].strip() for line in lines[2:]] == [*stages, *stages]
-    assert all(line.count("|") == 8 for line in lines)
-    assert [(clip["clip"], clip["frames"]) for clip in record["clips"]] == [("a.y4m", 5), ("still", 65)]
-    for clip, latents in (("a.y4m", 2), ("still", 17)):
-        rows = [row for row in record["rows"] if row["clip"] == clip]
-        assert [row["stage"] for row in rows] == stages
-        for row in rows[:-1]:
-            assert row["tokens"] == latents * 3 * 4
-            assert row["static"] >= 18
-            ideal = (row["first"] + (latents - 1) * row["later"]) / latents
-            assert row["exact"] == pytest.approx(ideal * (1 + row["overhead"] / 100))
-            assert row["overhead"] > 0
-        assert rows[-1]["exact"] == pytest.approx(np.mean([row["exact"] for row in rows[:-1]]))
-    (still, first) = (
-        next(r for r in record["rows"] if r["clip"] == "still" and r["stage"] == s) for s in ("all", "0")
+    assert len(lines) == 2 + len(KINDS)
+    assert all(line.count("|") == 10 for line in lines)
+    (clip,) = record["clips"]
+    assert (clip["frames"], clip["width"], clip["height"]) == (5, 32, 24)
+    # Padded to 32x32: 4x4 tokens a layer, 2x2 blocks of motion, one token of depth.
+    assert (
+        rows["intra tokens"]["positions"] == rows["intra tokens"]["coded"] == 16 * model.config.intra_layers
     )
-    assert first["later"] < first["first"]
-    whole = record["clips"][1]
-    payload = still["tokens"] * still["exact"] / 8
-    assert whole["container"] == pytest.approx(100 * (1 - payload / whole["exact_bytes"]))
+    assert rows["anchor tokens"]["positions"] == 16 * model.config.anchor_layers
+    assert rows["anchor tokens"]["coded"] % 4 == 0
+    assert rows["quarters tokens"]["positions"] == 2 * 16 * model.config.between_layers
+    assert (rows["motion.anchor"]["positions"], rows["depth.quarters"]["positions"]) == (4, 2)
+    assert (rows["quality"]["positions"], rows["quality"]["coded"]) == (2, 2)
+    bits = sum(row["static"] for row in record["rows"])
+    for row in record["rows"]:
+        assert row["static_bpp"] == pytest.approx(row["static"] / (5 * 32 * 24))
+    payload = clip["bytes"] * (1 - clip["container"] / 100)
+    assert payload == pytest.approx(bits / 8 * (1 + clip["overhead"] / 100))
+    assert clip["overhead"] > 0
+    assert clip["bpp"] == pytest.approx(8 * clip["bytes"] / (5 * 32 * 24))
 
 
-def test_counting_changes_nothing(monkeypatch):
-    """The rows that are looked at code as they would have, and 512 equal values take 9 bits each."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.bits import counted
-
-    tokens = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
-    words = encode_tokens(uniform_rows(24), tokens)
-    bits = np.zeros(2)
-    assert np.array_equal(decode_tokens(counted(uniform_rows(24), bits, 24), words, (2, 3, 4)), tokens)
-    assert all(math.isclose(each, 12 * 18) for each in bits)
+def test_code_lengths_and_what_is_coded() -> None:
+    """A quality at a GOP start takes 9 bits; a depth of nothing leaves no token to code."""
+    layers = (
+        Layer("quality", 0, (1, 1, 1)),
+        Layer("motion.anchor", 0, (1, 2, 2)),
+        Layer("depth.anchor", 0, (1, 1, 1)),
+        Layer("anchor.0", 0, (1, 4, 4)),
+    )
+    counter = _Counter(StaticMotionRates())
+    counter.rates.begin_group(layers, gop_start=True)
+    for number, layer in enumerate(layers):
+        counter.add(number, layer.name, np.zeros(layer.shape, np.int32))
+    assert counter.bits["quality"] == pytest.approx(9, abs=1e-3)
+    assert counter.bits["depth.anchor"] < 9
+    assert counter.positions == {"quality": 1, "motion.anchor": 4, "depth.anchor": 1, "anchor tokens": 16}
+    assert counter.coded["anchor tokens"] == 0
+    assert math.isclose(counter.bits["anchor tokens"], 0, abs_tol=0.01)
+    assert [kind_of(name) for name in ("anchor.10", "motion.anchor", "quality")] == [
+        "anchor tokens",
+        "motion.anchor",
+        "quality",
+    ]

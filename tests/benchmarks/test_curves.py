@@ -43,6 +43,21 @@ def test_runs_follow_each_other_in_hours(runs: list[Path]) -> None:
     assert [name for _, name in curves.borders] == ["2x1x16", "2x5x16", "2x1x16"]
 
 
+def test_figures_by_quality_beside_means_of_batches(tmp_path: Path) -> None:
+    row = {"step": 4, "seconds": 3600.0}
+    measured = {"psnr": [30.0, 32.0], "bpp": [0.01, 0.02], "lagrangian": [0.2, 0.3]}
+    rows = [
+        {"event": "training", "psnr": 31.0, "loss": 0.5, **row},
+        {"event": "evaluation", **measured, **row},
+    ]
+    run = log(tmp_path / "run", rows)
+    curves = read_curves([run])
+    assert (curves.psnr, curves.bpp) == ([[(1.0, 30.0)], [(1.0, 32.0)]], [[(1.0, 0.01)], [(1.0, 0.02)]])
+    assert curves.losses == {"loss": [(1.0, 0.5)]}
+    result = CliRunner().invoke(cli, ["curves", str(run), str(tmp_path / "curves.png")])
+    assert result.exit_code == 0, result.output
+
+
 def test_picture_is_a_png_and_the_same_every_time(runs: list[Path], tmp_path: Path) -> None:
     pictures = []
     for _ in range(2):

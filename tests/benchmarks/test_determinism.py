@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-from codec_support import ENVIRONMENT, encoded, one_thread, succeed, y4m
+from codec_support import ENVIRONMENT, encoded, y4m
 
-import lfqcodec
-from lfqcodec.codec.decode.file import LfqFile
-from lfqcodec.prior.exact import ExactNetwork
-from lfqcodec.prior.rows import GopCoder
-from lfqcodec.prior.weights import load_prior
+from benchmarks.determinism import worker
+from benchmarks.determinism.command import render, table
+from benchmarks.determinism.runs import Apart, Run, compare_pixels, differences, furthest
+from benchmarks.determinism.settings import Setting
+from lfqcodec.prior.motion.group import MotionRates
+from lfqcodec.prior.motion.learned import LearnedMotionRates
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(ROOT)
-    return importlib.import_module("benchmarks.determinism")
 
 
 def test_files_of_every_setting_decode_under_every_other() -> None:
@@ -51,49 +43,65 @@ def test_files_of_every_setting_decode_under_every_other() -> None:
     for row in rows:
         assert row["equal"]
         assert row["payload_equal"]
-        assert row["others_decoded"] == row["others"] == 6
+        assert row["others_decoded"] == row["others"] == 3 * len(row["tokens"])
+        assert row["pictures_apart"]["psnr"] >= 60
     # They really are other settings: ordinary float results differ.
     assert len({row["floats"] for row in rows}) > 1
 
 
-def test_other_batches_and_products(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmark: ModuleType
-) -> None:
-    """The digest is that of what `lfqcodec tokens` writes, whatever the sizes of the decoder's batches."""
-    path, plain = tmp_path / "a.lfq", tmp_path / "a.npy"
-    with one_thread():
-        path.write_bytes(encoded(y4m(18, (72, 56)), gop=1, stages=2, profile="exact"))
-        succeed("tokens", path, plain)
-        expected = hashlib.sha256(plain.read_bytes()).hexdigest()
-        for options, rows in (
-            ({}, 4096),
-            ({"group": 1, "int8": False}, 17),
-            ({"group": 1 << 16, "int8": True}, 1 << 24),
-        ):
-            monkeypatch.setitem(GopCoder.__init__.__kwdefaults__, "max_rows", rows)
-            with lfqcodec.open(path, device="cpu") as video:
-                prior = video.prior()
-                assert prior is not None
-                network = ExactNetwork(load_prior(prior.path), **options)
-                monkeypatch.setattr(LfqFile, "_network", lambda _, network=network: network)
-                assert benchmark.tokens_digest([chunk.tokens for chunk in video.tokens()]) == expected
-        assert np.load(plain).shape == (2, 6, 7, 9)
+def test_tokens_and_payload_do_not_depend_on_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.lfq"
+    path.write_bytes(encoded(y4m(7, (40, 32))))
+    chunks = worker.tokens(str(path), None, "cpu")
+    assert [len(groups) for groups in chunks] == [3]
+    expected = worker.tokens_digest(chunks)
+    for rates in (MotionRates, LearnedMotionRates):
+        monkeypatch.setattr(rates.__init__, "__kwdefaults__", dict(rates.__init__.__kwdefaults__))
+    for rows in (17, 1 << 24):
+        worker.apply(Setting("rows", max_rows=rows))
+        assert MotionRates.__init__.__kwdefaults__["max_rows"] == rows
+        again = worker.tokens(str(path), None, "cpu")
+        assert worker.tokens_digest(again) == expected
+        assert worker.recode(str(path), again, None, "cpu")
+    other = [[tuple(layer + (layer.size == 1) for layer in group) for group in groups] for groups in chunks]
+    assert worker.tokens_digest(other) != expected
+    assert not worker.recode(str(path), other, None, "cpu")
 
 
-def test_differences_name_the_pair(benchmark: ModuleType) -> None:
+def test_differences_name_the_pair() -> None:
     good = {"tokens": "1" * 64, "recoded": True}
-    one, two, three, four = (benchmark.Run(benchmark.Setting(n), {"crf": "a"}, {"a": good}) for n in "1234")
-    assert benchmark.differences([one, two]) == []
+    one, two, three, four, five = (Run(Setting(n), {"static": "a"}, {"a": good}) for n in "12345")
+    assert differences([one, two]) == []
     two.decoded = {"a": {"tokens": "2" * 64, "recoded": True}}
-    three.decoded = {"a": {"error": "NumericsMismatch: stage 0 of chunk 0"}}
+    three.decoded = {"a": {"error": "NumericsMismatch: stream 0 of chunk 0"}}
     four.decoded = {"a": {"tokens": "1" * 64, "recoded": False}}
-    gone = dataclasses.replace(one, setting=benchmark.Setting("5"), made={}, decoded={}, failure="killed")
-    lines = dict(benchmark.differences([one, two, three, four, gone]))
-    assert lines.keys() == {"2", "3", "4", "5"}
+    five.apart = Apart("1", 59.9, 17, 2)
+    gone = dataclasses.replace(one, setting=Setting("6"), made={}, decoded={}, failure="killed")
+    runs = [one, two, three, four, five, gone]
+    lines = dict(differences(runs))
+    assert lines.keys() == {"2", "3", "4", "5", "6"}
     assert "decoded under '2': tokens 222222222222, but 111111111111 under '1'" in lines["2"]
     assert "decoded under '3': NumericsMismatch" in lines["3"]
     assert "other bytes" in lines["4"]
-    assert "killed" in lines["5"]
-    rows = benchmark.table([one, two, three, four, gone])
-    assert [row["equal"] for row in rows] == [True, False, False, False, False]
-    assert [row["others_decoded"] for row in rows] == [3, 0, 0, 3, 0]
+    assert "picture 17 is 59.9 dB from that under '1'" in lines["5"]
+    assert "killed" in lines["6"]
+    rows = table(runs)
+    assert [row["equal"] for row in rows] == [True, *[False] * 5]
+    assert [row["others_decoded"] for row in rows] == [4, 0, 0, 4, 4, 0]
+    assert "59.9 dB, +-2" in render(rows)
+
+
+def test_pictures_furthest_apart(tmp_path: Path) -> None:
+    pictures = np.full((3, 8, 8, 3), 100, np.uint8)
+    other, third = pictures.copy(), pictures.copy()
+    other[1, 0, 0, 0] += 1
+    third[2] += 4
+    assert furthest(pictures, pictures) == (100.0, 0, 0)
+    assert furthest(pictures, other) == (pytest.approx(10 * np.log10(255**2 * 192)), 1, 1)
+    paths, runs = {}, [Run(Setting(name)) for name in "abc"]
+    for run, each in zip(runs, (pictures, other, third), strict=True):
+        paths[run.setting.name] = tmp_path / f"{run.setting.name}.npy"
+        np.save(paths[run.setting.name], each)
+    compare_pixels({**paths, "d": tmp_path / "none.npy"}, [*runs, Run(Setting("d"))])
+    assert [(run.apart.other, run.apart.picture) for run in runs] == [("c", 2), ("c", 2), ("a", 2)]
+    assert runs[0].apart.psnr == pytest.approx(10 * np.log10(255**2 / 16))

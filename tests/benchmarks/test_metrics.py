@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 
 from lfqcodec.codec import quality
 from lfqcodec.errors import LfqError, WeightsError, WeightsHashMismatch, WeightsMissing
-from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.train.lpips import LPIPS, load_lpips
+from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.video import open_video
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks is not installed
@@ -236,7 +236,7 @@ def test_means_over_batches_and_threads(tmp_path, weights):
     network = load_lpips(weights)
     alone = compare(source, decoded, lpips=network)
     with torch.inference_mode():
-        for mean, x, y in ((alone.lpips, 0, 0), (alone.lpips_shifted, 2, 3)):
+        for mean, x, y in ((alone.lpips, 0, 0), (alone.lpips_shifted, 3, 2)):
             single = [
                 network(tensor(a[None, y:, x:]), tensor(b[None, y:, x:])).item()
                 for a, b in zip(frames, changed, strict=True)

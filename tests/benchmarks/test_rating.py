@@ -299,7 +299,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number, bpp in enumerate(rates):
                 where = (name, f"crf={number}", sequence)
                 file = "rgb.mkv" if name == "x265-medium" else "yuv.mkv"
-                row = Row(*where, 1280, 720, 1, 1, bpp, 1, 1, 1, 1, 1, 1, none, none, "", "", file, *4 * ("",))
+                ones = [1] * 6
+                row = Row(*where, 1280, 720, 1, 1, bpp, *ones, none, none, "", "", file, *4 * ("",))
                 record.rows[where] = row
     record.save()
     return folder

@@ -51,11 +51,22 @@ def test_what_takes_too_long_is_named(measured: tuple[str, str, dict]) -> None:
 
 
 def test_stages_share_the_time(measured: tuple[str, str, dict]) -> None:
-    actions = measured[2]["stages"]["64x48"]["actions"]
+    result = measured[2]["stages"]["64x48"]
+    actions = result["actions"]
     assert set(actions) == {"encode", "decode mp4", "decode y4m", "verify"}
     for action in actions.values():
         assert sum(action["parts"].values()) == pytest.approx(1, abs=0.01)
-    assert {"read", "tokenizer", "prior", "rANS", "write"} <= set(actions["encode"]["parts"])
+        assert sum(action["ms"].values()) == pytest.approx(
+            1000 * action["seconds"] / result["frames"], rel=0.02
+        )
+    both = {"compensation", "intra decoder", "anchor decoder", "between decoder", "prior", "rANS", "writing"}
+    assert both <= set(actions["decode y4m"]["parts"])
+    search = {"reading", "motion search", "anchor encoder", "between encoder", "quantization"}
+    assert both | search <= set(actions["encode"]["parts"])
+    assert {"reading", "prior", "rANS"} <= set(actions["verify"]["parts"])
+    assert "motion search" not in actions["decode y4m"]["parts"]
+    if sys.platform == "linux":
+        assert result["search_mib"] >= 0
 
 
 @pytest.mark.parametrize(

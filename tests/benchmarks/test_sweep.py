@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from benchmarks import codecs, results
 from benchmarks.codecs.anchors import without_notes
@@ -26,6 +27,7 @@ from benchmarks.sweep import Sweep
 from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video
+from lfqcodec.weights.store import resolve_model
 
 ROOT = Path(__file__).parents[2]
 POINTS = ["--codecs", "lfq,x265-medium,x264-medium,svtav1-8", "--points", "lfq=20,60"]
@@ -187,18 +189,15 @@ def test_one_bad_video_does_not_stop_the_rest(clips: Path, tmp_path: Path) -> No
 def test_a_failing_item_is_noted_and_tried_again(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     line = ("sweep", "--codecs", "lfq", "--points", "lfq=60", "--dataset", clips, "--out", out)
-    # A model whose prior is elsewhere: the command itself fails, item by item.
-    folder = tmp_path / "models"
-    folder.mkdir()
-    shutil.copy(ROOT / "lfqcodec/weights/data/base-1.safetensors", folder / "lonely.safetensors")
-    damaged = bytearray((folder / "lonely.safetensors").read_bytes())
-    damaged[-1] ^= 1
-    (folder / "lonely.safetensors").write_bytes(damaged)
-    done = benchmarks(*line, "--model", folder / "lonely.safetensors", expected=1)
+    # A model that is described and has no weights: the command itself fails, item by item.
+    empty = tmp_path / "models" / "empty.safetensors"
+    empty.parent.mkdir()
+    save_file({"none": np.zeros(1, np.float32)}, empty, resolve_model().metadata)
+    done = benchmarks(*line, "--model", empty, expected=1)
     record = results.load(out)
     assert not record.rows
     assert len(record.failures) == 2
-    assert "crf" in next(iter(record.failures.values())).error
+    assert "does not fit its configuration" in next(iter(record.failures.values())).error
     assert "lfq crf=60 one" in done.stderr
     benchmarks(*line)
     record = results.load(out)

@@ -26,7 +26,7 @@ from video_support import tone
 import lfqcodec
 from lfqcodec.weights.store import resolve_model
 
-TOKENIZER_HASH_OFFSET = 72
+TOKENIZER_HASH_OFFSET = 76
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def data():
     """20 frames in two GOPs of one chunk; profile static, for which most commands need no torch."""
     out = io.BytesIO()
     with one_thread():
-        lfqcodec.encode(io.BytesIO(y4m(20)), out, gop=1, profile="static")
+        lfqcodec.encode(io.BytesIO(y4m(20)), out, gop=17, profile="static")
     return out.getvalue()
 
 
@@ -117,9 +117,9 @@ def test_no_lfq_file(folder):
     for kind in ("missing", "folder"):
         path = make_input(folder, kind)
         with unchanged(folder):
-            for arguments in (["info", path], ["verify", path], ["tokens", path, folder / "new.npy"]):
+            for arguments in (["info", path], ["verify", path], ["tokens", path, folder / "new.npz"]):
                 assert str(path) in fail(3, *arguments)
-            assert str(path) in fail(3, "strip", path, folder / "new.lfq", "--stages", 1)
+            assert str(path) in fail(3, "strip", path, folder / "new.lfq")
             assert str(path) in fail(3, "decode", path, folder / "old.mkv", "-f")
 
 
@@ -141,11 +141,11 @@ def test_foreign_file(folder):
 
 
 def test_wrong_version(folder, data):
-    (folder / "future.lfq").write_bytes(data[:8] + b"\x02\0" + data[10:])
+    (folder / "future.lfq").write_bytes(data[:8] + b"\x07\0" + data[10:])
     with unchanged(folder):
         for arguments in (["info"], ["verify"]):
-            assert "future.lfq: format version 2" in fail(4, *arguments, folder / "future.lfq")
-        assert "format version 2" in fail(4, "decode", folder / "future.lfq", folder / "new.mkv")
+            assert "future.lfq: format version 7" in fail(4, *arguments, folder / "future.lfq")
+        assert "format version 7" in fail(4, "decode", folder / "future.lfq", folder / "new.mkv")
 
 
 def test_truncated(folder, data):
@@ -174,8 +174,8 @@ def test_truncated(folder, data):
         at_once(check, [(path,) for path in paths])
         decode(paths[1])
         at_once(play, [(paths[2], 17), (paths[4], 20)])
-        assert "byte" in fail(4, "strip", paths[1], folder / "old.lfq", "--stages", 1, "-f")
-        assert "byte" in fail(4, "tokens", paths[1], folder / "new.npy")
+        assert "byte" in fail(4, "strip", paths[1], folder / "old.lfq", "-f")
+        assert "byte" in fail(4, "tokens", paths[1], folder / "new.npz")
 
 
 def test_info_tells_what_is_left_of_a_damaged_file(folder, data):
@@ -187,7 +187,7 @@ def test_info_tells_what_is_left_of_a_damaged_file(folder, data):
 
 def test_flipped_byte(folder, data):
     """In the second chunk: in its head, so that its frames are concealed, and in its last payload, which
-    costs a stage. All else is in tests/codec/test_damage.py."""
+    costs detail. All else is in tests/codec/test_damage.py."""
     offsets = unit_offsets(data)
 
     def check(output, byte, loss, summary):
@@ -204,7 +204,7 @@ def test_flipped_byte(folder, data):
         assert done.stdout.startswith(b"20 frames ")
 
     lost = (offsets[1] + 9, "lost", "3 frames lost and concealed")
-    detail = (offsets[2] - 9, "shown with 3 of 4 stages", "no frame lost, 3 with less detail")
+    detail = (offsets[2] - 9, "shown with 1 of 2 streams", "no frame lost, 3 with less detail")
     at_once(check, [("old.mkv", *lost), ("less.mkv", *detail)])
     no_leftovers(folder)
 
@@ -283,7 +283,7 @@ def test_devices_are_not_replaced(folder):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_standard_output(folder):
     with Path("/dev/full").open("wb") as full:
-        for arguments in (["info", folder / "good.lfq"], ["strip", folder / "good.lfq", "-", "--stages", 1]):
+        for arguments in (["info", folder / "good.lfq"], ["strip", folder / "good.lfq", "-"]):
             done = run(*arguments, stdout=full, stderr=subprocess.PIPE, capture_output=False)
             assert "standard output: No space left on device" in complaint(done, 1)
 
@@ -295,17 +295,19 @@ def test_wrong_usage(folder):
     cases = [
         (["nonsense"], "nonsense"),
         (["encode", "good.y4m"], "Missing argument"),
-        (["encode", "good.y4m", "new.lfq", "--stages", "0"], "--stages"),
-        (["encode", "good.y4m", "new.lfq", "--stages", "two"], "--stages"),
-        (["decode", "good.lfq", "new.mkv", "--stages", "-1"], "--stages"),
-        (["encode", "good.y4m", "new.lfq", "--gop", "70000"], "--gop"),
+        (["decode", "good.lfq", "new.mkv", "--streams", "-1"], "--streams"),
+        (["decode", "good.lfq", "new.mkv", "--streams", "two"], "--streams"),
+        (["strip", "good.lfq", "new.lfq", "--streams", "0"], "--streams"),
+        (["encode", "good.y4m", "new.lfq", "--gop", "2000000"], "--gop"),
+        (["encode", "good.y4m", "new.lfq", "--crf", "64"], "--crf"),
+        (["encode", "good.y4m", "new.lfq", "--crf", "30", "--bitrate", "100k"], "cannot both be given"),
         (["encode", "good.y4m", "new.lfq", "--scale", "64"], "--scale"),
         (["encode", "good.y4m", "new.lfq", "--scale", "0x64"], "--scale"),
         (["encode", "good.y4m", "new.lfq", "--start", "-1"], "--start"),
         (["decode", "good.lfq", "new.mkv", "--start", "soon"], "--start"),
         (["decode", "good.lfq", "new.mkv", "--duration", "0"], "--duration"),
         (["decode", "good.lfq", "new.mkv", "--device", "abacus"], "--device"),
-        (["strip", "good.lfq", "new.lfq"], "--stages"),
+        (["strip", "good.lfq"], "Missing argument"),
         (["verify"], "FILE"),
     ]
 
@@ -316,12 +318,6 @@ def test_wrong_usage(folder):
 
     with unchanged(folder):
         at_once(check, cases)
-
-
-def test_more_stages_than_the_model_has(folder):
-    with unchanged(folder):
-        line = fail(1, "encode", folder / "good.y4m", folder / "new.lfq", "--stages", 17)
-    assert f"1 to {resolve_model().config.stages}" in line
 
 
 def test_a_picture_larger_than_the_format_allows(folder):

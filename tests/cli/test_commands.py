@@ -23,6 +23,7 @@ from codec_support import (
 from video_support import moving_picture, png, read_all, write_video
 
 import lfqcodec
+from lfqcodec.bitstream import ChunkHead
 from lfqcodec.weights.store import resolve_model
 
 
@@ -33,8 +34,8 @@ def folder(tmp_path_factory):
     write_video(root / "clip.mp4", frames=40, size=(48, 40), audio="aac", seconds=1.6)
     (root / "picture.png").write_bytes(png(moving_picture(50, 38, 0)))
     with one_thread():
-        lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=2)
-        lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=1, profile="static")
+        lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=33)
+        lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=17, profile="static")
         lfqcodec.encode(root / "picture.png", root / "picture.lfq")
     return root
 
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
 def test_encode_and_decode(folder, tmp_path):
     """All options at once, as text; the same as the API gives."""
     lfq = tmp_path / "out.lfq"
-    options = ("--stages", 2, "--gop", 1, "--start", "0:00.4", "--duration", "0.8", "--scale", "32x24")
+    options = ("--crf", 24, "--gop", 17, "--start", "0:00.4", "--duration", "0.8", "--scale", "32x24")
     text = succeed(
         "encode", folder / "clip.mp4", lfq, *options, "--audio", "none", "--psnr", "--device", "cpu"
     )
@@ -56,11 +57,11 @@ def test_encode_and_decode(folder, tmp_path):
     assert len(text.splitlines()) == 1
     with lfqcodec.open(lfq) as video:
         assert (video.info.width, video.info.height, video.info.frame_count) == (32, 24, 20)
-        assert (video.header.gop_chunks, video.header.max_stages, video.header.streams) == (1, 2, ())
-    text = succeed("decode", lfq, f"{tmp_path}/frames/", "--stages", 1, "--start", 0.2, "--duration", 0.2)
+        assert (video.header.gop_chunks, video.header.streams) == (1, ())
+    text = succeed("decode", lfq, f"{tmp_path}/frames/", "--streams", 1, "--start", 0.2, "--duration", 0.2)
     assert text.startswith("5 frames 32x24, 0.20 s")
     with one_thread(), lfqcodec.open(lfq) as video:
-        frames = list(video.frames(start=0.2, duration=0.2, stages=1))
+        frames = list(video.frames(start=0.2, duration=0.2, streams=1))
     shown = [read_all(tmp_path / "frames" / f"{i:06}.png")[1][0] for i in range(5)]
     assert same_frames(frames, shown)
     no_leftovers(tmp_path)
@@ -69,7 +70,7 @@ def test_encode_and_decode(folder, tmp_path):
 def test_encode_json(folder, tmp_path):
     lfq = tmp_path / "out.lfq"
     report = json.loads(
-        succeed("encode", folder / "clip.mp4", lfq, "--json", "--psnr", "--frames", 18, "--gop", 1)
+        succeed("encode", folder / "clip.mp4", lfq, "--json", "--psnr", "--frames", 18, "--gop", 17)
     )
     assert report["file_bytes"] == lfq.stat().st_size
     assert report["bpp"] == pytest.approx(8 * lfq.stat().st_size / (18 * 48 * 40))
@@ -93,7 +94,7 @@ def test_progress_is_for_terminals(folder, tmp_path):
 def test_y4m_through_pipes(tmp_path):
     """cat x.y4m | lfqcodec encode - - | lfqcodec decode - - > y.y4m"""
     source = y4m(20)
-    encoded = run("encode", "-", "-", "--gop", 1, input=source)
+    encoded = run("encode", "-", "-", "--gop", 17, input=source)
     assert encoded.returncode == 0
     assert b"20 frames 48x40" in encoded.stderr
     decoded = run("decode", "-", "-", input=encoded.stdout)
@@ -159,8 +160,7 @@ def test_info_json(folder):
     assert (facts["frames"], facts["chunks"], facts["gops"], facts["gop_chunks"]) == (40, 3, 2, 2)
     assert facts["seconds"] == 1.6
     assert facts["frame_rate"] == "25"
-    with lfqcodec.open(folder / "clip.lfq") as video:
-        assert facts["stages"] == {str(video.header.max_stages): 3}
+    assert facts["token_streams"] == {"2": 3}
     assert facts["tokenizer_sha256"] == resolve_model().sha256.hex()
     assert [s["codec"] for s in facts["streams"]] == ["aac"]
     with lfqcodec.open(folder / "clip.lfq") as video:
@@ -205,17 +205,28 @@ def test_verify_frame_count(folder, tmp_path):
 
 
 def test_tokens(folder, tmp_path):
-    out = tmp_path / "tokens.npy"
+    out = tmp_path / "tokens.npz"
+    lines = succeed("tokens", folder / "a.lfq", out).splitlines()
+    wanted: dict[str, list[np.ndarray]] = {}
     with lfqcodec.open(folder / "a.lfq") as video:
-        stages = video.header.max_stages
-    assert succeed("tokens", folder / "a.lfq", out) == f"{out}: int32 [{stages}, 7, 5, 6]\n"
-    tokens = np.load(out)
-    with lfqcodec.open(folder / "a.lfq") as video:
-        wanted = np.concatenate([chunk.tokens for chunk in video.tokens()], 1)
-    assert tokens.dtype == np.int32
-    assert np.array_equal(tokens, wanted)
-    piped = run("tokens", "-", "-", "--stages", 1, input=(folder / "a.lfq").read_bytes())
-    assert np.array_equal(np.load(io.BytesIO(piped.stdout)), wanted[:1])
+        for chunk in video.tokens():
+            for group in chunk.groups:
+                for name, layer in group.items():
+                    wanted.setdefault(name, []).append(layer)
+
+    def check(found):
+        assert list(found) == list(wanted)
+        for name, parts in wanted.items():
+            assert found[name].dtype == np.int32
+            assert np.array_equal(found[name], np.concatenate(parts))
+
+    found = dict(np.load(out))
+    check(found)
+    assert lines == [f"{name}: int32 {list(array.shape)}" for name, array in found.items()]
+    piped = run("tokens", "-", "-", input=(folder / "a.lfq").read_bytes())
+    check(dict(np.load(io.BytesIO(piped.stdout))))
+    report = json.loads(succeed("tokens", folder / "a.lfq", out, "-f", "--json"))
+    assert report["layers"] == {name: list(array.shape) for name, array in found.items()}
     assert "exists already" in fail(1, "tokens", folder / "a.lfq", out)
     before = (folder / "a.lfq").read_bytes()
     assert "same file" in fail(1, "tokens", folder / "a.lfq", folder / "a.lfq", "-f")
@@ -223,19 +234,19 @@ def test_tokens(folder, tmp_path):
 
 
 def test_strip(folder, tmp_path):
-    """A stripped file decodes to what the whole one decodes to with fewer stages; sound stays."""
+    """A stripped file decodes to what the whole one decodes to with one stream; sound stays."""
     out = tmp_path / "small.lfq"
-    succeed("strip", folder / "clip.lfq", out, "--stages", 1)
+    succeed("strip", folder / "clip.lfq", out)
     assert out.stat().st_size < (folder / "clip.lfq").stat().st_size
     with one_thread(), lfqcodec.open(out) as small, lfqcodec.open(folder / "clip.lfq") as full:
-        assert small.header.max_stages == 1
-        assert same_frames(list(small.frames()), list(full.frames(stages=1)))
+        assert {head.stream_count for head in small.heads() if isinstance(head, ChunkHead)} == {1}
+        assert same_frames(list(small.frames()), list(full.frames(streams=1)))
         packets = [[p for u in file.units() for p in getattr(u, "packets", ())] for file in (small, full)]
         assert packets[0] == packets[1]
     succeed("verify", out)
-    piped = run("strip", "-", "-", "--stages", 1, input=(folder / "clip.lfq").read_bytes())
+    piped = run("strip", "-", "-", "--streams", 1, input=(folder / "clip.lfq").read_bytes())
     assert run("verify", "-", input=piped.stdout).returncode == 0
-    assert "same file" in fail(1, "strip", out, out, "-f", "--stages", 1)
+    assert "same file" in fail(1, "strip", out, out, "-f")
 
 
 def test_weights():
@@ -246,7 +257,6 @@ def test_weights():
     models = json.loads(succeed("weights", "--json"))
     (default,) = [m for m in models if m["default"]]
     assert default["sha256"] == model.sha256.hex()
-    assert default["stages"] == model.config.stages
     assert default["bytes"] == model.path.stat().st_size
 
 

@@ -47,7 +47,7 @@ def source():
 @pytest.fixture(scope="module")
 def data(source):
     with one_thread():
-        return encoded(source, gop=1, profile="static")
+        return encoded(source, gop=17, profile="static")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def temporaries(folder):
 
 def commands(folder):
     """Every kind of output, over an old one: its name, and a command that writes it, its input a pipe."""
-    encode = ["encode", "-q", "-f", "--gop", "1", "--profile", "static", "-"]
+    encode = ["encode", "-q", "-f", "--gop", "17", "--profile", "static", "-"]
     return {
         "old.lfq": [*encode, str(folder / "old.lfq")],
         **{
@@ -334,7 +334,14 @@ def test_no_space_on_a_real_disk(folder, source):
         (place / "filler").write_bytes(bytes(230 << 10))
         line = complaint(
             run(
-                "encode", "--resume", "--gop", 1, "--profile", "static", folder / "long.y4m", f"{place}/a.lfq"
+                "encode",
+                "--resume",
+                "--gop",
+                17,
+                "--profile",
+                "static",
+                folder / "long.y4m",
+                f"{place}/a.lfq",
             ),
             1,
         )
@@ -344,7 +351,7 @@ def test_no_space_on_a_real_disk(folder, source):
         (place / "filler").unlink()
         (place / "old.y4m").unlink()
         succeed(
-            "encode", "--resume", "--gop", 1, "--profile", "static", folder / "long.y4m", f"{place}/a.lfq"
+            "encode", "--resume", "--gop", 17, "--profile", "static", folder / "long.y4m", f"{place}/a.lfq"
         )
         assert list(contents(place)) == ["a.lfq"]
         assert succeed("verify", place / "a.lfq").endswith("ok, 600 frames in 36 chunks\n")

@@ -28,18 +28,18 @@ def _quick():
 
 @pytest.fixture(scope="module")
 def plain():
-    """70 frames in GOPs of one chunk, two stages, profile static: units 0 to 4 are chunks."""
-    return encoded(y4m(70, (24, 24)), gop=1, stages=2, profile="static")
+    """70 frames in GOPs of one chunk, profile static: units 0 to 4 are chunks."""
+    return encoded(y4m(70, (24, 24)), gop=17, profile="static")
 
 
-def same_events(path: Path, workers: int = 2, start=None, duration=None, stages=None):
+def same_events(path: Path, workers: int = 2, start=None, duration=None, streams=None):
     """What one process and what several make of a file: the same. Gives it, and what is lost."""
     found = []
     for count in (1, workers):
         losses = []
         with open_file(path, device="cpu") as file:
             cut = Cut(file.header, start, duration)
-            found.append((list(file.events(cut, stages=stages, damage=losses, workers=count)), losses))
+            found.append((list(file.events(cut, streams=streams, damage=losses, workers=count)), losses))
     (one, lost), (many, lost_too) = found
     assert lost_too == lost
     assert len(many) == len(one)
@@ -53,21 +53,21 @@ def same_events(path: Path, workers: int = 2, start=None, duration=None, stages=
     return one, lost
 
 
-def test_sound_cuts_and_stages(tmp_path):
-    """In profile exact, with GOPs of two chunks; a cut within GOPs has sound of the one before, too."""
+def test_sound_cuts_and_streams(tmp_path):
+    """With GOPs of two chunks; a cut within GOPs has sound of the one before, too."""
     clip = write_video(tmp_path / "a.mp4", frames=100, size=(24, 24), audio="aac", seconds=4.0)
     path = tmp_path / "a.lfq"
-    lfqcodec.encode(clip, path, gop=2, stages=2, device="cpu")
+    lfqcodec.encode(clip, path, gop=33, device="cpu")
     events, losses = same_events(path)
     assert losses == []
     assert sum(isinstance(event, Frame) for event in events) == 100
     assert len(events) > 150
-    events, _ = same_events(path, 3, start=Fraction(3, 2), duration=Fraction(2), stages=1)
+    events, _ = same_events(path, 3, start=Fraction(3, 2), duration=Fraction(2), streams=1)
     assert sum(isinstance(event, Frame) for event in events) == 50
 
 
 def test_damage(plain, tmp_path):
-    """A chunk, a stage, and a chunk whose checksums are right and whose tokens are not."""
+    """A chunk, a stream, and a chunk whose checksums are right and whose tokens are not."""
     offsets = unit_offsets(plain)
     path = tmp_path / "a.lfq"
     bad = bytearray(plain)
@@ -95,7 +95,7 @@ def test_a_file_cut_off(plain, tmp_path):
 def test_numerics_that_differ(plain, tmp_path, monkeypatch):
     """What goes wrong in a worker goes wrong here too, and is told here."""
     path = tmp_path / "a.lfq"
-    path.write_bytes(encoded(y4m(34, (24, 24)), gop=1, stages=1, profile="exact"))
+    path.write_bytes(encoded(y4m(34, (24, 24)), gop=17))
     monkeypatch.setattr(Workers, "take", lambda self: self._busy and _fail())
 
     def decoded():
@@ -119,7 +119,7 @@ def _fail():
 def test_a_large_gop_is_decoded_here(tmp_path, monkeypatch):
     """33 and 2 frames; no worker gets the first GOP."""
     path = tmp_path / "a.lfq"
-    path.write_bytes(encoded(y4m(35, (24, 24)), gop=2, stages=1, profile="static"))
+    path.write_bytes(encoded(y4m(35, (24, 24)), gop=33))
     given = []
     give = Workers.give
     monkeypatch.setattr(Workers, "give", lambda self, job: (given.append(len(job)), give(self, job)))

@@ -14,6 +14,7 @@ from video_support import pipe, read_all, write_video
 import lfqcodec
 from lfqcodec.bitstream import Chunk
 from lfqcodec.codec.progress import Progress
+from lfqcodec.weights.store import resolve_model
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,17 +30,17 @@ def source():
 
 @pytest.fixture(scope="module")
 def data(source):
-    return encoded(source, gop=1)
+    return encoded(source, gop=17)
 
 
 def test_paths_and_file_objects(source, data, tmp_path):
     path = tmp_path / "a.y4m"
     path.write_bytes(source)
     for given, dest in ((path, tmp_path / "a.lfq"), (str(path), str(tmp_path / "b.lfq"))):
-        lfqcodec.encode(given, dest, gop=1)
+        lfqcodec.encode(given, dest, gop=17)
         assert Path(dest).read_bytes() == data
     out = io.BytesIO()
-    report = lfqcodec.encode(pipe(source), out, gop=1)
+    report = lfqcodec.encode(pipe(source), out, gop=17)
     assert out.getvalue() == data
     assert not out.closed
     assert report.file_bytes == len(data)
@@ -67,7 +68,6 @@ def test_open(data, tmp_path):
     with lfqcodec.open(path) as video:
         assert video.info.frame_count == 20
         assert (video.info.width, video.info.height) == (48, 40)
-        assert video.header.gop_chunks == 1
         first = list(video.frames())
         assert len(first) == 20
         assert first[0].rgb.dtype == np.uint8
@@ -78,8 +78,11 @@ def test_open(data, tmp_path):
         chunks = list(video.tokens())
         assert same_frames(list(video.frames()), first)
         assert [chunk.head.valid for chunk in chunks] == [17, 3]
-        assert [chunk.tokens.shape[1:] for chunk in chunks] == [(5, 5, 6), (2, 5, 6)]
-        assert all(chunk.tokens.dtype == np.int32 for chunk in chunks)
+        assert [len(chunk.groups) for chunk in chunks] == [5, 2]
+        groups = [group for chunk in chunks for group in chunk.groups]
+        assert all(
+            layer.dtype == np.int32 and layer.ndim == 3 for group in groups for layer in group.values()
+        )
         assert len(list(video.heads())) == len(list(video.units())) == 2
         assert len(list(video.heads())) == 2
         assert len(video.index().entries) == 2
@@ -98,29 +101,30 @@ def test_a_pipe_is_read_once(data):
             video.size()
 
 
-def test_tokens_need_no_model(source, monkeypatch, tmp_path):
-    """Tokens of profile static can be read where the model is unknown; frames cannot."""
+def test_frames_need_the_model(data, monkeypatch, tmp_path):
     from lfqcodec.weights import store
 
-    data = encoded(source, gop=1, profile="static")
     monkeypatch.setattr(store, "package_folder", lambda: tmp_path)
-    monkeypatch.delenv(store.MODELS_VARIABLE, raising=False)
+    for name in (store.MODELS_VARIABLE, store.DEFAULT_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    with lfqcodec.open(io.BytesIO(data)) as video, pytest.raises(lfqcodec.WeightsError, match="not here"):
+        next(video.frames())
+
+
+def test_so_many_streams(data):
     with lfqcodec.open(io.BytesIO(data)) as video:
-        assert [len(chunk.tokens) for chunk in video.tokens(1)] == [1, 1]
-        with pytest.raises(lfqcodec.WeightsError, match="not here"):
-            next(video.frames())
-        for stages in (0, -1):
+        for streams in (0, -1):
             with pytest.raises(lfqcodec.LfqError, match="at least 1"):
-                next(video.tokens(stages))
+                next(video.tokens(streams))
             with pytest.raises(lfqcodec.LfqError, match="at least 1"):
-                next(video.frames(stages=stages))
+                next(video.frames(streams=streams))
 
 
 def test_report_of_encode(source, tmp_path):
     clip = write_video(tmp_path / "a.mp4", frames=40, size=(32, 32), audio="aac", seconds=1.6)
     lfq = tmp_path / "a.lfq"
     seen: list[Progress] = []
-    report = lfqcodec.encode(clip, lfq, gop=2, measure=True, progress=seen.append)
+    report = lfqcodec.encode(clip, lfq, gop=33, measure=True, progress=seen.append)
     size = lfq.stat().st_size
     assert (report.frames, report.width, report.height) == (40, 32, 32)
     assert (report.chunks, report.gops) == (3, 2)
@@ -135,7 +139,6 @@ def test_report_of_encode(source, tmp_path):
         payload = sum(4 * sum(unit.head.words) for unit in units if isinstance(unit, Chunk))
         copied = sum(unit.head.size for unit in units if not isinstance(unit, Chunk))
         chunks = sum(unit.head.size for unit in units if isinstance(unit, Chunk))
-        assert report.stages == video.header.max_stages <= video.model().config.stages
         assert report.model == video.model().name
     assert (report.payload_bytes, report.copied_bytes) == (payload, copied)
     assert 0 < size - payload - copied < 1500
@@ -174,9 +177,7 @@ def test_measure_large_enough_for_ms_ssim():
     "options",
     [
         {"gop": 0},
-        {"gop": 65536},
-        {"stages": 0},
-        {"stages": 99},
+        {"gop": 1 << 32},
         {"frames": 0},
         {"scale": (0, 10)},
         {"start": -1},
@@ -227,7 +228,7 @@ def test_error_types(data, source, tmp_path):
 def test_overwrite(data, source, tmp_path):
     path = tmp_path / "a.lfq"
     path.write_bytes(b"old")
-    lfqcodec.encode(io.BytesIO(source), path, overwrite=True, gop=1)
+    lfqcodec.encode(io.BytesIO(source), path, overwrite=True, gop=17)
     assert path.read_bytes() == data
     with pytest.raises(lfqcodec.InputVideoError):
         lfqcodec.encode(tmp_path / "none.mp4", path, overwrite=True)
@@ -260,14 +261,12 @@ def test_a_destination_that_cannot_be_written(source):
 
 def test_a_model_file_of_ones_own(data, source, tmp_path):
     """A copy of the default model under another name is the same model, as its SHA-256 is what counts."""
-    from lfqcodec.weights.store import resolve_model
-
     model = resolve_model()
     copy = tmp_path / "mine.safetensors"
     copy.write_bytes(model.path.read_bytes())
     for wanted in (copy, tmp_path, str(copy)):
         out = io.BytesIO()
-        lfqcodec.encode(io.BytesIO(source), out, gop=1, model=wanted)
+        lfqcodec.encode(io.BytesIO(source), out, gop=17, model=wanted)
         assert out.getvalue() == data
     shown = io.BytesIO()
     lfqcodec.decode(io.BytesIO(data), shown, model=copy)

@@ -23,7 +23,7 @@ def _quick():
 @pytest.fixture(scope="module")
 def steady():
     """80 frames at 25 a second in three GOPs (33, 33, 14 frames)."""
-    return encoded(y4m(80, (24, 24)), gop=2)
+    return encoded(y4m(80, (24, 24)), gop=33)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def variable(tmp_path_factory):
         time_base=Fraction(1, 1000),
         rate=30,
     )
-    return encoded(source, gop=1)
+    return encoded(source, gop=17)
 
 
 def expected(data, start, duration):
@@ -172,7 +172,7 @@ def test_files_that_do_not_begin_at_zero():
     """Other writers may count ticks from anywhere: seconds count from the first frame."""
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
 
-    reader = BitstreamReader(io.BytesIO(encoded(y4m(20, (16, 16)), gop=1)))
+    reader = BitstreamReader(io.BytesIO(encoded(y4m(20, (16, 16)), gop=17)))
     out = io.BytesIO()
     with BitstreamWriter(out, reader.header) as writer:
         for chunk in reader:

@@ -16,6 +16,7 @@ from codec_support import (
     encoded,
     fail,
     frames_of,
+    heads_of,
     no_leftovers,
     one_thread,
     run,
@@ -23,10 +24,11 @@ from codec_support import (
     succeed,
     y4m,
 )
+from fixture_model import PROFILES
 from video_support import pipe, read_all, write_video
 
 import lfqcodec
-from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Packets
+from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.gop import TokenDecoder
@@ -47,7 +49,7 @@ def _quick():
 @pytest.fixture(scope="module")
 def steady():
     """80 frames at 25 a second in GOPs of 33, 33 and 14 frames: chunks 0 1, 2 3, 4."""
-    return encoded(y4m(80, (24, 24)), gop=2, profile="static")
+    return encoded(y4m(80, (24, 24)), gop=33, profile="static")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def variable(tmp_path_factory):
     path = tmp_path_factory.mktemp("vfr") / "a.mp4"
     times = [0, *np.cumsum(steps).tolist()]
     write_video(path, frames=60, size=(24, 24), pts=times, time_base=Fraction(1, 1000), rate=30)
-    return encoded(path, gop=1, profile="static")
+    return encoded(path, gop=17, profile="static")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def sounding(tmp_path_factory):
     """100 frames with AAC; units: chunk, chunk, packets, and so on."""
     path = tmp_path_factory.mktemp("sound") / "a.mp4"
     write_video(path, frames=100, size=(24, 24), audio="aac", seconds=4.0)
-    return encoded(path, gop=2, profile="static")
+    return encoded(path, gop=33, profile="static")
 
 
 def spoil(data, unit, where, offsets=None):
@@ -103,12 +105,18 @@ def same_but(got, wanted, lost):
 # One chunk destroyed ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", WHERE)
+LOST = {0: range(33), 1: range(17, 33), 2: range(33, 66), 3: range(50, 66), 4: range(66, 80)}
+
+
 @pytest.mark.parametrize(
-    ("unit", "lost"),
-    [(0, range(33)), (1, range(17, 33)), (2, range(33, 66)), (3, range(50, 66)), (4, range(66, 80))],
+    ("unit", "where"),
+    [
+        *((2, where) for where in WHERE),
+        *((unit, where) for unit in (0, 1, 3, 4) for where in ("head", "body", "all")),
+    ],
 )
-def test_damage_stays_in_its_gop(steady, frames, unit, lost, where):
+def test_damage_stays_in_its_gop(steady, frames, unit, where):
+    lost = LOST[unit]
     data = spoil(steady, unit, where)
     got, losses = salvaged(data)
     (loss,) = losses
@@ -141,7 +149,7 @@ def test_every_byte_of_a_chunk(steady, frames):
     """Any single byte, and any number of bytes lost or added inside of it."""
     start, end = unit_offsets(steady)[2:4]
     rng = np.random.default_rng(0)
-    for at in rng.choice(np.arange(start + 1, end), 30, replace=False):
+    for at in rng.choice(np.arange(start + 1, end), 12, replace=False):
         for data in (
             steady[:at] + bytes((steady[at] ^ int(rng.integers(1, 256)),)) + steady[at + 1 :],
             steady[:at] + steady[min(end, at + int(rng.integers(1, 60))) :],
@@ -149,7 +157,8 @@ def test_every_byte_of_a_chunk(steady, frames):
         ):
             got, losses = salvaged(data)
             same_but(got, frames, range(33, 66))
-            assert sum(loss.frames for loss in losses) == 33
+            # In the second stream they cost detail of the chunk, elsewhere the GOP.
+            assert [(loss.kind, loss.frames) for loss in losses] in ([("frames", 33)], [("detail", 17)])
 
 
 def test_two_gops_in_a_row(steady, frames):
@@ -204,7 +213,7 @@ def test_random_damage(steady, frames):
     """Whatever is broken behind the header: no other error, no wrong picture where no loss is told."""
     rng = np.random.default_rng(1)
     header = unit_offsets(steady)[0]
-    for _ in range(25):
+    for _ in range(15):
         data = bytearray(steady)
         for _ in range(rng.integers(1, 4)):
             kind, at = rng.integers(0, 3), int(rng.integers(header, len(data)))
@@ -550,20 +559,23 @@ def test_repair_command(steady, tmp_path):
     no_leftovers(tmp_path)
 
 
-# Stages that are lost -----------------------------------------------------------------------------------
+# Streams that are lost ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["static", "exact"])
-def layered(request):
-    """42 frames of noise that moves, in GOPs of 33 and 9 frames: chunks 0 1, 2; three stages."""
-    return encoded(y4m(42, (32, 24)), gop=2, profile=request.param, stages=3)
+@pytest.fixture(scope="module", params=PROFILES)
+def busy(request):
+    """42 frames of noise that moves, in GOPs of 33 and 9 frames: chunks 0 1, 2; two streams."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    noise = noise.repeat(4, 0).repeat(4, 1)
+    pictures = [noise[i : i + 48, 2 * (i % 24) : 2 * (i % 24) + 64] for i in range(42)]
+    return encoded(clip_of(pictures), gop=33, profile=request.param, scene_cuts=False)
 
 
-def spoil_stage(data, number, stage):
-    """Flip a bit in the last word of a stage of a chunk: what is decoded first lies at the front."""
-    head = [head for head in BitstreamReader(io.BytesIO(data)).heads() if isinstance(head, ChunkHead)][number]
+def spoil_stream(data, number, stream):
+    """Flip a bit in the last word of a stream of a chunk: what is decoded first lies at the front."""
+    head = heads_of(data)[number]
     body = head.offset + head.size - 4 - 4 * sum(head.words)
-    at = body + 4 * sum(head.words[: stage + 1]) - 2
+    at = body + 4 * sum(head.words[: stream + 1]) - 2
     return data[:at] + bytes((data[at] ^ 4,)) + data[at + 1 :]
 
 
@@ -572,38 +584,40 @@ def error_of(frames, wanted):
     return float(np.mean([np.square(a.rgb.astype(float) - b.rgb).mean() for a, b in pairs]))
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_a_lost_stage_costs_detail_only(layered, stage):
-    """Its GOP is shown with the stages below it, which are closer than a held picture; others are exact."""
-    wanted = frames_of(layered)
-    for chunk, begin, end, stream in ((0, 0, 33, io.BytesIO), (1, 17, 33, pipe), (2, 33, 42, io.BytesIO)):
-        got, losses = salvaged(spoil_stage(layered, chunk, stage), stream)
-        same_but(got, wanted, range(begin, end))
+def test_a_lost_second_stream_costs_detail_only(busy):
+    """Pictures between anchors of its chunk are predictions, closer than a held picture; others are exact."""
+    wanted = frames_of(busy)
+    for chunk, begin, end, stream in ((0, 0, 17, io.BytesIO), (1, 17, 33, pipe), (2, 33, 42, io.BytesIO)):
+        got, losses = salvaged(spoil_stream(busy, chunk, 1), stream)
+        # The anchors are every fourth picture from the first of the GOP on.
+        start = end - end % 33 if end % 33 else 0
+        same_but(got, wanted, [i for i in range(begin, end) if (i - start) % 4])
         (loss,) = losses
         assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
-        assert loss.stages == (stage, 3)
+        assert loss.streams == (1, 2)
         assert (loss.start, loss.end, loss.faults) == (begin / 25, end / 25, 1)
-        assert f"shown with {stage} of 3 stages: unit body is damaged (chunk {chunk}" in str(loss)
+        assert "shown with 1 of 2" in str(loss)
+        assert f"unit body is damaged (chunk {chunk}" in str(loss)
         held = [Frame(f.pts, wanted[max(0, begin - 1)].rgb) for f in wanted[begin:end]]
-        assert error_of(got[begin:end], wanted[begin:end]) < error_of(held, wanted[begin:end])
+        assert 0 < error_of(got[begin:end], wanted[begin:end]) < error_of(held, wanted[begin:end])
 
 
-def test_a_lost_first_stage_is_held(layered):
-    wanted = frames_of(layered)
-    got, losses = salvaged(spoil_stage(layered, 1, 0))
+def test_a_lost_first_stream_is_held(busy):
+    wanted = frames_of(busy)
+    got, losses = salvaged(spoil_stream(busy, 1, 0))
     same_but(got, wanted, range(17, 33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("frames", 17, 16)]
 
 
-def test_two_losses_in_a_gop(layered):
-    """What is left is what was left before: the worse of the two tells, and a lost first stage ends it."""
-    wanted = frames_of(layered)
-    got, losses = salvaged(spoil_stage(spoil_stage(layered, 0, 2), 1, 1))
+def test_two_losses_in_a_gop(busy):
+    """Of two chunks in a row one line tells; where the first stream is lost nothing goes on."""
+    wanted = frames_of(busy)
+    got, losses = salvaged(spoil_stream(spoil_stream(busy, 0, 1), 1, 1))
     same_but(got, wanted, range(33))
-    assert [(loss.kind, loss.frames, loss.stages, loss.faults) for loss in losses] == [
-        ("detail", 33, (1, 3), 2)
+    assert [(loss.kind, loss.frames, loss.streams, loss.faults) for loss in losses] == [
+        ("detail", 33, (1, 2), 2)
     ]
-    got, losses = salvaged(spoil_stage(spoil_stage(layered, 0, 1), 1, 0))
+    got, losses = salvaged(spoil_stream(spoil_stream(busy, 0, 1), 1, 0))
     same_but(got, wanted, range(33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [
         ("detail", 0, 17),
@@ -611,45 +625,31 @@ def test_two_losses_in_a_gop(layered):
     ]
 
 
-def test_lower_stages_stay_exact(layered):
-    """Asked for fewer stages than were lost, the file is as good as whole, and says that it is not."""
-    bad = spoil_stage(layered, 0, 2)
-    got, losses = salvaged(bad, stages=2)
-    assert same_frames(got, frames_of(layered, stages=2))
+def test_the_first_stream_stays_exact(busy):
+    """Asked for no more than that, the file is as good as whole, and says that it is not."""
+    bad = spoil_stream(busy, 0, 1)
+    got, losses = salvaged(bad, streams=1)
+    assert same_frames(got, frames_of(busy, streams=1))
     assert [(loss.kind, loss.frames) for loss in losses] == [("detail", 0)]
     assert "no frame is lost" in str(losses[0])
 
 
-def test_a_cut_behind_lost_detail(layered):
-    """It lies in the GOP of the damage, and so it is told; in another it is not."""
-    wanted = frames_of(layered)
-    bad = spoil_stage(layered, 0, 1)
-    got, losses = salvaged(bad, start=Fraction(20, 25), duration=Fraction(5, 25))
-    assert len(got) == 5
-    assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("detail", 17, 16)]
-    assert "unit body is damaged (chunk 0" in losses[0].cause
-    got, losses = salvaged(bad, start=Fraction(33, 25))
-    assert same_frames(got, wanted[33:])
-    assert losses == []
+def test_a_cut_behind_lost_detail(busy):
+    """Nothing of it is worse, and so nothing is told."""
+    wanted = frames_of(busy)
+    bad = spoil_stream(busy, 0, 1)
+    for start, count in ((20, 5), (33, 9)):
+        got, losses = salvaged(bad, start=Fraction(start, 25), duration=Fraction(count, 25))
+        assert same_frames(got, wanted[start : start + count])
+        assert losses == []
 
 
-def test_the_prior_fills_in_what_stands_still():
-    """A still picture: the tokens of a lost stage are those of the chunk before, and the prior knows."""
-    blocks = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
-    picture = blocks.repeat(12, 0).repeat(12, 1)
-    data = encoded(clip_of([picture] * 33), gop=2, profile="exact", stages=3)
-    wanted, low = frames_of(data), frames_of(data, stages=1)
-    got, losses = salvaged(spoil_stage(data, 1, 1))
-    assert losses[0].stages == (1, 3)
-    assert error_of(got[17:], wanted[17:]) < 0.25 * error_of(low[17:], wanted[17:])
-
-
-def test_decode_tells_of_lost_detail(layered, tmp_path):
-    (tmp_path / "bad.lfq").write_bytes(spoil_stage(layered, 1, 1))
+def test_decode_tells_of_lost_detail(busy, tmp_path):
+    (tmp_path / "bad.lfq").write_bytes(spoil_stream(busy, 1, 1))
     done = run("decode", tmp_path / "bad.lfq", tmp_path / "a.mkv", "--json")
     assert done.returncode == 4
     report = json.loads(done.stdout)
     assert (report["frames"], report["lost_frames"], report["degraded_frames"]) == (42, 0, 16)
-    assert report["damage"][0]["stages"] == [1, 3]
+    assert report["damage"][0]["streams"] == [1, 2]
     assert b"no frame lost, 16 with less detail; with --best-effort" in done.stderr
-    assert b"damage: 0:00.680 to 0:01.320: frames 17 to 32 are shown with 1 of 3 stages" in done.stderr
+    assert b"damage: 0:00.680 to 0:01.320: frames 17 to 32 are shown with 1 of 2" in done.stderr

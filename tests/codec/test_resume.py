@@ -28,13 +28,11 @@ from video_support import write_video
 import lfqcodec
 from lfqcodec.output import lock
 
-# Coded as they are, steered in segments of four chunks that end with GOPs or not, measured.
 OPTIONS = {
-    "static": {"gop": 2, "profile": "static"},
-    "exact": {"gop": 1},
-    "bitrate": {"gop": 2, "bitrate": 9000.0},
-    "straddling": {"gop": 3, "bitrate": 9000.0},
-    "measured": {"gop": 2, "stages": 2, "measure": True},
+    "static": {"gop": 33, "profile": "static"},
+    "short": {"gop": 17},
+    "bitrate": {"gop": 33, "bitrate": 9000.0},
+    "measured": {"gop": 33, "crf": 40, "measure": True},
 }
 
 
@@ -183,9 +181,9 @@ def test_a_part_that_lacks_bytes(clip, whole, begun):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"gop": 1}, "begun with gop 2, now it is 1"),
-        ({"stages": 1}, "begun with stages"),
-        ({"profile": None, "crf": 30}, "another prior"),
+        ({"gop": 17}, "begun with gop 33, now it is 17"),
+        ({"crf": 40}, "begun with crf"),
+        ({"scene_cuts": False}, "begun with scene"),
         ({"start": 1}, "begun with start None, now it is 1"),
         ({"duration": 3}, "begun with duration"),
         ({"frames": 90}, "begun with frames"),
@@ -235,15 +233,15 @@ def test_another_picture_or_sound(tmp_path):
     """The same size and length, one frame or one packet different: found at the next checkpoint."""
     clip = y4m(80, (24, 24))
     out = tmp_path / "a.lfq"
-    interrupted(io.BytesIO(clip), out, 66, gop=1, profile="static")
+    interrupted(io.BytesIO(clip), out, 66, gop=17, profile="static")
     frame = clip.index(b"FRAME") + 6 + 20 * (6 + 24 * 24 * 3 // 2)
     other = clip[:frame] + bytes((clip[frame] ^ 128,)) + clip[frame + 1 :]
     with pytest.raises(lfqcodec.LfqError, match="made from another input"):
-        resumed(io.BytesIO(other), out, gop=1, profile="static")
+        resumed(io.BytesIO(other), out, gop=17, profile="static")
     # Behind the part it may be any: the file is then that of this input.
     later = clip[:-5] + bytes((clip[-5] ^ 128,)) + clip[-4:]
-    resumed(io.BytesIO(later), out, gop=1, profile="static")
-    assert out.read_bytes() == encoded(later, gop=1, profile="static")
+    resumed(io.BytesIO(later), out, gop=17, profile="static")
+    assert out.read_bytes() == encoded(later, gop=17, profile="static")
 
 
 def test_an_output_without_a_name(clip):
@@ -284,7 +282,7 @@ def test_the_input_is_gone(clip, begun, tmp_path):
 def test_killed_and_resumed(tmp_path):
     """kill -9 while it waits for the rest of its input; then the whole input again."""
     source, out = y4m(200, (48, 40)), tmp_path / "a.lfq"
-    arguments = ["encode", "-q", "--resume", "--gop", "1", "--profile", "static", "-", str(out)]
+    arguments = ["encode", "-q", "--resume", "--gop", "17", "--profile", "static", "-", str(out)]
     with subprocess.Popen([*command(), *arguments], env=ENVIRONMENT, stdin=subprocess.PIPE) as process:
         process.stdin.write(source[: len(source) * 3 // 4])
         process.stdin.flush()
@@ -303,17 +301,17 @@ def test_killed_and_resumed(tmp_path):
     done = run(*arguments, input=source)
     assert done.returncode == 0, done.stderr
     assert b"note: went on from frame " in done.stderr
-    assert contents(tmp_path) == {"a.lfq": encoded(source, gop=1, profile="static")}
+    assert contents(tmp_path) == {"a.lfq": encoded(source, gop=17, profile="static")}
     no_leftovers(tmp_path)
 
 
 def test_the_command_refuses(tmp_path):
     (tmp_path / "a.y4m").write_bytes(y4m(60, (24, 24)))
-    interrupted(tmp_path / "a.y4m", tmp_path / "a.lfq", 51, gop=1, profile="static")
+    interrupted(tmp_path / "a.y4m", tmp_path / "a.lfq", 51, gop=17, profile="static")
     done = run(
-        "encode", tmp_path / "a.y4m", tmp_path / "a.lfq", "--resume", "--gop", 2, "--profile", "static"
+        "encode", tmp_path / "a.y4m", tmp_path / "a.lfq", "--resume", "--gop", 33, "--profile", "static"
     )
     assert complaint(done, 1).startswith(
-        f"lfqcodec: {tmp_path}/a.lfq.part: was begun with gop 1, now it is 2;"
+        f"lfqcodec: {tmp_path}/a.lfq.part: was begun with gop 17, now it is 33;"
     )
     assert "--resume" in succeed("encode", "--help")

@@ -1,4 +1,4 @@
-"""What goes in comes out: frame counts, times, sizes, rates, colour, stages, cuts of the input."""
+"""What goes in comes out: frame counts, times, sizes, rates, colour, streams, cuts of the input."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from codec_support import encoded, frames_of, one_thread, psnr, same_frames, times_of, y4m
+from codec_support import (
+    encoded,
+    frames_of,
+    one_thread,
+    payload_of,
+    psnr,
+    same_frames,
+    same_tokens,
+    times_of,
+    tokens_of,
+    y4m,
+)
 from video_support import copy, moving_picture, png, read_all, write_planes, write_video
 
 import lfqcodec
+from lfqcodec.codec.repair.strip import strip
 from lfqcodec.media import Colour
-from lfqcodec.weights.store import resolve_model
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -24,17 +35,20 @@ def _quick():
 
 @pytest.fixture(scope="module")
 def clip():
-    """40 frames in 3 chunks of one GOP, coded with all stages: (source, .lfq)."""
+    """40 frames in 3 chunks of one GOP: (source, .lfq)."""
     source = y4m(40)
-    return source, encoded(source, stages=resolve_model().config.stages)
+    return source, encoded(source)
 
 
 # Lengths, sizes, quality --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gop", [1, 4])
-def test_every_length(gop):
-    for length in range(1, 41):
+@pytest.mark.parametrize(
+    ("gop", "lengths"), [(17, (17, 18, 34, 35)), (65, (1, 2, 3, 4, 5, 6, 9, 16, 17, 18, 19, 20, 21, 33, 34))]
+)
+def test_lengths(gop, lengths):
+    """Groups, chunks and GOPs that are full, and those that lack pictures."""
+    for length in lengths:
         data = encoded(y4m(length, (16, 16)), gop=gop)
         with lfqcodec.open(io.BytesIO(data), device="cpu") as video:
             assert video.info.frame_count == length
@@ -44,8 +58,8 @@ def test_every_length(gop):
             ]
             chunks = [chunk.head for chunk in video.tokens()]
         assert sum(head.valid for head in chunks) == length
-        assert len(chunks) == 1 + max(0, -(-(length - 17) // (16 if gop > 1 else 17)))
-        assert [head.gop_start for head in chunks] == [gop == 1 or k == 0 for k in range(len(chunks))]
+        assert len(chunks) == 1 + max(0, -(-(length - 17) // (16 if gop > 17 else 17)))
+        assert [head.gop_start for head in chunks] == [gop == 17 or k == 0 for k in range(len(chunks))]
 
 
 @pytest.mark.parametrize(
@@ -73,46 +87,40 @@ def test_frames_show_the_scene(clip):
 
 def test_the_same_input_gives_the_same_file(clip):
     source, data = clip
-    assert encoded(source, stages=resolve_model().config.stages) == data
+    assert encoded(source) == data
 
 
-# Stages and GOPs ----------------------------------------------------------------------------------
+# Streams and GOPs ---------------------------------------------------------------------------------
 
 
-def test_decoding_fewer_stages_is_encoding_fewer_stages(clip):
-    source, data = clip
-    with lfqcodec.open(io.BytesIO(data)) as video:
-        stages = video.header.max_stages
-    sizes = []
-    for kept in range(1, stages + 1):
-        fewer = encoded(source, stages=kept)
-        sizes.append(len(fewer))
-        assert same_frames(frames_of(data, stages=kept), frames_of(fewer))
-        with lfqcodec.open(io.BytesIO(fewer)) as video, lfqcodec.open(io.BytesIO(data)) as full:
-            for some, every in zip(video.tokens(), full.tokens(kept), strict=True):
-                assert some.tokens.shape[0] == kept
-                assert np.array_equal(some.tokens, every.tokens)
-    assert sizes == sorted(set(sizes))
-    assert same_frames(frames_of(data, stages=99), frames_of(data))
+def test_pictures_between_are_left_out(clip, tmp_path):
+    """What is decoded of one stream is what is left of the file without the other: anchors are the same."""
+    _, data = clip
+    (tmp_path / "a.lfq").write_bytes(data)
+    strip(tmp_path / "a.lfq", tmp_path / "b.lfq", 1)
+    alone = (tmp_path / "b.lfq").read_bytes()
+    assert payload_of(alone) < payload_of(data)
+    assert same_frames(frames_of(data, streams=1), frames_of(alone))
+    assert same_tokens(tokens_of(data, 1), tokens_of(alone))
+    assert len(tokens_of(data)) > len(tokens_of(alone))
+    kept = [np.array_equal(a.rgb, b.rgb) for a, b in zip(frames_of(data), frames_of(alone), strict=True)]
+    assert all(kept[:33:4])
+    assert not all(kept)
+    assert same_frames(frames_of(data, streams=99), frames_of(data))
 
 
 def test_gops_do_not_know_each_other():
-    """With --gop 1 a later chunk is coded as if the video began there; with --gop 2 every other one."""
+    """With GOPs of 17 a later chunk is coded as if the video began there; with 33 every other one."""
     source = y4m(51, (24, 24))
-    parts = {gop: encoded(source, gop=gop) for gop in (1, 2, 4)}
     tokens = {}
-    for gop, data in parts.items():
-        with lfqcodec.open(io.BytesIO(data)) as video:
-            assert video.header.gop_chunks == gop
-            tokens[gop] = list(video.tokens())
-    assert [c.head.valid for c in tokens[1]] == [17, 17, 17]
-    assert [c.head.valid for c in tokens[2]] == [17, 16, 17, 1]
-    assert [c.head.valid for c in tokens[4]] == [17, 16, 16, 2]
+    for gop, valid in ((17, [17, 17, 17]), (33, [17, 16, 17, 1]), (65, [17, 16, 16, 2])):
+        with lfqcodec.open(io.BytesIO(encoded(source, gop=gop))) as video:
+            chunks = list(video.tokens())
+        assert [chunk.head.valid for chunk in chunks] == valid
+        tokens[gop] = [[layer for group in chunk.groups for layer in group.values()] for chunk in chunks]
     from_17 = encoded(source, start=Fraction(17, 25), frames=17)
-    with lfqcodec.open(io.BytesIO(from_17)) as video:
-        alone = next(video.tokens())
-    assert np.array_equal(alone.tokens, tokens[1][1].tokens)
-    assert np.array_equal(tokens[2][1].tokens, tokens[4][1].tokens)
+    assert same_tokens(tokens_of(from_17), tokens[17][1])
+    assert same_tokens(tokens[33][1], tokens[65][1])
 
 
 # Time ---------------------------------------------------------------------------------------------
@@ -144,7 +152,7 @@ def test_variable_frame_rate(tmp_path):
     _, original, _ = read_all(source)
     assert len(original) == 38
     lfq = tmp_path / "a.lfq"
-    report = lfqcodec.encode(source, lfq, gop=1)
+    report = lfqcodec.encode(source, lfq, gop=17)
     assert report.seconds == pytest.approx(float(wanted[-1] + wanted[-1] - wanted[-2]))
     with lfqcodec.open(lfq) as video:
         assert times_of(list(video.frames()), video.info.time_base) == wanted

@@ -30,7 +30,7 @@ def _quick():
 @pytest.fixture(scope="module")
 def silent():
     """80 frames at 25 a second in GOPs of 33, 33 and 14 frames: units 0 1, 2 3, 4, index, trailer."""
-    return encoded(y4m(80, (24, 24)), gop=2, profile="static")
+    return encoded(y4m(80, (24, 24)), gop=33, profile="static")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def variable(tmp_path_factory):
         audio="aac",
         seconds=times[-1] / 1000,
     )
-    return encoded(path, gop=2, profile="static")
+    return encoded(path, gop=33, profile="static")
 
 
 class Watched(io.BytesIO):

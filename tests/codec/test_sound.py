@@ -31,7 +31,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def short_gops(source, tmp_path_factory):
     path = tmp_path_factory.mktemp("sound") / "a.lfq"
-    lfqcodec.encode(source, path, gop=1)
+    lfqcodec.encode(source, path, gop=17)
     return path
 
 
@@ -39,7 +39,7 @@ def short_gops(source, tmp_path_factory):
 def long_gops(source, tmp_path_factory):
     """All 100 frames in two GOPs, of 81 and 19 frames."""
     path = tmp_path_factory.mktemp("sound") / "a.lfq"
-    lfqcodec.encode(source, path, gop=5)
+    lfqcodec.encode(source, path, gop=81)
     return path
 
 

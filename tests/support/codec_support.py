@@ -18,6 +18,7 @@ import torch
 from video_support import moving_picture
 
 import lfqcodec
+from lfqcodec.bitstream import ChunkHead
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.output import TEMPORARY_SUFFIX
 from lfqcodec.video import open_writer
@@ -142,6 +143,30 @@ def frames_of(data: object, **options: object) -> list[Frame]:
     """Decoded frames of the bytes, or the path, of a .lfq file."""
     with lfqcodec.open(io.BytesIO(data) if isinstance(data, bytes) else data, device="cpu") as video:
         return list(video.frames(**options))
+
+
+def tokens_of(data: object, streams: int | None = None) -> list[np.ndarray]:
+    """Tokens of the bytes, or the path, of a .lfq file, layer by layer."""
+    with lfqcodec.open(io.BytesIO(data) if isinstance(data, bytes) else data, device="cpu") as video:
+        return [
+            layer for chunk in video.tokens(streams) for group in chunk.groups for layer in group.values()
+        ]
+
+
+def same_tokens(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
+    """True for equal tokens of equally many layers."""
+    return len(left) == len(right) and all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def heads_of(data: bytes) -> list[ChunkHead]:
+    """The heads of all chunks."""
+    with lfqcodec.open(io.BytesIO(data)) as video:
+        return [head for head in video.heads() if isinstance(head, ChunkHead)]
+
+
+def payload_of(data: bytes) -> int:
+    """Bytes of the entropy-coded tokens."""
+    return 4 * sum(sum(head.words) for head in heads_of(data))
 
 
 def same_frames(left: list[Frame], right: list[Frame]) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NAME = "fixture"
+PROFILES = ("static",)
+"""Those that the model can be used with."""
 _SOURCES = (
     Path(__file__),
     ROOT / "lfqcodec/tokenizer/lfq/ternary.py",

@@ -8,6 +8,9 @@ import numpy as np
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.entropy import RateModel, StreamDecoder, StreamEncoder, as_given
+from lfqcodec.prior.motion.config import MotionPriorConfig
+from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
+from lfqcodec.prior.weights import logit_table
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth, places
 
 LAYERS = {"intra": 3, "anchor": 4, "middle": 2, "quarters": 2}
@@ -141,3 +144,20 @@ def assert_round_trip(
     for reader in readers:
         reader.finish()
     return [len(each) for each in words]
+
+
+SMALL = MotionPriorConfig(intra_layers=LAYERS["intra"], width=16, block_width=8)
+
+
+def random_motion_prior(config: MotionPriorConfig = SMALL, seed: int = 0) -> MotionPriorWeights:
+    """Integers that use the ranges: saturation and ties occur."""
+    rng = np.random.default_rng(seed)
+    arrays = {TABLE: logit_table()}
+    for name, spec in linear_specs(config).items():
+        arrays[f"{name}.weight"] = rng.integers(-127, 128, (spec.outputs, spec.inputs))
+        # About the shift that gives outputs of a few dozen units.
+        typical = np.log2(73 * np.sqrt(spec.inputs) * (1 if spec.largest < 127 else 60) / 60)
+        shift = np.round(typical + rng.integers(-1, 2, spec.outputs))
+        arrays[f"{name}.shift"] = np.clip(shift, 0, 24).astype(np.int64)
+        arrays[f"{name}.bias"] = rng.integers(-2000, 2001, spec.outputs)
+    return MotionPriorWeights(config, arrays)

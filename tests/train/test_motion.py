@@ -270,7 +270,7 @@ def test_runs_go_on_export_and_start_others(folder: Path, tmp_path: Path) -> Non
     )
     # Without the file of rate networks, these are new and learn alone at first.
     (tmp_path / "model.rates.safetensors").unlink()
-    other = dataclasses.replace(options, out=tmp_path / "other", start=model, phase="groups", model=None)
+    other = dataclasses.replace(options, out=tmp_path / "other", init=model, phase="groups", model=None)
     train(other)
     mine = load_checkpoint(tmp_path / "other" / "groups" / CHECKPOINT).groups["model"]
     given = load_file(model)

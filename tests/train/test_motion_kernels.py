@@ -57,7 +57,7 @@ def test_the_script_for_gpus_trains_and_writes_pieces(tmp_path: Path) -> None:
         torch.save(model.state_dict(), tmp_path / f"{name}.pt")
     clips, out = tmp_path / "clips", tmp_path / "out"
     done = subprocess.run(
-        ["tools/gpu_run.sh", "0.02", clips, out, "--batch", "1", "--size", "64", "--start", tmp_path],
+        ["tools/gpu_run.sh", "0.02", clips, out, "--batch", "1", "--size", "64", "--init", tmp_path],
         cwd=ROOT,
         env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

@@ -7,6 +7,7 @@ what the analysis of pictures says of them, in the second of two from what the f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,9 +23,11 @@ from lfqcodec.errors import LfqError
 if TYPE_CHECKING:
     from lfqcodec.codec.encode.lookahead import SourceChunk
 
-_SLOPE, _SLOPE_SD = 1 / 6, 0.04
-"""Halvings of the size for a step of crf, and how much videos differ in that (one standard deviation)."""
-_LEVEL_SD, _EXTRA_SD, _SECOND_SD = 0.5, 0.2, 0.1
+_SLOPE, _SLOPE_SD, _SLOPE_START_SD = 1 / 6, 0.05, 0.03
+"""Halvings of the size for a step of crf; how much videos differ in that (one standard deviation), and the
+starts of their GOPs from the rest."""
+_LEAST_SLOPE = _SLOPE / 5
+_LEVEL_SD, _START_SD, _SECOND_SD = 0.5, 0.2, 0.1
 """How far sizes are from what is expected before any is known, in octaves; the last one after pass 1."""
 _SIZE_NOISE = 0.1
 """How far sizes of chunks scatter around the model, in octaves."""
@@ -32,15 +35,16 @@ _FORGET = 0.9
 """What older chunks still count, after each new one."""
 _LEAST_SHARE = 0.25
 """Whatever was overspent before, what comes next gets so much of its share."""
-_MOST_STEP = 6.0
+_MOST_STEP = 9.0
 """By so much crf differs from chunk to chunk at most: what is left of a miss is caught up later."""
 _WINDOW_SECONDS = 5.0
 """What was spent too much or too little is caught up in this time, or a GOP where that is longer."""
 _END_BYTES, _INDEX_BYTES = 62, 6
 """What index and trailer take, and an entry of the index for each GOP, about."""
-# Fitted to chunks at crf 30 of 40 clips: bits for each pixel of a first picture, and of one in a group.
-_INTRA, _INTRA_DETAIL = 0.40, 0.33
-_GROUP, _GROUP_CHANGE, _GROUP_DETAIL = 0.023, 0.5, 0.2
+# Fitted to clips at crf 30: bits for each pixel of a first picture, and of one in a group; they are right within
+# 0.15 and 0.45 octaves.
+_INTRA, _INTRA_DETAIL = 0.41, 0.4
+_GROUP, _GROUP_CHANGE, _GROUP_DETAIL = 0.016, 0.65, 0.48
 
 
 class RateControl(Protocol):
@@ -81,25 +85,28 @@ class ConstantCrf:
 
 
 class SizeModel:
-    """log2(bits / expected) = level + (start of a GOP) * extra - slope * (crf - reference).
+    """log2(bits / expected) = level - slope * (crf - reference), each differing at the start of a GOP.
 
-    Bayesian linear regression: level, extra and slope have standard deviations before anything is measured,
-    and every chunk makes them more certain; old chunks are forgotten slowly.
+    Bayesian linear regression: the numbers have standard deviations before anything is measured, and every
+    chunk makes them more certain; old chunks are forgotten slowly.
     """
 
-    def __init__(self, level_sd: float, extra_sd: float) -> None:
-        self._prior = np.diag([(_SIZE_NOISE / sd) ** 2 for sd in (level_sd, extra_sd, _SLOPE_SD)])
-        self._mean = np.array([0.0, 0.0, _SLOPE])
-        self._squares, self._products = np.zeros((3, 3)), np.zeros(3)
+    def __init__(self, level_sd: float, start_sd: float) -> None:
+        deviations = np.array([level_sd, _SLOPE_SD, start_sd, _SLOPE_START_SD])
+        self._prior = np.diag((_SIZE_NOISE / deviations) ** 2)
+        self._mean = np.array([0.0, _SLOPE, 0.0, 0.0])
+        self._squares, self._products = np.zeros((4, 4)), np.zeros(4)
 
-    def solve(self) -> tuple[float, float, float]:
-        """level, extra and slope, as far as they are known."""
-        level, extra, slope = self._mean + np.linalg.solve(self._prior + self._squares, self._products)
-        return float(level), float(extra), max(_SLOPE / 4, float(slope))
+    def factors(self) -> Callable[[float], tuple[float, float]]:
+        """By crf relative to the reference, over what is expected: chunks that start a GOP, others."""
+        known = self._mean + np.linalg.solve(self._prior + self._squares, self._products)
+        level, slope, level_start, slope_start = map(float, known)
+        slopes = max(_LEAST_SLOPE, slope + slope_start), max(_LEAST_SLOPE, slope)
+        return lambda crf: (2 ** (level + level_start - slopes[0] * crf), 2 ** (level - slopes[1] * crf))
 
     def learn(self, ratio: float, crf: float, *, gop_start: bool) -> None:
         """A chunk took `ratio` times what was expected, at a crf relative to the reference."""
-        inputs = np.array([1.0, float(gop_start), -crf])
+        inputs = np.array([1.0, -crf, float(gop_start), -crf * gop_start])
         error = math.log2(ratio) - float(inputs @ self._mean)
         self._squares = _FORGET * self._squares + np.outer(inputs, inputs)
         self._products = _FORGET * self._products + inputs * error
@@ -110,7 +117,7 @@ class SizeModel:
 
     def restore(self, state: list[list[float]]) -> None:
         """Go back to a state."""
-        self._squares, self._products = np.array(state[:3]), np.array(state[3])
+        self._squares, self._products = np.array(state[:-1]), np.array(state[-1])
 
 
 @dataclass(frozen=True)
@@ -161,12 +168,16 @@ class _Bitrate:
         seconds = self._elapsed(chunk.pts[-1] + chunk.last_duration) + picture_seconds * ahead.pictures
         share = self._bitrate * (seconds - self._elapsed(chunk.pts[0]))
         allowed = self._bitrate * seconds - self._spent - 8 * (_END_BYTES + _INDEX_BYTES * all_.gops)
-        level, extra, slope = self._model.solve()
-        size = 2**level * (all_.starts * 2**extra + all_.others)
-        crf = self._reference + math.log2(size / max(allowed, _LEAST_SHARE * share)) / slope
+        allowed = max(allowed, _LEAST_SHARE * share)
+        factors = self._model.factors()
+        low, high = 0.0, MAX_CRF
         if self._last is not None:
-            crf = min(max(crf, self._last - _MOST_STEP), self._last + _MOST_STEP)
-        self._last = crf = min(max(crf, 0.0), MAX_CRF)
+            low, high = max(low, self._last - _MOST_STEP), min(high, self._last + _MOST_STEP)
+        while high - low > 1e-3:
+            crf = (low + high) / 2
+            start, other = factors(crf - self._reference)
+            low, high = (crf, high) if start * all_.starts + other * all_.others > allowed else (low, crf)
+        self._last = crf = high if high == MAX_CRF else low
         self._expected = expected, chunk.gop_start
         return crf
 
@@ -205,7 +216,7 @@ class OnePass(_Bitrate):
         gop: int,
         pictures: int | None,
     ) -> None:
-        super().__init__(bitrate, tick, spent, SizeModel(_LEVEL_SD, _EXTRA_SD), DEFAULT_CRF)
+        super().__init__(bitrate, tick, spent, SizeModel(_LEVEL_SD, _START_SD), DEFAULT_CRF)
         self._pixels, self._gop, self._pictures = size[0] * size[1], gop, pictures
         self._in_gop = 0
         self._intra = 0.0

@@ -69,6 +69,8 @@ class Group:
     layers: dict[str, Layer]
     past: Past
     known: dict[str, Array] = field(default_factory=dict)
+    grids: dict[str, object] = field(default_factory=dict)
+    """What the features of learned models keep."""
     _counts: dict[str, Array] = field(default_factory=dict)
     _fields: dict[str, Array] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,11 +12,13 @@ from torch import Tensor
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
+from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
+from lfqcodec.tokenizer.motion.skip import as_good, block_errors, moved
 
 
 class MotionGroupEncoder(GroupEncoder):
@@ -90,7 +93,7 @@ class IntraEncoder(MotionGroupEncoder):
         q: float,
     ) -> None:
         super().__init__(kinds, layers, size, q, 0)
-        self._network = network
+        self._network, self._picture = network, picture
         self._q = quality(q, picture.device)
         with torch.no_grad():
             latents = network.analyse(unit(picture[None]), self._q)
@@ -105,7 +108,8 @@ class IntraEncoder(MotionGroupEncoder):
     @torch.no_grad()
     def _close(self) -> tuple[Pictures, Reference]:
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
-        return to_pictures(picture[None], self._size), Reference(picture, quality=self._steps)
+        reference = Reference(picture, quality=self._steps, errors=block_errors(picture, self._picture))
+        return to_pictures(picture[None], self._size), reference
 
 
 class PredictedEncoder(MotionGroupEncoder):
@@ -127,10 +131,11 @@ class PredictedEncoder(MotionGroupEncoder):
         self._group, self._pictures = group, pictures
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
+        self._errors = {-1: group.reference_errors}
 
     def _copy(self) -> MotionGroupEncoder:
         twin = copy(self)
-        twin._group = self._group.copy()
+        twin._group, twin._errors = self._group.copy(), dict(self._errors)
         return twin
 
     def _originals(self, part: str) -> Tensor:
@@ -140,7 +145,11 @@ class PredictedEncoder(MotionGroupEncoder):
         if kind.name.startswith("motion."):
             return Options(self._group.search(kind.part, self._originals(kind.part)).cpu().numpy())
         assert self._numbers is not None
-        return self._numbers.depth() if kind.number is None else self._numbers.options()
+        return (
+            self._numbers.options()
+            if kind.number is not None
+            else self._numbers.depth(self._skipped(kind.part))
+        )
 
     def _take(self, kind: Kind, tokens: Tokens) -> None:
         part = kind.part
@@ -156,6 +165,20 @@ class PredictedEncoder(MotionGroupEncoder):
         following = self._following()
         if following is None or following.part != part:
             self._group.add(part, self._predictions, self._numbers.values)
+            for number in self._group.places[part]:
+                self._errors[number] = block_errors(self._group.picture(number), self._pictures[number])
+
+    def _skipped(self, part: str) -> Tensor:
+        """Where the predictions of a part are as good as what they come from, bool [planes, H/16, W/16]."""
+        skipped = []
+        for number, prediction in zip(self._group.places[part], self._predictions, strict=True):
+            errors = block_errors(to_samples(prediction.values), self._pictures[number])
+            field, before = self._group.field(number), []
+            for end, direction in zip(self._group.neighbours(number), (1, -1), strict=False):
+                known = self._errors[end]
+                before.append(torch.zeros_like(errors) if known is None else moved(known, direction * field))
+            skipped.append(as_good(errors, torch.stack(before).mean(0)))
+        return torch.stack(skipped)
 
     def _analysed(self, part: str) -> Numbers:
         network = self._group.network(part)
@@ -167,7 +190,9 @@ class PredictedEncoder(MotionGroupEncoder):
         return Numbers.of(network.quantizer, network.out, torch.cat(latents), self._group.q)
 
     def _close(self) -> tuple[Pictures, Reference]:
-        return to_pictures(self._group.pictures(), self._size), self._group.reference()
+        reference = self._group.reference()
+        errors = self._errors[self._group.places["anchor"][0]]
+        return to_pictures(self._group.pictures(), self._size), replace(reference, errors=errors)
 
 
 def unit(pictures: Tensor) -> Tensor:

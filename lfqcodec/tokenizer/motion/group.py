@@ -33,13 +33,15 @@ class Reference:
 
     `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
     and `values` float32 [9 * layers, H/8, W/8], its ternary values; None after the first picture of a GOP.
-    `quality` is `QUALITY_STEPS` times the q of its group.
+    `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error, is
+    known to encoders alone.
     """
 
     picture: Tensor
     field: Tensor | None = None
     values: Tensor | None = None
     quality: int = 0
+    errors: Tensor | None = None
 
 
 class Source:
@@ -72,6 +74,7 @@ class GroupReconstruction:
     def __init__(self, networks: Networks, reference: Reference, q: float, count: int) -> None:
         self.q = quality(q, reference.picture.device)
         self._networks, self._reference = networks, reference
+        self.reference_errors = reference.errors
         self.places = places(count)
         self._sources = {-1: Source(reference.picture)}
         self._fields: dict[int, Tensor] = {}
@@ -89,12 +92,8 @@ class GroupReconstruction:
 
     def ends(self, number: int) -> tuple[Source, Source]:
         """The pictures that picture `number`, which is not the anchor, lies between."""
-        anchor, middle = self.places["anchor"][0], self.places["middle"][0]
-        if number == middle:
-            return self._sources[-1], self._sources[anchor]
-        if number < middle:
-            return self._sources[-1], self._sources[middle]
-        return self._sources[middle], self._sources[anchor]
+        earlier, later = self.neighbours(number)
+        return self._sources[earlier], self._sources[later]
 
     def base(self, part: str) -> Tensor:
         """The field of linear motion for pictures of a part between, int64 [rows, columns, 2]."""
@@ -139,6 +138,24 @@ class GroupReconstruction:
             self._sources[number] = Source(reconstruct(network, prediction, own, self.q))
         if part == "anchor":
             self._values = values[0]
+
+    def picture(self, number: int) -> Tensor:
+        """A decoded picture, uint8 [3, H, W]."""
+        return self._sources[number].picture
+
+    def field(self, number: int) -> Tensor:
+        """The field that a picture is predicted with, int64 [H/16, W/16, 2]."""
+        return self._fields[number]
+
+    def neighbours(self, number: int) -> tuple[int, ...]:
+        """The numbers of the pictures that a picture is predicted from, earlier first; -1: the reference."""
+        anchor = self.places["anchor"][0]
+        if number == anchor:
+            return (-1,)
+        middle = self.places["middle"][0]
+        if number == middle:
+            return -1, anchor
+        return (-1, middle) if number < middle else (middle, anchor)
 
     def pictures(self) -> Tensor:
         """All of them in display order, uint8 [count, 3, H, W]."""

@@ -59,8 +59,8 @@ class Numbers:
         weight = norm * (255.0 / gains[0, :, 0, 0]) ** 2
         return cls(quantizer, latents * gains, weight, counts, latents[:, :0])
 
-    def depth(self) -> DepthOptions:
-        """What may be chosen as depth."""
+    def depth(self, skipped: Tensor | None = None) -> DepthOptions:
+        """What may be chosen as depth; `skipped` bool [planes, H/16, W/16]: blocks without tokens."""
         errors, choices = [], depth_choices(self.quantizer.layers)
         for limit in self._limits()[list(choices)]:
             rounded = round_numbers(self.scaled, limit[:, None, None], self.quantizer.rounding)
@@ -70,6 +70,8 @@ class Numbers:
         used = values.reshape(len(values), -1, VALUES, *values.shape[2:]).any(2)
         layers = torch.arange(1, self.quantizer.layers + 1, device=used.device)[:, None, None]
         needed = F.max_pool2d((used * layers).amax(1, keepdim=True).float(), 2)[:, 0]
+        if skipped is not None:
+            needed = needed.masked_fill(skipped, 0)
         choice = torch.bucketize(needed, torch.tensor(choices, device=used.device).float())
         return DepthOptions(pack_depth(choice.cpu().numpy().astype(np.int32)), errors=torch.stack(errors, 1))
 

@@ -42,7 +42,7 @@ class Options:
 
     `clips` are folders of .npy, `videos` and `images` folders that are decoded once into OUT/pack. `minutes`
     is how long the call trains, `steps` the same in steps; without either it goes on until it is stopped.
-    `start` is for phases that have not begun (`read_start`), or `model` to begin with nothing; `changes` are
+    `init` is for phases that have not begun (`read_start`), or `model` to begin with nothing; `changes` are
     fields of the configuration.
     """
 
@@ -51,7 +51,7 @@ class Options:
     videos: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
     phase: str = NEXT
-    start: Path | None = None
+    init: Path | None = None
     lpips: Path | None = None
     minutes: float | None = None
     steps: int | None = None
@@ -90,7 +90,7 @@ def train(options: Options) -> str:
                 append_run(options.journal, loop.out, phase, loop.seconds - before, world.size)
         if options.export is not None and world.leads:
             try:
-                export_run(options.out, options.export, options.export.stem, options.start)
+                export_run(options.out, options.export, options.export.stem, options.init)
             except WeightsMissing as error:
                 log.warning("no model file: %s", error)
     return phase
@@ -133,14 +133,14 @@ def _loop(options: Options, phase: str, device: torch.device, world: World) -> A
 
 
 def _start(options: Options, phase: str) -> Start:
-    """Weights of this run before those of `start`."""
+    """Weights of this run before those of `init`."""
     own = read_run(options.out)
     if phase in own.phases and "intra" in own.phases:
         return own
-    if options.start is None and options.model is not None:
+    if options.init is None and options.model is not None:
         other = Start(options.model, {})
     else:
-        other = read_start(options.start)
+        other = read_start(options.init)
     return Start(own.config if own.phases else other.config, other.phases | own.phases)
 
 
@@ -186,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     for name, what in (("clips", ".npy clips"), ("videos", "videos"), ("images", "pictures")):
         made.add_argument(f"--{name}", type=Path, action="append", default=[], help=f"Folder of {what}.")
     made.add_argument("--phase", choices=(NEXT, *PHASES), default=NEXT)
-    made.add_argument("--start", type=Path, help="Model file, run, or folder to start from.")
+    made.add_argument("--init", type=Path, help="Model file, run, or folder to start from.")
     made.add_argument("--lpips", type=Path, help="Weights of LPIPS (safetensors).")
     made.add_argument("--minutes", type=float, help="How long to train.")
     made.add_argument("--steps", type=int, help="The same in steps.")

@@ -1,0 +1,1 @@
+"""Whether files decode alike under other settings of the machine: tokens to the bit, pictures nearly."""

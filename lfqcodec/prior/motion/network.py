@@ -1,0 +1,145 @@
+"""The networks of the learned rate model in exact integers, and the frequency rows made from their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lfqcodec.entropy.model import ROW_SUM
+from lfqcodec.entropy.subtokens import SYMBOLS
+from lfqcodec.prior import arithmetic as exact
+from lfqcodec.prior.config import LIMIT, LOGIT_TABLE
+from lfqcodec.prior.motion.config import HALVES, MOTION_CLASSES, VALUES
+from lfqcodec.prior.motion.group import Array, Rows
+from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
+
+RowMaker = Callable[[slice], Rows]
+"""Gives the rows of a slice of the positions that it was made for, float64 [n, 512]."""
+_UPPER, _LOWER = HALVES
+_LOWER_BITS = VALUES - 5
+_SHARE_BITS = 18
+_SHARED = ROW_SUM - SYMBOLS
+_LOGIT_LIMIT = 32767  # sums of a few stay exact
+_EXCLUDED = -float(1 << 23)
+"""A logit so low that the table gives it no share."""
+
+
+class Shares:
+    """Integer logits to integer shares: floor(2^18 e / sum of e) with e = table[min(max - logit, 1023)]."""
+
+    def __init__(self, table: Array) -> None:
+        self._table = exact.Table(torch.from_numpy(table).to(torch.float64), 1 << 24)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """float32 [n, k] -> float64 [n, k], k at most 32."""
+        raised = self._table(logits.amax(-1, keepdim=True) - logits)
+        total = raised.sum(-1, keepdim=True)
+        # floor(a / b) = floor((a + 1/2) / b), and that is at least 1 / (2 b) >= 2^-22 away from an integer:
+        # more than the errors of multiplying by a rounded 1 / b, below 2^18 * 2^-51.
+        return raised.mul_(1 << _SHARE_BITS).add_(0.5).mul_(total.reciprocal_()).floor_()
+
+
+class MotionNetworks:
+    """All networks of a learned rate model, ready to run on the CPU."""
+
+    def __init__(self, weights: MotionPriorWeights) -> None:
+        self.config = weights.config
+        arrays, cpu = weights.arrays, torch.device("cpu")
+        self._linears = {
+            name: exact.Linear(arrays[f"{name}.weight"], arrays[f"{name}.shift"], arrays[f"{name}.bias"], cpu)
+            for name in linear_specs(weights.config)
+        }
+        table = arrays[TABLE]
+        assert len(table) == LOGIT_TABLE
+        self._shares = Shares(table)
+
+    @torch.inference_mode()
+    def logits(self, name: str, features: Tensor) -> Tensor:
+        """The logits of a network, in units of 2^-6 nats: float32 [n, features] -> [n, logits]."""
+        x = self._linears[f"{name}.first"](features).clamp_(0, LIMIT)
+        x = self._linears[f"{name}.second"](x).clamp_(0, LIMIT)
+        return self._linears[f"{name}.logits"](x).clamp_(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+
+    def significance_rows(self, logits: Tensor) -> RowMaker:
+        """Rows of subtoken 0 from the first 48 logits of a network for tokens."""
+        return lambda part: self.product_rows(logits[part, :_UPPER], logits[part, _UPPER : _UPPER + _LOWER])
+
+    def sign_rows(self, logits: Tensor, first: Array) -> RowMaker:
+        """Rows of subtoken 1 from the last 9 logits: signs where subtoken 0, int64 [n], has a bit."""
+        return lambda part: self._sign_rows(logits[part, -VALUES:], torch.from_numpy(first[part]))
+
+    @torch.inference_mode()
+    def _sign_rows(self, logits: Tensor, first: Tensor) -> Rows:
+        upper = logits[:, _LOWER_BITS:] @ _BITS[:_UPPER, : VALUES - _LOWER_BITS].T
+        lower = logits[:, :_LOWER_BITS] @ _BITS[:_LOWER, :_LOWER_BITS].T
+        upper[_COMBINES_NOT[first >> _LOWER_BITS]] = _EXCLUDED
+        lower[_COMBINES_NOT[first & (_LOWER - 1), :_LOWER]] = _EXCLUDED
+        return self.product_rows(upper, lower)
+
+    def depth_rows(self, logits: Tensor) -> RowMaker:
+        """Rows of depth tokens from 32 logits: of the lower two blocks, then of the upper two."""
+        return lambda part: self.product_rows(logits[part, :_LOWER], logits[part, _LOWER:])
+
+    @torch.inference_mode()
+    def product_rows(self, upper: Tensor, lower: Tensor) -> Rows:
+        """Rows of symbols with two independent parts: symbol (i, j) for upper value i and lower value j.
+
+        f = 1 + floor(share[i] share[j] (2^15 - 1) / 2^27), 1 for symbols that are not there; what is then
+        missing of 2^24 goes to the most likely symbol: the first largest logits.
+        """
+        likely = upper.numpy().argmax(-1) * lower.shape[1] + lower.numpy().argmax(-1)
+        # Below 2^51: exact.
+        scaled = self._shares(upper).mul_((ROW_SUM // SYMBOLS - 1) * 0.5 ** (2 * _SHARE_BITS - 9))
+        n, size = len(upper), upper.shape[1] * lower.shape[1]
+        rows = torch.empty(n, SYMBOLS, dtype=torch.float64)
+        rows[:, size:] = 0
+        product = rows[:, :size].view(n, upper.shape[1], lower.shape[1])
+        torch.mul(scaled.unsqueeze(2), self._shares(lower).unsqueeze(1), out=product).floor_()
+        result: Rows = rows.numpy()
+        result[np.arange(n), likely] += _SHARED - rows.sum(-1).numpy()
+        return result
+
+    def motion_rows(self, logits: Tensor) -> RowMaker:
+        """Rows of differences from the logits of 18 classes."""
+        return lambda part: self._motion_rows(logits[part])
+
+    @torch.inference_mode()
+    def _motion_rows(self, logits: Tensor) -> Rows:
+        """f = 1 + floor(share (2^15 - 1) / (2^9 width)) for the symbols of a class of that width.
+
+        What is then missing goes to the symbol nearest to 0 of the class with the first largest logit.
+        """
+        scale = (ROW_SUM // SYMBOLS - 1) * 0.5 ** (_SHARE_BITS - 9)
+        each = self._shares(logits).mul_(scale / _WIDTHS).floor_()
+        missing = (_SHARED - each @ _WIDTHS).numpy()
+        rows: Rows = each.index_select(1, _CLASS_OF).numpy()
+        rows[np.arange(len(rows)), _NEAREST[logits.numpy().argmax(-1)]] += missing
+        return rows
+
+
+_BITS = (torch.arange(_UPPER)[:, None] >> torch.arange(VALUES - _LOWER_BITS) & 1).to(torch.float32)
+_COMBINES_NOT = (torch.arange(_UPPER) & ~torch.arange(_UPPER)[:, None]) != 0
+"""[significant bits, sign bits]: whether a sign is set where nothing is significant."""
+
+
+def classes() -> tuple[Array, Array, Array]:
+    """Class of each subtoken of motion [512], symbols of a class and its symbol nearest to 0 [18].
+
+    Class 0 is 0; classes 2 b - 1 and 2 b are differences above and below 0 of b = 1..8 bits; class 17 -256.
+    """
+    symbols = np.arange(SYMBOLS)
+    below = symbols > SYMBOLS // 2
+    bits = np.array([min(s, SYMBOLS - s).bit_length() for s in range(SYMBOLS)])
+    of_symbol = np.where(bits == 0, 0, 2 * bits - 1 + below)
+    widths = np.bincount(of_symbol, minlength=MOTION_CLASSES)
+    nearest = [
+        min(np.flatnonzero(of_symbol == c), key=lambda s: min(s, SYMBOLS - s)) for c in range(MOTION_CLASSES)
+    ]
+    return of_symbol, widths, np.array(nearest)
+
+
+_OF_SYMBOL, _COUNTS, _NEAREST = classes()
+_CLASS_OF, _WIDTHS = torch.from_numpy(_OF_SYMBOL), torch.from_numpy(_COUNTS).to(torch.float64)
