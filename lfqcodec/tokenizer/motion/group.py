@@ -33,8 +33,8 @@ class Reference:
 
     `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
     and `values` float32 [9 * layers, H/8, W/8], its ternary values; None after the first picture of a GOP.
-    `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error, is
-    known to encoders alone.
+    `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error,
+    is known to encoders alone.
     """
 
     picture: Tensor
