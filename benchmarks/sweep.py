@@ -181,7 +181,7 @@ class Sweep:
                     row = self.record.rows.get(item.key)
                     if row is None or row.fingerprint != fingerprint or codec.name in redo:
                         left.append(item)
-                    elif row.lpips is None and self._network is not None:
+                    elif None in (row.lpips, row.lpips_shifted) and self._network is not None:
                         left.append(changed(item, have=row))
         return left
 

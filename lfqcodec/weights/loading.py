@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lfqcodec.errors import WeightsError
-from lfqcodec.prior.exact import ExactNetwork
-from lfqcodec.prior.weights import load_prior
+from lfqcodec.prior.motion.network import MotionNetworks
+from lfqcodec.prior.motion.weights import load_motion_prior
 from lfqcodec.reproducible import sort_safetensors_header
 from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.interface import Tokenizer
@@ -47,14 +47,14 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
     return tokenizer.to(device).eval().requires_grad_(False)
 
 
-def load_network(prior: Prior, device: torch.device) -> ExactNetwork:
-    """A prior ready to give frequency rows; later calls give it again. Raises WeightsError."""
-    return _load_network(prior.path, prior.sha256, device)
+def load_networks(prior: Prior) -> MotionNetworks:
+    """The networks of a prior, ready to give frequency rows; later calls give them again. WeightsError."""
+    return _load_networks(prior.path, prior.sha256)
 
 
 @lru_cache(maxsize=2)
-def _load_network(path: Path, sha256: bytes, device: torch.device) -> ExactNetwork:
-    return ExactNetwork(load_prior(path), device)
+def _load_networks(path: Path, sha256: bytes) -> MotionNetworks:
+    return MotionNetworks(load_motion_prior(path))
 
 
 def save_tokenizer(

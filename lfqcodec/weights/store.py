@@ -21,13 +21,13 @@ from typing import Any, Generic, TypeVar
 from safetensors import SafetensorError, safe_open
 
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
-from lfqcodec.prior.config import PriorConfig
+from lfqcodec.prior.motion.config import MotionPriorConfig
 from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.registry import parse_config
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_VARIABLE = "LFQCODEC_MODEL"
-DEFAULT_MODEL = "base-3"
+DEFAULT_MODEL = "motion-1"
 _SUFFIX = ".safetensors"
 
 NameOrPath = str | os.PathLike[str]
@@ -54,7 +54,7 @@ class Model(Weights):
 class Prior(Weights):
     """A prior on disk."""
 
-    config: PriorConfig
+    config: MotionPriorConfig
 
     @property
     def trained_for(self) -> str:
@@ -128,7 +128,7 @@ class Shelf(Generic[_Kind]):
 
 
 MODELS = Shelf(Model, "tokenizer", parse_config)
-PRIORS = Shelf(Prior, "prior", PriorConfig.from_json)
+PRIORS = Shelf(Prior, "prior", MotionPriorConfig.from_json)
 read_model, available_models = MODELS.read, MODELS.available
 read_prior, resolve_prior = PRIORS.read, PRIORS.resolve
 

@@ -283,6 +283,7 @@ def test_help():
         ["encode", "--help"],
         ["info", "a.lfq"],
         ["verify", "a.lfq"],
+        ["tokens", "-f", "a.lfq", "a.npz"],
         ["weights"],
         ["nonsense"],
     ],

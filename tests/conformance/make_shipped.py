@@ -25,8 +25,12 @@ from codec_support import y4m  # noqa: E402
 
 
 def digest(chunks: list[ChunkTokens]) -> list[str]:
-    """SHA-256 of the tokens of each chunk, int32 LE in raster order, stage after stage."""
-    return [hashlib.sha256(chunk.tokens.astype("<i4").tobytes()).hexdigest() for chunk in chunks]
+    """SHA-256 of the tokens of each chunk, int32 LE in raster order, layer after layer."""
+    digests = []
+    for chunk in chunks:
+        layers = (tokens for group in chunk.groups for tokens in group.values())
+        digests.append(hashlib.sha256(b"".join(tokens.astype("<i4").tobytes() for tokens in layers)))
+    return [each.hexdigest() for each in digests]
 
 
 def main() -> None:
@@ -37,16 +41,16 @@ def main() -> None:
         out = io.BytesIO()
         # A GOP of two chunks and one of a single frame.
         source = io.BytesIO(y4m(34, (56, 40)))
-        lfqcodec.encode(source, out, model=model.name, device="cpu", stages=4, gop=2)
+        lfqcodec.encode(source, out, model=model.name, device="cpu", profile="exact", gop=33)
         with lfqcodec.open(io.BytesIO(out.getvalue()), device="cpu") as video:
             chunks = list(video.tokens())
             facts = {
                 "model": model.sha256.hex(),
                 "prior": video.header.prior_sha256.hex(),
                 "frames": 34,
-                "shapes": [list(chunk.tokens.shape) for chunk in chunks],
                 "tokens": digest(chunks),
             }
+        FOLDER.mkdir(exist_ok=True)
         (FOLDER / f"{model.name}.lfq").write_bytes(out.getvalue())
         (FOLDER / f"{model.name}.json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -36,7 +36,6 @@ def test_the_tokens_are_those_that_were_coded(name):
         assert video.model().sha256.hex() == facts["model"]
         assert video.header.prior_sha256.hex() == facts["prior"]
         chunks = list(video.tokens())
-    assert [list(chunk.tokens.shape) for chunk in chunks] == facts["shapes"]
     assert digest(chunks) == facts["tokens"]
 
 

@@ -72,6 +72,7 @@ class MotionOracle:
                 self.past |= {"anchor": anchor, "field": self.fields["anchor"][0]}
         self.layers, self.known = {layer.name: layer for layer in layers}, {}
         self.fields: dict[str, list[dict[Vector, Vector]]] = {}
+        self.pictures: dict[tuple[str, int], Picture] = {}
 
     def rows(self, number: int) -> RowSource:
         """As in `RateModel`."""
@@ -223,6 +224,12 @@ class MotionOracle:
         change = int(self.known["quality"][0, 0, 0])
         return (self.past.get("quality", 0) + change) % 512
 
+    def picture(self, name: str, p: int) -> Picture:
+        """Of a layer that is complete."""
+        if (name, p) not in self.pictures:
+            self.pictures[name, p] = Picture(self.known[name][p])
+        return self.pictures[name, p]
+
     def common(self, part: str, step: int) -> list[int]:
         quality = self.quality()
         flags = [int(step == k) for k in range(4)]
@@ -251,7 +258,7 @@ class MotionOracle:
                 out += own.values(y + dy, x + dx)
             out += own.used(y, x, around)
         for below in range(number):
-            lower = Picture(self.known[f"{part}.{below}"][p])
+            lower = self.picture(f"{part}.{below}", p)
             here = lower.values(y, x)
             out += here + [abs(v) for v in here]
             for dy, dx in DIRECT:
@@ -275,13 +282,13 @@ class MotionOracle:
                     if other == part:
                         out += [0] * 27
                         continue
-                    grid = Picture(self.known[f"{other}.{k}"][0])
+                    grid = self.picture(f"{other}.{k}", 0)
                     here = grid.values(y, x)
                     out += here + [abs(v) for v in here] + grid.used(y, x, DIRECT)
         last = self.count(part, *place) == number + 1
         least = self.depths(part)[choice - 1] if choice else 0
         fulfilled = any(
-            Picture(self.known[f"{part}.{k}"][p]).at[2 * block[0] + a, 2 * block[1] + b] != 0
+            int(self.known[f"{part}.{k}"][p, 2 * block[0] + a, 2 * block[1] + b]) != 0
             for k in range(least, number + 1)
             for a in (0, 1)
             for b in (0, 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prior_support import random_prior
+from motion_prior_support import random_motion_prior
 from safetensors.torch import load_file
 
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch, WeightsMissing
-from lfqcodec.prior.weights import save_prior
+from lfqcodec.prior.motion.weights import save_motion_prior
 from lfqcodec.weights.loading import save_tokenizer
 from lfqcodec.weights.store import (
     DEFAULT_MODEL,
@@ -25,11 +25,6 @@ from lfqcodec.weights.store import (
     resolve_model,
 )
 
-SHIPPED = {
-    "base-3": "167b61102d48e554d56f18fd15258ea2d0b4f49f38d24e3a841ae7d26c8fdafe",
-    "base-3-prior-1": "bd58fdcadcc465d2951795b8367ef843996c4e15f38484d9b8cd917f25561b4c",
-}
-
 
 def make_model(path: Path) -> Model:
     """The default model under another name, and so with another SHA-256."""
@@ -39,19 +34,23 @@ def make_model(path: Path) -> Model:
 
 
 def make_prior(path: Path, model: Model) -> bytes:
-    return save_prior(path, random_prior(), {"name": path.stem, "trained_for": model.sha256.hex()})
+    metadata = {"name": path.stem, "trained_for": model.sha256.hex()}
+    return save_motion_prior(path, random_motion_prior(), metadata)
 
 
 def test_what_ships(monkeypatch):
     monkeypatch.delenv(DEFAULT_VARIABLE)
-    found = [*MODELS.available(), *PRIORS.available()]
-    assert {each.name: each.sha256.hex() for each in found} == SHIPPED
-    assert {path.stem for path in package_folder().glob("*.safetensors")} == set(SHIPPED)
     model = resolve_model()
     prior = prior_for(model)
     assert model.name == DEFAULT_MODEL
     assert prior is not None
-    assert prior.config.stages == model.config.stages
+    assert {path.stem for path in package_folder().glob("*.safetensors")} == {model.name, prior.name}
+    counts = model.config.layout.counts
+    assert [prior.config.layers(part) for part in ("intra", "anchor", "between")] == [
+        counts.intra,
+        counts.anchor,
+        counts.between,
+    ]
 
 
 def test_ways_to_name_a_file(tmp_path, monkeypatch):
@@ -61,7 +60,7 @@ def test_ways_to_name_a_file(tmp_path, monkeypatch):
     for wanted in (model.path, str(model.path), tmp_path):
         assert MODELS.resolve(wanted) == find_model(model.sha256, wanted) == model
     assert PRIORS.resolve(tmp_path).sha256 == digest
-    with pytest.raises(UnknownModel, match=r"no model named 'mine' \(available: base-3, fixture\)"):
+    with pytest.raises(UnknownModel, match=r"no model named 'mine' \(available: fixture, motion-1\)"):
         MODELS.resolve("mine")
     with pytest.raises(UnknownModel, match=digest.hex()):
         find_prior(digest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lfqcodec.bitstream import MAX_STREAMS, BitstreamReader, Chunk, ChunkHead, FileHeader
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.device import pick_device
@@ -80,10 +80,9 @@ class DecodeGop:
     def run(self, job: list[Chunk]) -> list[Reconstruction]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
-        rates = rate_model(self.model, self.prior, header.grid, MAX_STREAMS, self.device)
         tokenizer = load_tokenizer(self.model, pick_device(self.device))
         size = header.height, header.width
-        tokens = TokenDecoder(tokenizer.layout, rates, header.profile, size)
+        tokens = TokenDecoder(tokenizer.layout, rate_model(self.prior), header.profile, size)
         decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.streams)
         made = (decode(chunk, damaged=False) for chunk in job)
         return [each for each in made if each is not None]

@@ -15,7 +15,7 @@ from lfqcodec.codec.decode.playback import Decoder, Playback
 from lfqcodec.codec.decode.reconstruct import Reconstructor
 from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.gop import GopDecoder
-from lfqcodec.codec.models import require_container_grid
+from lfqcodec.codec.models import motion_config
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.codec.workers import Workers
@@ -35,10 +35,9 @@ def events(
     header = file.header
     device = pick_device(file.device)
     model = file.model()
-    require_container_grid(model)
-    tokenizer = load_tokenizer(model, device)
-    if tokenizer.layout != MotionLayout(header.layers):
+    if motion_config(model).layout != MotionLayout(header.layers):
         raise InvalidField(f"{file.name}: has other layers of tokens than its model")
+    tokenizer = load_tokenizer(model, device)
     with reading(file.name):
         salvage, first = _walk(file, cut, damage)
         with ExitStack() as stack:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import (
     DEFAULT_LIMITS,
-    MAX_STREAMS,
     BitstreamReader,
     Chunk,
     ChunkHead,
@@ -33,13 +32,10 @@ from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError, WeightsError
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.tokenizer.layout import MotionLayout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,6 @@ class ChunkTokens:
 
     head: ChunkHead
     groups: list[dict[str, NDArray[np.int32]]]
-
-    @property
-    def tokens(self) -> NDArray[np.int32]:
-        """int32 [stages, T, h, w], of a tokenizer whose layers are all alike."""
-        return np.stack(list(self.groups[0].values()))
 
 
 @contextmanager
@@ -223,14 +214,10 @@ class LfqFile:
                 yield ChunkTokens(unit.head, named)
 
     def token_decoder(self) -> TokenDecoder:
-        """What decodes the tokens of the file, from its start on. Raises `WeightsError`, `InvalidField`."""
+        """What decodes the tokens of the file, from its start on. Raises `WeightsError`."""
         header = self.header
-        model: Model | None = None
-        with suppress(WeightsError):
-            model = self.model()
-        rates = rate_model(model, self.prior(), header.grid, MAX_STREAMS, self.device)
         size = header.height, header.width
-        return TokenDecoder(MotionLayout(header.layers), rates, header.profile, size)
+        return TokenDecoder(MotionLayout(header.layers), rate_model(self.prior()), header.profile, size)
 
     def frames(
         self,

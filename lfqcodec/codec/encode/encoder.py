@@ -114,15 +114,14 @@ def encode(
         kept = writer.frames
         trail = None if part is None else Trail(part)
         info = reader.info
-        size = info.height, info.width
         sink = ChunkSink(writer, reader, trail, progress)
         coder: Coder
         if options.workers > 1:
             assert plan.crf is not None
-            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), size, options.measure)
+            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), options.measure)
             coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), plan.crf, sink)
         else:
-            encoder = gop_encoder(model, plan, size, str(device), measure=options.measure)
+            encoder = gop_encoder(model, plan, str(device), measure=options.measure)
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
             coder = SerialCoder(encoder, plan.streams, control, sink)

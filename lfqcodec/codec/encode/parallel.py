@@ -29,7 +29,7 @@ class CodedGop:
 class EncodeGop:
     """Codes the frames of a GOP, chunk by chunk, as an encoder without workers does.
 
-    `size` is (H, W). `threads` are as many as the encoder itself would use: the tokenizer rounds differently
+    `threads` are as many as the encoder itself would use: the tokenizer rounds differently
     with one than with two.
     """
 
@@ -37,13 +37,12 @@ class EncodeGop:
     plan: Plan
     device: str
     threads: int
-    size: tuple[int, int]
     measure: bool
     who: str = "encoder"
 
     def run(self, job: list[Pictures]) -> CodedGop:
         """The frames of each chunk, uint8 [H, W, 3], coded."""
-        encoder = gop_encoder(self.model, self.plan, self.size, self.device, measure=self.measure)
+        encoder = gop_encoder(self.model, self.plan, self.device, measure=self.measure)
         assert self.plan.crf is not None
         point = operating_point(self.plan.crf, self.plan.streams)
         chunks, quality = [], QualityMeter()

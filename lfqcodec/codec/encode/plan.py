@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lfqcodec.bitstream import FileHeader, Profile
-from lfqcodec.bitstream.geometry import latent_grid
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.quality import DEFAULT_CRF
 from lfqcodec.codec.encode.rate_control import ConstantCrf, OnePass, RateControl, SecondPass
 from lfqcodec.codec.encode.stats import ChunkStats, load_stats
 from lfqcodec.codec.gop import GopEncoder
-from lfqcodec.codec.models import rate_model, require_container_grid
-from lfqcodec.errors import WeightsError, WeightsMissing
+from lfqcodec.codec.models import motion_config, rate_model
+from lfqcodec.errors import WeightsMissing
 from lfqcodec.media import VideoInfo
-from lfqcodec.tokenizer.layout import MotionLayout
-from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior, prior_for
 
 _BITRATE_TOLERANCE = 0.05
@@ -41,9 +38,7 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
     Raises `WeightsError` for a model that cannot code .lfq files, `WeightsMissing` without what they need,
     `LfqError` where the file of pass 1 cannot be used.
     """
-    require_container_grid(model)
-    if not isinstance(model.config, MotionConfig):
-        raise WeightsError(f"model {model.name} cannot code .lfq files: it does not predict motion")
+    streams = motion_config(model).layout.streams
     prior = None if options.profile == "static" else prior_for(model)
     if prior is None and options.profile == "exact":
         raise WeightsMissing(f"model {model.name} has no prior, which profile exact needs")
@@ -52,7 +47,7 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
         assert options.stats is not None
         stats = load_stats(options.stats)
     crf = DEFAULT_CRF if options.crf is None else options.crf
-    return Plan(prior, model.config.layout.streams, crf if options.bitrate is None else None, stats)
+    return Plan(prior, streams, crf if options.bitrate is None else None, stats)
 
 
 def rate_control(
@@ -73,8 +68,6 @@ def rate_control(
 
 def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Plan) -> FileHeader:
     """The header of the file to be written. The frame count is left open: the input's own is a guess."""
-    layout = model.config.layout
-    assert isinstance(layout, MotionLayout)  # `make_plan` has looked
     return FileHeader(
         width=info.width,
         height=info.height,
@@ -85,7 +78,7 @@ def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Pla
         sar=info.sar,
         rotation=info.rotation,
         gop_chunks=options.gop_chunks,
-        layers=layout.counts,
+        layers=motion_config(model).layout.counts,
         profile=Profile.STATIC if plan.prior is None else Profile.EXACT,
         tokenizer_sha256=model.sha256,
         prior_sha256=NO_HASH if plan.prior is None else plan.prior.sha256,
@@ -101,11 +94,11 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     return (f"the video has {reached / 1000:.1f} kbit/s: not the {wanted / 1000:.1f} asked for",)
 
 
-def gop_encoder(model: Model, plan: Plan, size: tuple[int, int], device: str, *, measure: bool) -> GopEncoder:
-    """What codes pictures of `size` (H, W) by the plan; with `measure` it gives decoded pictures, too."""
+def gop_encoder(model: Model, plan: Plan, device: str, *, measure: bool) -> GopEncoder:
+    """What codes pictures by the plan; with `measure` it gives decoded pictures, too."""
     from lfqcodec.codec.device import pick_device
     from lfqcodec.codec.encode.rdo import Rdo
     from lfqcodec.weights.loading import load_tokenizer
 
-    rates = rate_model(model, plan.prior, latent_grid(size[1], size[0]), plan.streams, device)
-    return GopEncoder(load_tokenizer(model, pick_device(device)), rates, Rdo(), decoded=measure)
+    tokenizer = load_tokenizer(model, pick_device(device))
+    return GopEncoder(tokenizer, rate_model(plan.prior), Rdo(), decoded=measure)

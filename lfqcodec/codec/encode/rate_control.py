@@ -41,8 +41,8 @@ _WINDOW_SECONDS = 5.0
 """What was spent too much or too little is caught up in this time, or a GOP where that is longer."""
 _END_BYTES, _INDEX_BYTES = 62, 6
 """What index and trailer take, and an entry of the index for each GOP, about."""
-# Fitted to clips at crf 30: bits for each pixel of a first picture, and of one in a group; they are right within
-# 0.15 and 0.45 octaves.
+# Fitted to clips at crf 30: bits for each pixel of a first picture, and of one in a group. They are right
+# within 0.15 and 0.45 octaves (one standard deviation).
 _INTRA, _INTRA_DETAIL = 0.41, 0.4
 _GROUP, _GROUP_CHANGE, _GROUP_DETAIL = 0.016, 0.65, 0.48
 

@@ -12,6 +12,7 @@ from lfqcodec.prior.motion.features import (
     common_features,
     fetch,
     moved_features,
+    padded,
     spread_differences,
     step_of,
     thermometer,
@@ -61,7 +62,9 @@ class DepthFeatures:
 
     def _by_token(self, blocks: Array) -> Array:
         """Features of blocks of 16x16 [planes, rows, columns, k] -> [planes, depth rows, columns, 4 * k]."""
-        even = np.pad(blocks, ((0, 0), *((0, n % 2) for n in blocks.shape[1:3]), (0, 0)))
+        planes, rows, columns, features = blocks.shape
+        even = np.zeros((planes, rows + rows % 2, columns + columns % 2, features), np.int64)
+        even[:, :rows, :columns] = blocks
         return np.concatenate([even[:, y::2, x::2] for y in (0, 1) for x in (0, 1)], -1)
 
     def _past_anchor(self) -> Array:
@@ -81,8 +84,8 @@ class DepthFeatures:
 
 def _beside(tokens: Array, plane: Array, row: Array, column: Array) -> Array:
     """The tokens next to positions, 0 outside: [n, 4]."""
-    padded = np.pad(tokens, ((0, 0), (1, 1), (1, 1)))
-    return np.stack([padded[plane, row + 1 + y, column + 1 + x] for y, x in DIRECT], 1)
+    larger = padded(tokens)
+    return np.stack([larger[plane, row + 1 + y, column + 1 + x] for y, x in DIRECT], 1)
 
 
 def _unpacked(tokens: Array) -> Array:

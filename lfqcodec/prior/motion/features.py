@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior.motion.config import (
     DEPTH_CHOICES,
     DIAGONAL,
@@ -24,6 +27,9 @@ from lfqcodec.prior.motion.group import Array, Group
 from lfqcodec.tokenizer.motion.layout import depth_choices
 
 _Offsets = Sequence[tuple[int, int]]
+_BITS = (torch.arange(SYMBOLS)[:, None] >> torch.arange(VALUES) & 1).to(torch.float32)
+_SIGNS = 2 * _BITS - 1
+_HELD = TypeVar("_HELD")
 
 
 class TokenGrid:
@@ -31,10 +37,9 @@ class TokenGrid:
 
     def __init__(self, tokens: Array) -> None:
         _, self.rows, self.columns = tokens.shape
-        padded = torch.from_numpy(np.pad(tokens, ((0, 0), (1, 1), (1, 1)))).view(-1, 1)
-        bits = torch.arange(VALUES)
-        significant, positive = padded >> bits & 1, padded >> (bits + VALUES) & 1
-        self._values = (significant * (2 * positive - 1)).to(torch.float32)
+        flat = torch.from_numpy(padded(tokens)).view(-1)
+        significant = _BITS.index_select(0, flat & (SYMBOLS - 1))
+        self._values = significant.mul_(_SIGNS.index_select(0, flat >> VALUES))
 
     def index(self, plane: Array, row: Array, column: Array) -> Tensor:
         """Where positions lie in here, int64 [n]."""
@@ -50,6 +55,14 @@ class TokenGrid:
         steps = torch.tensor([row * (self.columns + 2) + column for row, column in offsets])
         cells = index[:, None] + steps
         return self._values.index_select(0, cells.view(-1)).view(len(index), len(offsets), VALUES)
+
+
+def padded(grid: Array) -> Array:
+    """A ring of zeros around planes: [planes, rows, columns] -> [planes, rows + 2, columns + 2]."""
+    planes, rows, columns = grid.shape
+    larger = np.zeros((planes, rows + 2, columns + 2), grid.dtype)
+    larger[:, 1:-1, 1:-1] = grid
+    return larger
 
 
 def thermometer(values: Array, thresholds: Sequence[int]) -> Array:
@@ -78,20 +91,44 @@ def common_features(group: Group, part: str, step: int) -> Array:
 
 def spread_differences(field: Array) -> Array:
     """How far vectors [planes, rows, columns, 2] are from those beside them, by component, the most."""
-    padded = np.pad(field, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    _, rows, columns, _ = field.shape
-    beside = [padded[:, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for y, x in DIRECT]
-    most: Array = np.max([np.abs(each - field) for each in beside], axis=0)
+    most = np.zeros_like(field)
+    down, right = np.abs(field[:, 1:] - field[:, :-1]), np.abs(field[:, :, 1:] - field[:, :, :-1])
+    for part, change in (
+        (most[:, 1:], down),
+        (most[:, :-1], down),
+        (most[:, :, 1:], right),
+        (most[:, :, :-1], right),
+    ):
+        np.maximum(part, change, out=part)
     return most
 
 
 def moved_features(group: Group, part: str) -> Array:
     """Motion of blocks of 16x16: size, difference to neighbours, tokens: [planes, rows, columns, 12]."""
+    return _held(group, f"moved.{part}", lambda: _moved_features(group, part))
+
+
+def _held(group: Group, name: str, make: Callable[[], _HELD]) -> _HELD:
+    """What features of several layers have in common, made once for a group."""
+    if name not in group.held:
+        group.held[name] = make()
+    held: _HELD = group.held[name]
+    return held
+
+
+def _moved_features(group: Group, part: str) -> Array:
     field, tokens = group.field(part), group.tokens(f"motion.{part}")
     size = thermometer(np.abs(field).max(-1), THRESHOLDS)
     change = thermometer(spread_differences(field).max(-1), THRESHOLDS)
     differs = np.stack((tokens % 512 != 0, tokens // 512 != 0), -1)
     return np.concatenate((size, change, differs), -1)
+
+
+def _used(tokens: Array) -> NDArray[np.bool_]:
+    """Which blocks of 16x16 have a token that is not 0: bool [planes, rows, columns]."""
+    planes, rows, columns = tokens.shape
+    used: NDArray[np.bool_] = (tokens != 0).reshape(planes, rows // 2, 2, columns // 2, 2).any((2, 4))
+    return used
 
 
 def fetch(group: Group, row: Array, column: Array) -> tuple[Array, Array]:
@@ -123,25 +160,24 @@ class TokenFeatures:
         `tokens` [planes, rows, columns] of the layer itself: those of the steps before, else 0.
         """
         common = torch.from_numpy(common_features(self._group, self._part, step))
-        parts = [common.to(torch.float32).expand(len(chosen), -1)]
-        parity = torch.from_numpy(self._row[chosen, None] % 2).to(torch.float32)
-        grid = TokenGrid(tokens)
-        index = grid.index(self._plane[chosen], self._row[chosen], self._column[chosen])
-        parts.append(parity)
-        for around in (DIRECT, DIAGONAL) if self._part == "intra" else (DIRECT,):
-            beside = grid.around(index, around)
-            parts += [beside.flatten(1), beside.abs().sum(1)]
+        parity = torch.from_numpy(self._row[chosen, None] % 2)
+        parts = [common.to(torch.float32).expand(len(chosen), -1), parity.to(torch.float32)]
+        known = (DIRECT, DIAGONAL) if self._part == "intra" else (DIRECT,)
+        if step:
+            grid = TokenGrid(tokens)
+            index = grid.index(self._plane[chosen], self._row[chosen], self._column[chosen])
+            for around in known:
+                beside = grid.around(index, around)
+                parts += [beside.flatten(1), beside.abs().sum(1)]
+        else:
+            parts.append(torch.zeros(len(chosen), sum(len(each) + 1 for each in known) * VALUES))
         parts.append(self._fixed.index_select(0, torch.from_numpy(chosen)))
         if self._part != "intra":
             parts.append(self._due(tokens, chosen))
         return torch.cat(parts, 1)
 
     def _grid(self, name: str) -> TokenGrid:
-        if name not in self._group.grids:
-            self._group.grids[name] = TokenGrid(self._group.tokens(name))
-        grid = self._group.grids[name]
-        assert isinstance(grid, TokenGrid)
-        return grid
+        return _held(self._group, name, lambda: TokenGrid(self._group.tokens(name)))
 
     def _known_before(self) -> Tensor:
         """Features that do not depend on the layer's own tokens."""
@@ -153,6 +189,7 @@ class TokenFeatures:
             across = grid.around(index, DIAGONAL).abs().sum(1)
             parts += [own, own.abs(), beside.flatten(1), beside.abs().sum(1), across]
         if self._part != "intra":
+            self._look_at_depth()
             moved = moved_features(self._group, self._part)[self._block]
             parts += [self._depth(), torch.from_numpy(moved).to(torch.float32)]
             parts += self._past_anchor() if self._part == "anchor" else self._this_group()
@@ -162,25 +199,32 @@ class TokenFeatures:
         """Choice of the block, how many layers are coded beside: [n, 8]."""
         choice = self._group.choices(self._part)[self._block]
         one_hot = choice[:, None] == np.arange(DEPTH_CHOICES)
-        padded = np.pad(self._group.counts(self._part), ((0, 0), (1, 1), (1, 1)))
-        beside = [padded[self._plane, self._row + 1 + y, self._column + 1 + x] for y, x in DIRECT]
+        counts = padded(self._group.counts(self._part))
+        beside = [counts[self._plane, self._row + 1 + y, self._column + 1 + x] for y, x in DIRECT]
         together = np.concatenate((one_hot, np.stack(beside, 1).clip(max=FEATURE_LIMIT)), 1)
         return torch.from_numpy(together).to(torch.float32)
 
     def _due(self, tokens: Array, chosen: Array) -> Tensor:
         """Whether the layer is the block's last, has tokens as its depth says, still needs some: [n, 3]."""
-        group, part, number = self._group, self._part, self._number
-        choices = np.asarray((0, *depth_choices(group.token_layers(part))))
-        block = tuple(each[chosen] for each in self._block)
-        least = choices[np.minimum(group.choices(part)[block], len(choices) - 2)]
-        last = group.counts(part)[self._plane[chosen], self._row[chosen], self._column[chosen]] == number + 1
-        layers = [*(group.tokens(f"{part}.{below}") for below in range(number)), tokens]
-        fulfilled = np.zeros(len(chosen), bool)
-        for below, each in enumerate(layers):
-            planes, rows, columns = each.shape
-            used = (each != 0).reshape(planes, rows // 2, 2, columns // 2, 2).any((2, 4))
-            fulfilled |= used[block] & (below >= least)
+        last, fulfilled = self._last[chosen], self._fulfilled[chosen]
+        used = _used(tokens)[tuple(each[chosen] for each in self._block)]
+        fulfilled = fulfilled | (used & self._counts[chosen])
         return torch.from_numpy(np.stack((last, fulfilled, last & ~fulfilled), 1)).to(torch.float32)
+
+    def _look_at_depth(self) -> None:
+        """Which positions are in the last layer of their block, and where its depth is explained already."""
+        group, part, number = self._group, self._part, self._number
+        depths = np.asarray((0, *depth_choices(group.token_layers(part))))
+        least = depths[np.minimum(group.choices(part)[self._block], len(depths) - 2)]
+        counts = group.counts(part)[self._plane, self._row, self._column]
+        self._last: NDArray[np.bool_] = counts == number + 1
+        self._counts: NDArray[np.bool_] = least <= number
+        self._fulfilled: NDArray[np.bool_] = np.zeros(len(counts), bool)
+        for below in range(number):
+            self._fulfilled |= self._used_before(f"{part}.{below}")[self._block] & (below >= least)
+
+    def _used_before(self, name: str) -> NDArray[np.bool_]:
+        return _held(self._group, f"used.{name}", lambda: _used(self._group.tokens(name)))
 
     def _past_anchor(self) -> list[Tensor]:
         """The tokens of the anchor before from where the motion points."""
@@ -192,10 +236,7 @@ class TokenFeatures:
         parts = []
         same = torch.zeros(n, VALUES)
         for number, tokens in enumerate(past):
-            name = f"past.{number}"
-            if name not in self._group.grids:
-                self._group.grids[name] = TokenGrid(tokens[None].astype(np.int64))
-            grid = self._grid(name)
+            grid = self._past_grid(number, tokens)
             index = grid.index(np.zeros_like(row), row, column)
             own = grid.at(index)
             sums = [grid.around(index, each).abs().sum((1, 2)) for each in (DIRECT, DIAGONAL)]
@@ -203,6 +244,9 @@ class TokenFeatures:
             if number == self._number:
                 same = own
         return [*parts, same, torch.ones(n, 1)]
+
+    def _past_grid(self, number: int, tokens: Array) -> TokenGrid:
+        return _held(self._group, f"past.{number}", lambda: TokenGrid(tokens[None]))
 
     def _this_group(self) -> list[Tensor]:
         """The tokens of this group's anchor, and of its middle picture for quarters."""

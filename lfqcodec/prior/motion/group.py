@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +54,12 @@ def quality_row(*, first: bool) -> Rows:
 class Past:
     """What a group may depend on of those before it in the GOP; immutable.
 
-    `quality`: 32 times the last q. `anchor` int32 [layers, rows, columns], the last anchor's
+    `quality`: 32 times the last q. `anchor` int64 [layers, rows, columns], the last anchor's
     tokens, and `field` int64 [rows, columns, 2], its motion; None after the first picture.
     """
 
     quality: int | None = None
-    anchor: NDArray[np.int32] | None = None
+    anchor: Array | None = None
     field: Array | None = None
 
 
@@ -69,8 +70,9 @@ class Group:
     layers: dict[str, Layer]
     past: Past
     known: dict[str, Array] = field(default_factory=dict)
-    grids: dict[str, object] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
     """What the features of learned models keep."""
+    _choices: dict[str, Array] = field(default_factory=dict)
     _counts: dict[str, Array] = field(default_factory=dict)
     _fields: dict[str, Array] = field(default_factory=dict)
 
@@ -104,9 +106,12 @@ class Group:
 
     def choices(self, part: str) -> Array:
         """The choices of depth for blocks of 16x16, 0..3: int64 [planes, rows, columns]."""
+        if part in self._choices:
+            return self._choices[part]
         rows, columns = (-(-n // 2) for n in self.layers[f"{part}.0"].shape[1:])
         choices = unpack_depth(self.tokens(f"depth.{part}").astype(np.int32), rows, columns)
-        return choices.astype(np.int64)
+        self._choices[part] = choices.astype(np.int64)
+        return self._choices[part]
 
     def field(self, part: str) -> Array:
         """The motion of a part, int64 [planes, rows, columns, 2], (dx, dy) in quarter-pels."""
@@ -133,7 +138,7 @@ class Group:
         if "anchor.0" not in self.layers:
             return Past(self.quality)
         layers = [self.tokens(f"anchor.{k}")[0] for k in range(self.token_layers("anchor"))]
-        return Past(self.quality, np.stack(layers).astype(np.int32), self.field("anchor")[0])
+        return Past(self.quality, np.stack(layers), self.field("anchor")[0])
 
 
 class LayerCoder:

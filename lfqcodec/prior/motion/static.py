@@ -9,7 +9,7 @@ import numpy as np
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
 from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.motion.group import NOTHING, Array, Coding, Group, LayerCoder, MotionRates, Rows
+from lfqcodec.prior.motion.group import NOTHING, Array, Coding, Group, LayerCoder, MotionRates, Past, Rows
 
 _HALF = SYMBOLS // 2
 # Chances in 64ths, about those of natural videos in the middle of the range of quality.
@@ -79,6 +79,10 @@ def _completed(row: Array) -> Rows:
 
 class StaticMotionRates(MotionRates):
     """Rows by kind of layer alone."""
+
+    def _ended(self) -> Past:
+        # All that rows depend on; motion would cost time, and torch.
+        return self._past if self._group is None else Past(self._group.quality)
 
     def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding:
         still, beside, moving = (motion_row(moved) for moved in _MOVED[part])

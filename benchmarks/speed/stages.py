@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import lfqcodec
-from benchmarks.stopwatch import REST, Stopwatch, search_memory, watching
+from benchmarks.speed.stopwatch import REST, Stopwatch, search_memory, watching
 from lfqcodec.bitstream import ChunkHead
 
 

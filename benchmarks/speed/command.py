@@ -23,7 +23,7 @@ from benchmarks.codecs.lfq import MIDDLE
 from benchmarks.machine import command_line, describe
 from benchmarks.process import run_process
 from benchmarks.results import Cost
-from benchmarks.stages import lines, shares
+from benchmarks.speed.stages import lines, shares
 from lfqcodec.errors import LfqError
 from lfqcodec.output import replacing
 

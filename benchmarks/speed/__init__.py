@@ -1,0 +1,1 @@
+"""How fast lfqcodec is, where its time goes, and how much memory it takes."""
