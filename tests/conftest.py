@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 
-from fixture_model import fixture_model
+from fixture_model import fixture_models
 
 # Before torch is loaded, here and in what tests start. Several tests run at once: threads that wait for each
 # other on cores that are taken make a test of seconds one of minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What is coded without a model of its own name is coded with this one, here and in what tests start.
-os.environ["LFQCODEC_MODEL"] = str(fixture_model())
+# What is coded without naming a model is coded with the first, here and in what tests start. The other one
+# is found by its name.
+_model, _folder = fixture_models()
+os.environ["LFQCODEC_MODEL"], os.environ["LFQCODEC_MODELS"] = str(_model), str(_folder)
 
 # Started in the background of a shell, this process ignores Ctrl-C, and so would the commands that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -16,21 +16,21 @@ from lfqcodec.errors import LfqError
 @data_options
 @run_options
 @model_option
-@click.option("--init", type=click.Path(path_type=Path), help="Run of another prior to start from.")
-@click.option("--steps", type=click.IntRange(min=1), default=4000, show_default=True)
-@click.option("--batch", type=click.IntRange(min=1), default=4, show_default=True, help="Crops.")
-@click.option("--frames", type=click.IntRange(min=1), default=4, show_default=True, help="Latent frames.")
-@click.option("--size", type=click.IntRange(min=1), default=16, show_default=True, help="Tokens a side.")
-@click.option("--stages", type=click.IntRange(1, 8), help="Stages to learn. Default: those of the model.")
-@click.option("--width", type=int, default=160, show_default=True)
-@click.option("--layers", type=int, default=3, show_default=True)
-@click.option("--context-layers", type=int, default=1, show_default=True)
-@click.option("--heads", type=int, default=5, show_default=True)
-@click.option("--kept-frames", type=click.IntRange(1, 2), default=1, show_default=True, help="Attended to.")
-@click.option("--first-steps", metavar="N,N,...", help="Schedule steps of the first latent frame, by stage.")
-@click.option("--later-steps", metavar="N,N,...", help="Schedule steps of the other latent frames.")
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True)
-@click.option("--decay", type=int, default=500, show_default=True, help="Steps of the final decay.")
+@click.option("--gops", type=click.IntRange(min=1), default=400, show_default=True, help="To code.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="To code by themselves, besides.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1024, show_default=True, help="Positions of a network."
+)
+@click.option("--width", type=int, default=64, show_default=True, help="Of the networks for tokens.")
+@click.option("--block-width", type=int, default=32, show_default=True, help="Of those for depth and motion.")
+@click.option("--learning-rate", type=float, default=4e-3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def prior(
     videos: tuple[Path, ...],
@@ -45,88 +45,67 @@ def prior(
     stop_after: int | None,
     device: str,
     model: str | None,
-    init: Path | None,
+    gops: int,
+    pictures: int,
     steps: int,
     batch: int,
-    frames: int,
-    size: int,
-    stages: int | None,
     width: int,
-    layers: int,
-    context_layers: int,
-    heads: int,
-    kept_frames: int,
-    first_steps: str | None,
-    later_steps: str | None,
+    block_width: int,
     learning_rate: float,
-    decay: int,
     seed: int,
 ) -> None:
     """Train the prior of a model's tokens; the same command again goes on where it stopped.
 
-    The first call makes the tokens once, in OUT/tokens. OUT/checkpoint.safetensors is replaced every few
-    minutes, OUT/log.jsonl grows by a line an evaluation.
+    The first call codes clips as encode does, at many qualities, and keeps their tokens in OUT/tokens; for
+    that --device is. OUT/checkpoint.safetensors is replaced every few minutes, OUT/log.jsonl grows by a line
+    an evaluation.
     """
     from lfqcodec.codec.device import pick_device
-    from lfqcodec.prior.config import PriorConfig
+    from lfqcodec.codec.models import motion_config
+    from lfqcodec.prior.motion.config import MotionPriorConfig
     from lfqcodec.train import data
-    from lfqcodec.train.prior.tokens import TokenStore, build_store
-    from lfqcodec.train.prior.trainer import PriorTask, PriorTrainConfig, prior_loop
+    from lfqcodec.train.prior.motion.tokens import TokenStore, build_store
+    from lfqcodec.train.prior.motion.trainer import (
+        MotionPriorTask,
+        MotionPriorTrainConfig,
+        motion_prior_loop,
+    )
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
-    where = pick_device(device)
     tokenizer = resolve_model(model)
-    stages = stages or tokenizer.config.stages
-    if stages > tokenizer.config.stages:
-        raise LfqError(f"the model has {tokenizer.config.stages} stages, not {stages}")
+    layers = motion_config(tokenizer).layout.counts
+    identity = tokenizer.sha256.hex()
     folder = out / "tokens"
     if not (folder / "tokens.json").exists():
         clips = pack or out / "pack"
         if pack is None:
             data.ensure_pack(clips, videos, images, max_frames=max_frames)
-        network, identity = load_tokenizer(tokenizer, where), tokenizer.sha256.hex()
-        build_store(data.Pack(clips), network, identity, folder, stages=stages, max_frames=max_frames)
+        network = load_tokenizer(tokenizer, pick_device(device))
+        build_store(data.Pack(clips), network, identity, folder, gops=gops, pictures=pictures)
     store = TokenStore(folder)
-    if store.tokenizer != tokenizer.sha256.hex():
+    if store.tokenizer != identity:
         raise LfqError(f"{folder}: made with another model; remove the folder to make the tokens again")
-    default = PriorConfig()
-    shape = PriorConfig(
-        stages=stages,
-        width=width,
-        layers=layers,
-        context_layers=context_layers,
-        heads=heads,
-        kept_frames=kept_frames,
-        first_steps=_by_stage(first_steps, default.first_steps, stages),
-        later_steps=_by_stage(later_steps, default.later_steps, stages),
-    )
-    config = PriorTrainConfig(
+    config = MotionPriorTrainConfig(
         steps,
         batch=batch,
-        frames=frames,
-        size=size,
         seed=seed,
         learning_rate=learning_rate,
-        decay=decay,
-        model=shape,
+        model=MotionPriorConfig(
+            intra_layers=layers.intra,
+            anchor_layers=layers.anchor,
+            between_layers=layers.between,
+            width=width,
+            block_width=block_width,
+        ),
     )
-    prior_loop(PriorTask(config, store, device=where, init=init), out, minutes=minutes).run(
+    motion_prior_loop(MotionPriorTask(config, store), out, minutes=minutes).run(
         record=asdict(config) | {"tokenizer": store.tokenizer},
         log_every=log_every,
         evaluate_every=evaluate_every,
         save_minutes=save_minutes,
         stop_after=stop_after,
     )
-
-
-def _by_stage(text: str | None, default: tuple[int, ...], stages: int) -> tuple[int, ...]:
-    """Steps for any number of stages: later ones are like the last."""
-    try:
-        steps = default if text is None else tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise LfqError(f"{text!r} is not a list of numbers of steps (8,6,4)") from error
-    return (steps + steps[-1:] * stages)[:stages]
 
 
 @click.command("export-prior")
@@ -136,15 +115,15 @@ def _by_stage(text: str | None, default: tuple[int, ...], stages: int) -> tuple[
 @json_option
 def export_prior(run: Path, dest: Path, name: str, as_json: bool) -> None:
     """Write the averaged weights of a training RUN as integers."""
-    from lfqcodec.prior.weights import save_prior
-    from lfqcodec.train.prior.trainer import export_prior as export
+    from lfqcodec.prior.motion.weights import save_motion_prior
+    from lfqcodec.train.prior.motion.trainer import export_motion_prior
 
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of a prior's file must end in .safetensors")
-    weights, metadata = export(run / "checkpoint.safetensors")
-    sha256 = save_prior(dest, weights, {"name": name, **metadata}).hex()
+    weights, metadata = export_motion_prior(run / "checkpoint.safetensors")
+    sha256 = save_motion_prior(dest, weights, {"name": name, **metadata}).hex()
     size = dest.stat().st_size
     if as_json:
         print_json({"name": name, "path": str(dest), "bytes": size, "sha256": sha256})
     else:
-        click.echo(f"{dest}: {human_bytes(size)}, {weights.parameters} integers, sha256 {sha256}")
+        click.echo(f"{dest}: {human_bytes(size)}, sha256 {sha256}")

@@ -570,7 +570,7 @@ def busy(request):
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
     noise = noise.repeat(4, 0).repeat(4, 1)
     pictures = [noise[i : i + 48, 2 * (i % 24) : 2 * (i % 24) + 64] for i in range(42)]
-    return encoded(clip_of(pictures), gop=33, profile=request.param, scene_cuts=False)
+    return encoded(clip_of(pictures), gop=33, scene_cuts=False, **PROFILES[request.param])
 
 
 def spoil_stream(data, number, stream):

@@ -57,8 +57,7 @@ def clip(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "workers"),
     [
-        ({"gop": 17}, 2),
-        ({"gop": 33, "profile": "static"}, 3),
+        ({"gop": 33}, 3),
         ({"gop": 49, "crf": 40}, 2),
         ({"gop": 33, "measure": True, "frames": 70}, 2),
         ({"gop": 17, "audio": False, "frames": 17}, 4),

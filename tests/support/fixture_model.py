@@ -1,44 +1,71 @@
-"""A small model of the `motion` tokenizer for the tests: a transform codec, made on the spot.
+"""Small models of the `motion` tokenizer for the tests: a transform codec, made on the spot.
 
 Its linear paths are principal components of made-up pictures, its networks give zeros. Tests that run on it
-do not depend on the weights that ship.
+do not depend on the weights that ship. There is one without a prior, which is the default model of the tests,
+and the same under another name with a prior of random integers, for profile exact.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAME = "fixture"
-PROFILES = ("static",)
-"""Those that the model can be used with."""
+NAME, EXACT_NAME = "fixture", "fixture-exact"
+PROFILES = {"static": {"profile": "static"}, "exact": {"profile": "exact", "model": EXACT_NAME}}
+"""Options of the encoder."""
+_COUNTS = ("intra_layers", "anchor_layers", "between_layers")
 _SOURCES = (
     Path(__file__),
     ROOT / "lfqcodec/tokenizer/lfq/ternary.py",
     ROOT / "lfqcodec/weights/loading.py",
     *sorted((ROOT / "lfqcodec/tokenizer/motion").glob("*.py")),
+    *(ROOT / f"lfqcodec/prior/motion/{name}.py" for name in ("config", "weights")),
 )
 
 
-def fixture_model() -> Path:
-    """The model file, made where it is not there yet; its folder is named by the code that makes it."""
+def fixture_models() -> tuple[Path, Path]:
+    """The model file without a prior, and a folder with the other one and its prior.
+
+    They are made where they are not there yet; their folder is named by the code that makes them.
+    """
     key = hashlib.sha256(b"\0".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
-    path = ROOT / ".pytest_cache" / "models" / key / f"{NAME}.safetensors"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may come here at once: the file appears whole, whoever is first.
-        with tempfile.TemporaryDirectory(dir=path.parents[1]) as folder:
-            made = Path(folder) / path.name
-            make_model(made)
-            os.replace(made, path)
-    return path
+    folder = ROOT / ".pytest_cache" / "models" / key
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may come here at once: the folder appears whole, whoever is first.
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+            made = Path(name) / key
+            make_model(made / f"{NAME}.safetensors", NAME)
+            make_model(made / "exact" / f"{EXACT_NAME}.safetensors", EXACT_NAME)
+            make_prior(made / "exact")
+            with suppress(OSError):
+                made.rename(folder)
+    return folder / f"{NAME}.safetensors", folder / "exact"
 
 
-def make_model(path: Path) -> None:
-    """Write the model."""
+def make_prior(folder: Path) -> None:
+    """Write a prior of the model in `folder` there, which is no better than chance."""
+    from motion_prior_support import random_motion_prior
+
+    from lfqcodec.prior.motion.config import MotionPriorConfig
+    from lfqcodec.prior.motion.weights import save_motion_prior
+    from lfqcodec.weights.store import read_model
+
+    model = read_model(folder / f"{EXACT_NAME}.safetensors")
+    counts = {name: getattr(model.config, name) for name in _COUNTS}
+    weights = random_motion_prior(MotionPriorConfig(**counts, width=8, block_width=8))
+    save_motion_prior(
+        folder / f"{EXACT_NAME}-prior.safetensors",
+        weights,
+        {"name": f"{EXACT_NAME}-prior", "trained_for": model.sha256.hex()},
+    )
+
+
+def make_model(path: Path, name: str) -> None:
+    """Write the model under a name."""
     import torch
 
     from lfqcodec.tokenizer.motion.blocks import to_patches
@@ -88,7 +115,7 @@ def make_model(path: Path) -> None:
             layer.weight.zero_()
         tokenizer.between.mask[-1].weight.zero_()
     torch.set_num_threads(threads)
-    save_tokenizer(path, config, tokenizer.state_dict(), {"name": NAME})
+    save_tokenizer(path, config, tokenizer.state_dict(), {"name": name})
 
 
 def _pictures(torch, count: int, side: int):

@@ -9,7 +9,6 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
-from prior_oracle import rounded_shift
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.entropy.model import Batch, RowSource
@@ -34,6 +33,15 @@ def _likeliest(logits: Sequence[int | None]) -> int:
     """The first of the largest."""
     known = [-(2**40) if value is None else value for value in logits]
     return known.index(max(known))
+
+
+def rounded_shift(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """values / 2^shift to the nearest integer, ties to even."""
+    quotient = values >> shift
+    twice = 2 * (values - (quotient << shift))
+    unit = np.int64(1) << shift
+    up = (twice > unit) | ((twice == unit) & (quotient & 1 == 1))
+    return np.where(shift > 0, quotient + up, values)
 
 
 class Picture:

@@ -9,8 +9,7 @@ import numpy as np
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.entropy import RateModel, StreamDecoder, StreamEncoder, as_given
 from lfqcodec.prior.motion.config import MotionPriorConfig
-from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
-from lfqcodec.prior.weights import logit_table
+from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs, logit_table
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth, places
 
 LAYERS = {"intra": 3, "anchor": 4, "middle": 2, "quarters": 2}

@@ -42,8 +42,8 @@ _WINDOW_SECONDS = 5.0
 _END_BYTES, _INDEX_BYTES = 62, 6
 """What index and trailer take, and an entry of the index for each GOP, about."""
 # Fitted to clips at crf 30: bits for each pixel of a first picture, and of one in a group. They are right
-# within 0.15 and 0.45 octaves (one standard deviation).
-_INTRA, _INTRA_DETAIL = 0.41, 0.4
+# within 0.2 and 0.5 octaves (one standard deviation).
+_INTRA, _INTRA_DETAIL = 0.6, 0.4
 _GROUP, _GROUP_CHANGE, _GROUP_DETAIL = 0.016, 0.65, 0.48
 
 

@@ -28,6 +28,11 @@ HALVES = 32, 16
 """Values of the upper five and the lower four bits of subtoken 0, which rows take to be independent."""
 MOTION_CLASSES = 18
 """0, then numbers of bits 1..8 above and below zero in turns, then -256."""
+LIMIT = 127  # largest magnitude of weights, and of what they are multiplied with
+EXACT = 1 << 24  # integers up to here are exact in float32
+MAX_SHIFT = 24
+LOGIT_TABLE = 1024  # entries of the table of exponentials that frequencies are made from
+LOGIT_PEAK = 1 << 16  # its first entry
 ACTIVATION_BITS = 4  # one unit of a hidden activation stands for 2^-4
 LOGIT_BITS = 6  # of a logit, in nats
 

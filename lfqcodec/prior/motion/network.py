@@ -10,9 +10,8 @@ from torch import Tensor
 
 from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior import arithmetic as exact
-from lfqcodec.prior.config import LIMIT, LOGIT_TABLE
-from lfqcodec.prior.motion.config import HALVES, MOTION_CLASSES, VALUES
+from lfqcodec.prior.arithmetic import Linear, Table
+from lfqcodec.prior.motion.config import HALVES, LIMIT, MOTION_CLASSES, VALUES
 from lfqcodec.prior.motion.group import Array, Rows
 from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
 
@@ -31,7 +30,7 @@ class Shares:
     """Integer logits to integer shares: floor(2^18 e / sum of e) with e = table[min(max - logit, 1023)]."""
 
     def __init__(self, table: Array) -> None:
-        self._table = exact.Table(torch.from_numpy(table).to(torch.float64), 1 << 24)
+        self._table = Table(torch.from_numpy(table).to(torch.float64))
 
     def __call__(self, logits: Tensor) -> Tensor:
         """float32 [n, k] -> float64 [n, k], k at most 32."""
@@ -47,14 +46,12 @@ class MotionNetworks:
 
     def __init__(self, weights: MotionPriorWeights) -> None:
         self.config = weights.config
-        arrays, cpu = weights.arrays, torch.device("cpu")
+        arrays = weights.arrays
         self._linears = {
-            name: exact.Linear(arrays[f"{name}.weight"], arrays[f"{name}.shift"], arrays[f"{name}.bias"], cpu)
+            name: Linear(*(arrays[f"{name}.{part}"] for part in ("weight", "shift", "bias")))
             for name in linear_specs(weights.config)
         }
-        table = arrays[TABLE]
-        assert len(table) == LOGIT_TABLE
-        self._shares = Shares(table)
+        self._shares = Shares(arrays[TABLE])
 
     @torch.inference_mode()
     def logits(self, name: str, features: Tensor) -> Tensor:

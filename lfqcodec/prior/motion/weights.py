@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,43 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lfqcodec.errors import WeightsError, WeightsMissing
-from lfqcodec.prior.config import EXACT, LIMIT, LOGIT_PEAK, LOGIT_TABLE, MAX_SHIFT
 from lfqcodec.prior.motion.config import (
     ACTIVATION_BITS,
+    EXACT,
     FEATURE_LIMIT,
+    LIMIT,
     LOGIT_BITS,
+    LOGIT_PEAK,
+    LOGIT_TABLE,
+    MAX_SHIFT,
     MotionPriorConfig,
     network_shapes,
 )
-from lfqcodec.prior.weights import LinearSpec
 from lfqcodec.reproducible import sort_safetensors_header
 
 Array = NDArray[np.int64]
 TABLE = "table.logit"
+
+
+@dataclass(frozen=True)
+class LinearSpec:
+    """An integer matrix product: out[o] = round(2^-shift[o] * (bias[o] + sum over i of weight[o, i] in[i])).
+
+    `largest` bounds |in|. One unit of `in` stands for 2^-in_bits, one of `out` for 2^-out_bits: shift is the
+    exponent of the weights plus the difference, so a weight may be at least as large as 127 / 2^least.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    largest: int
+    in_bits: int
+    out_bits: int
+
+    @property
+    def least(self) -> int:
+        """Smallest exponent of the weights: no shift may be negative."""
+        return max(0, self.out_bits - self.in_bits)
 
 
 def linear_specs(config: MotionPriorConfig) -> dict[str, LinearSpec]:
@@ -34,13 +59,19 @@ def linear_specs(config: MotionPriorConfig) -> dict[str, LinearSpec]:
     specs: dict[str, LinearSpec] = {}
 
     def add(name: str, inputs: int, outputs: int, largest: int, in_bits: int, out_bits: int) -> None:
-        specs[name] = LinearSpec(name, inputs, outputs, largest, in_bits, (out_bits,) * outputs, biased=True)
+        specs[name] = LinearSpec(name, inputs, outputs, largest, in_bits, out_bits)
 
     for name, shape in network_shapes(config).items():
         add(f"{name}.first", shape.inputs, shape.width, FEATURE_LIMIT, 0, ACTIVATION_BITS)
         add(f"{name}.second", shape.width, shape.width, LIMIT, ACTIVATION_BITS, ACTIVATION_BITS)
         add(f"{name}.logits", shape.width, shape.outputs, LIMIT, ACTIVATION_BITS, LOGIT_BITS)
     return specs
+
+
+def logit_table() -> Array:
+    """What frequencies are made from: 65536 exp(-i / 64) rounded, int64 [1024]; the last is 0."""
+    values = [round(LOGIT_PEAK * math.exp(-i / (1 << LOGIT_BITS))) for i in range(LOGIT_TABLE - 1)]
+    return np.array([*values, 0], np.int64)
 
 
 def expected_shapes(config: MotionPriorConfig) -> dict[str, tuple[tuple[int, ...], type]]:

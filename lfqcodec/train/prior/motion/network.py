@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.prior.config import LIMIT
-from lfqcodec.prior.motion.config import HALVES, LOGIT_BITS, VALUES, MotionPriorConfig, network_shapes
+from lfqcodec.prior.motion.config import HALVES, LIMIT, LOGIT_BITS, VALUES, MotionPriorConfig, network_shapes
 from lfqcodec.prior.motion.network import classes
-from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
-from lfqcodec.prior.weights import LinearSpec, logit_table
-from lfqcodec.train.prior.layers import replace, times_power
+from lfqcodec.prior.motion.weights import TABLE, LinearSpec, MotionPriorWeights, linear_specs, logit_table
+from lfqcodec.train.prior.arithmetic import replace, times_power
 
 _MOST_EXPONENT = 14
 _UPPER, _LOWER = HALVES
@@ -46,7 +44,7 @@ class _Linear(nn.Module):
 
     def forward(self, x: Tensor, rounded: bool) -> Tensor:
         """[n, in] -> [n, out], in units of 2^-out_bits."""
-        out_bits, in_bits = self.spec.out_bits[0], self.spec.in_bits
+        out_bits, in_bits = self.spec.out_bits, self.spec.in_bits
         if not rounded:
             y = F.linear(x, self.weight) * 2.0 ** (out_bits - in_bits)
             return y + self.bias * 2.0**out_bits
@@ -57,7 +55,7 @@ class _Linear(nn.Module):
     def export(self) -> dict[str, NDArray[np.int64]]:
         """Integer arrays `weight`, `shift` and `bias`."""
         weight, exponent, bias = (each.detach().long().numpy() for each in self.integers())
-        shift = exponent + self.spec.in_bits - self.spec.out_bits[0]
+        shift = exponent + self.spec.in_bits - self.spec.out_bits
         return {"weight": weight, "shift": shift, "bias": bias}
 
 

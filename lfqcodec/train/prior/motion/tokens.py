@@ -1,4 +1,4 @@
-"""Tokens that the rate model of `motion` learns from: clips put through the tokenizer once.
+"""Tokens that the rate model of `motion` learns from: clips coded once, as `lfqcodec encode` does it.
 
 A store is a folder with `tokens.json` and a file for each GOP, `00000.npz` and so on, with the tokens of
 layer `name` of group g, int32 [planes, rows, columns], under "g/name".
@@ -16,8 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lfqcodec.bitstream.geometry import max_valid
+from lfqcodec.bitstream.geometry import Layer, max_valid
+from lfqcodec.codec.encode.quality import operating_point
+from lfqcodec.codec.encode.rdo import Rdo
+from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.errors import LfqError
+from lfqcodec.prior.motion.group import Array
+from lfqcodec.prior.motion.static import StaticMotionRates
 from lfqcodec.tokenizer.interface import Tokenizer
 from lfqcodec.train.data import Pack
 from lfqcodec.train.prior.motion.examples import Tokens
@@ -26,8 +31,8 @@ _INDEX = "tokens.json"
 _LARGEST = 192, 320
 """Most rows and columns of a crop."""
 _SHORTEST = 5
-_ABOVE = 0.5, 3.0
-"""How far the quality of the first picture is above that of the groups, at least and at most."""
+_CRF = 24.0, 46.0
+"""From which to which crf clips are coded."""
 
 
 @dataclass(frozen=True)
@@ -40,39 +45,35 @@ class Gop:
     pixels: int
 
 
+class _Recorder(StaticMotionRates):
+    """Static rows that keep the tokens coded with them, by group and layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[dict[str, Array]] = []
+
+    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+        super().begin_group(layers, gop_start=gop_start)
+        assert self._group is not None
+        self.groups.append(self._group.known)
+
+
 def encode_gop(
-    tokenizer: Tokenizer, pictures: Sequence[NDArray[np.uint8]], qualities: tuple[float, float]
+    tokenizer: Tokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float
 ) -> list[dict[str, NDArray[np.int32]]]:
-    """The tokens of a GOP by group and layer; `qualities`: of the first picture, of the groups after it."""
-    groups = []
-    begin, reference = 0, None
-    for count in tokenizer.layout.groups(len(pictures), gop_start=True):
-        quality = qualities[min(begin, 1)]
-        group = tokenizer.encode(pictures[begin : begin + count], reference, quality)
-        tokens = {}
-        for number, layer in enumerate(group.layers):
-            tokens[layer.name] = group.options(number).plain
-            group = group.take(number, tokens[layer.name])
-        _, reference = group.close(decoded=False)
-        groups.append(tokens)
-        begin += count
-    return groups
+    """The tokens of a GOP of up to 17 pictures uint8 [H, W, 3] at `crf`, by group and layer."""
+    rates = _Recorder()
+    point = operating_point(crf, tokenizer.layout.streams)
+    GopEncoder(tokenizer, rates, Rdo()).encode(pictures, point, gop_start=True)
+    return [{name: each.astype(np.int32) for name, each in group.items()} for group in rates.groups]
 
 
 def build_store(
-    pack: Pack,
-    tokenizer: Tokenizer,
-    identity: str,
-    out: Path,
-    *,
-    levels: tuple[int, int],
-    gops: int,
-    pictures: int,
+    pack: Pack, tokenizer: Tokenizer, identity: str, out: Path, *, gops: int, pictures: int
 ) -> None:
     """Code random crops of `gops` clips, and of `pictures` first pictures alone; goes on where it stopped.
 
-    `levels`: of first pictures and of groups; a quality goes from 0 to levels - 1, that of the first picture
-    above that of the groups. `identity` names the tokenizer. Raises `LfqError` where the pack has no clips.
+    `identity` names the tokenizer. Raises `LfqError` where the pack has no clips.
     """
     out.mkdir(parents=True, exist_ok=True)
     held = {entry.source for entry in pack.held_out}
@@ -85,11 +86,10 @@ def build_store(
         entry = clips[number % len(clips)] if number < gops else pack.entries[number % len(pack.entries)]
         frames = min(max_valid(True), 4 * ((entry.frames - 1) // 4) + 1) if number < gops else 1
         crop = _crop(pack.frames(entry, int(rng.integers(entry.frames - frames + 1)), frames), rng)
-        quality = float(rng.uniform(0, levels[1] - 1))
-        first = min(quality + float(rng.uniform(*_ABOVE)), levels[0] - 1)
+        crf = float(rng.uniform(*_CRF))
         path = out / f"{number:05}.npz"
         if not path.exists():
-            groups = encode_gop(tokenizer, list(crop), (first, quality))
+            groups = encode_gop(tokenizer, list(crop), crf)
             partial = path.with_suffix(".partial")
             with partial.open("wb") as file:
                 flat = {f"{g}/{name}": t for g, group in enumerate(groups) for name, t in group.items()}
