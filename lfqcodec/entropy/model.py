@@ -1,4 +1,4 @@
-"""What gives the frequency rows: the interface of all models."""
+"""What gives the frequency rows: the interface of all models (spec section 11)."""
 
 from __future__ import annotations
 

@@ -158,7 +158,9 @@ def test_every_byte_of_a_chunk(steady, frames):
             got, losses = salvaged(data)
             same_but(got, frames, range(33, 66))
             # In the second stream they cost detail of the chunk, elsewhere the GOP.
-            assert [(loss.kind, loss.frames) for loss in losses] in ([("frames", 33)], [("detail", 17)])
+            # Where there are fewer or more bytes, the index is not where the trailer says.
+            told = [(loss.kind, loss.frames) for loss in losses if loss.kind != "index"]
+            assert told in ([("frames", 33)], [("detail", 17)])
 
 
 def test_two_gops_in_a_row(steady, frames):

@@ -276,7 +276,7 @@ def of_the_tokens() -> Iterator[Case]:
     layers = layers_of(header, 5, True)
     for name, place, token, what in _TOKENS:
         # Where a depth is wrong, no value is wrong for it.
-        style = Style(3 * (not name.startswith("depth")), depths=(1,), qualities=(70,))
+        style = Style(3 * (not name.startswith("depth")), depths=(1,), qualities=(70, 3))
         groups = chunk_tokens(header, 5, True, Noise("faults"), style)
         for part in layers[1]:
             kind, _, picture = part.name.partition(".")

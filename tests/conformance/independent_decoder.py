@@ -258,15 +258,17 @@ class Video:
         check_body(data, body, end, number)
         if starts:
             self.field = self.quality = None
+        qualities = []
         for stream in streams[:count]:
             stored = [
                 int.from_bytes(data[k : k + 4], "little") for k in range(body, body + 4 * stream.words, 4)
             ]
-            before = decode_groups(stream.groups, Rans(stored, (body, number)), h, self.quality)
-            self.quality = before if stream.number == 0 else self.quality
+            found = decode_groups(stream.groups, Rans(stored, (body, number)), h, self.quality)
+            qualities = found or qualities
             body += 4 * stream.words
             if zlib.crc32(pack_tokens(stream.all_tokens())) != stream.crc:
                 raise Fault("ChecksumMismatch", f"tokens of stream {stream.number}", at, number)
+        self.quality = qualities[-1]
         fields, self.field = read_motion(groups, self.field, h)
         if starts:
             f.need(len(self.gops) < MAX_GOPS, "GOPs", "LimitExceeded")
@@ -280,7 +282,7 @@ class Video:
                 "last_duration": durations[-1],
                 "streams": count,
                 "token_crcs": [stream.crc for stream in streams[:count]],
-                "quality": [group[0].tokens[0] for group in groups],
+                "quality": qualities,
             }
         )
         self.open = valid == (17 if starts else 16)

@@ -65,18 +65,20 @@ class Stream:
 def decode_groups(groups, rans, header, quality):
     """Sections 10 and 11, profile static: fills the layers of a stream in a chunk.
 
-    `quality` is that of the group before, None at the start of a GOP; gives that of the last group.
+    `quality` is that of the group before, None at the start of a GOP; gives those of all groups.
     """
+    found = []
     for group in groups:
         depths = {}
         for layer in group:
             kind, _, part = layer.name.partition(".")
             coder = Coder(layer.tokens, rans)
             if kind == "quality":
-                coder.subtokens(0, [0], quality_row(quality))
+                coder.subtokens(0, [0], quality_row(quality is None))
                 coder.subtokens(1, [0], single_row())
-                quality = layer.tokens[0]
-                rans.need(quality < 512, "quality")
+                rans.need(layer.tokens[0] < 512, "quality")
+                quality = ((quality or 0) + layer.tokens[0]) % 512
+                found.append(quality)
             elif kind == "motion":
                 decode_motion(coder, *MOTION[part])
             elif kind == "depth":
@@ -88,7 +90,7 @@ def decode_groups(groups, rans, header, quality):
             else:
                 decode_values(coder, kind, int(part), skipped(layer, int(part), depths.get(kind), header))
     rans.finish()
-    return quality
+    return found
 
 
 class Coder:
@@ -226,12 +228,8 @@ def single_row():
 
 
 @functools.cache
-def quality_row(before):
-    if before is None:
-        return [32768] * 512
-    row = [(1 << 23) // 511] * 512
-    row[before] = (1 << 24) - 511 * ((1 << 23) // 511)
-    return row
+def quality_row(first):
+    return [32768] * 512 if first else completed([(1 << 23) // 511] * 512)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def cases() -> list[Case]:
             Style(1),
         ),
         Case("words-in-stream-1-only", base, ((5,),), Style(20, 64, 40, empty_stream=0)),
-        Case("largest-tokens", base, ((9,),), Style(64, 64, 0, 255, depths=(3,), qualities=(511,))),
+        Case("largest-tokens", base, ((9,),), Style(64, 64, 0, 255, depths=(3,), qualities=(511, 511))),
         Case(
             "half-of-all-time-between-gops",
             replace(base, frame_rate=None),

@@ -125,8 +125,8 @@ def _of_tokens() -> Iterator[Case]:
     yield Case("motion-that-wraps", wide, ((17, 16),), Style(1, 8, 3, 61, depths=(0,)))
     yield Case("motion-that-wraps-back", wide, ((17, 16),), Style(1, 8, 3, -77, depths=(0,)))
     yield Case("motion-far-outside", tall, ((9,),), Style(1, 64, 255, 255, depths=(0,)))
-    yield Case("quality-stays", wide, ((17, 16),), Style(4, qualities=(96,)))
-    yield Case("quality-changes", wide, ((17, 16),), Style(4, qualities=(0, 511, 64, 64, 65)))
+    yield Case("quality-stays", wide, ((17, 16),), Style(4, qualities=(96, 0)))
+    yield Case("quality-changes", wide, ((17, 16),), Style(4, qualities=(0, 511, 64, 0, 448, 1)))
     yield Case("stream-1-dropped", wide, ((17, 16), (9,)), Style(8), dropped=(True,))
     yield Case(
         "stream-1-dropped-here-and-there", wide, ((17, 16), (17, 3)), Style(8), dropped=(False, True, True)
@@ -183,7 +183,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
     gops: list[list[int]] = []
     packets: list[StreamPacket] = []
     tokens_digest, motion_digest = hashlib.sha256(), hashlib.sha256()
-    pts, frame = case.first_pts, 0
+    pts, frame, quality = case.first_pts, 0, 0
     for gop in case.gops:
         first_of_gop = frame
         for position, valid in enumerate(gop):
@@ -211,6 +211,10 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                 ]
             for own in by_stream(case.header, valid, start, groups):
                 tokens_digest.update(own.astype("<u4").tobytes())
+            qualities = []
+            for group in groups:
+                quality = (int(group[0][0, 0, 0]) + quality * (not start or bool(qualities))) % 512
+                qualities.append(quality)
             fields, before = decode_motion(case.header, valid, start, groups, before)
             for field in fields:
                 motion_digest.update("".join(f"{dx} {dy}\n" for dx, dy in field.tolist()).encode())
@@ -223,7 +227,7 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                     "last_duration": steps[-1],
                     "streams": len(crcs),
                     "token_crcs": crcs,
-                    "quality": [int(group[0][0, 0, 0]) for group in groups],
+                    "quality": qualities,
                 }
             )
             pts, frame = times[-1], frame + valid

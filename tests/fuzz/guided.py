@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["lfqcodec.bitstream", "lfqcodec.codec",
     import targets
 from mutate import Mutator, mend, seeds
 
-_CORPUS = [*seeds(), targets.exact_seed()]
+_CORPUS = seeds()
 
 
 def one(data: bytes) -> None:

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from mutate import Mutator, seeds  # noqa: E402
-from targets import TARGETS, attempt, exact_seed  # noqa: E402
+from targets import TARGETS, attempt  # noqa: E402
 
 MEASURED = 50
 """Of so many inputs one is run with its memory counted."""
@@ -51,7 +51,7 @@ def by_mutation(
 ) -> Tally:
     """Mutate and try until time or inputs are used up."""
     tally = Tally("mutations")
-    mutator = Mutator(corpus or [*seeds(), exact_seed()], seed)
+    mutator = Mutator(corpus or seeds(), seed)
     began = time.monotonic()
     seen: set[str] = set()
     while tally.inputs < inputs and time.monotonic() - began < seconds:
@@ -83,7 +83,7 @@ def by_coverage(out: Path, *, seconds: float, seed: int = 0) -> Tally:
     tally = Tally("coverage-guided")
     corpus = out / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for data in (*seeds(), exact_seed()):
+    for data in seeds():
         (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     options = [f"-max_total_time={seconds:.0f}", f"-seed={seed + 1}", "-max_len=6000", "-timeout=20"]
     options += ["-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={out}/"]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,31 +24,27 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / name) for name in ("support", "conformance")]
 
 import independent_decoder  # noqa: E402
+from token_support import by_stream, size_of, token_decoder  # noqa: E402
 
 from lfqcodec.bitstream import (  # noqa: E402
     BitstreamReader,
-    BitstreamWriter,
     Chunk,
     ChunkHead,
     FileHeader,
     Profile,
-    check_tokens,
-    token_crc,
 )
 from lfqcodec.codec.decode.cut import Cut  # noqa: E402
 from lfqcodec.codec.decode.playback import Playback  # noqa: E402
 from lfqcodec.codec.decode.reconstruct import Reconstructor  # noqa: E402
-from lfqcodec.codec.gop import GroupTokens, TokenDecoder, TokenEncoder  # noqa: E402
+from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder  # noqa: E402
 from lfqcodec.codec.repair.damage import Loss  # noqa: E402
 from lfqcodec.codec.repair.repair import repair  # noqa: E402
 from lfqcodec.codec.repair.salvage import Salvage  # noqa: E402
-from lfqcodec.entropy import UniformRates, decode_tokens, uniform_rows  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
 from lfqcodec.media import Frame  # noqa: E402
-from lfqcodec.tokenizer.layout import StageLayout  # noqa: E402
 
 if TYPE_CHECKING:
-    from lfqcodec.prior.exact import ExactNetwork
+    from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
 SECONDS = 10.0
 """For one input; most take a thousandth of that."""
@@ -62,8 +57,6 @@ MOST_FRAMES = 2000
 """That are shown of an input: a lost chunk may speak of many times as many."""
 MOST_PIXELS = 1 << 14
 """Of a picture that is shown."""
-MOST_EXACT = 64
-"""Positions of a picture in profile exact, where a token takes longer."""
 
 
 class Broken(Exception):
@@ -88,12 +81,19 @@ class Pipe(io.BytesIO):
 def read_all(data: bytes, *, pipe: bool = False) -> bool:
     """Read a file to its end, past all damage, and decode its tokens. True where nothing was wrong."""
     reader = BitstreamReader(Pipe(data) if pipe else io.BytesIO(data))
-    left, good = MOST_TOKENS, True
+    left, good, decoder = MOST_TOKENS, True, token_decoder(reader.header)
+    usable = False  # chunks of the open GOP can be decoded: all before them were
     for _ in range(MOST_UNITS + len(data)):
         try:
             unit = reader.next_unit()
             if isinstance(unit, Chunk):
-                left -= _decode(reader, unit, left)
+                start = unit.head.gop_start
+                usable, due = False, usable or start
+                count = sum(unit.head.tokens(reader.header))
+                if due and count <= left and reader.header.profile == Profile.STATIC:
+                    left -= count
+                    _decode(decoder, reader.header, unit)
+                    usable = True
         except BitstreamError:
             good = False
             continue
@@ -104,17 +104,12 @@ def read_all(data: bytes, *, pipe: bool = False) -> bool:
     raise Broken("reading does not end")
 
 
-def _decode(reader: BitstreamReader, chunk: Chunk, most: int) -> int:
-    shape = chunk.head.shape(reader.header)
-    count = int(np.prod(shape)) * chunk.head.stages
-    if count > most or reader.header.profile != Profile.STATIC:
-        return 0
-    for stage, words in enumerate(chunk.streams):
-        tokens = decode_tokens(uniform_rows(int(np.prod(shape))), words, shape)
-        check_tokens(tokens, chunk.head, stage, reader.header.profile)
-        if tokens.min() < 0 or tokens.max() >= 1 << 18:
+def _decode(decoder: TokenDecoder, header: FileHeader, chunk: Chunk) -> None:
+    groups = decoder.decode(chunk)
+    head = chunk.head
+    for tokens in by_stream(header, head.valid, head.gop_start, groups):
+        if len(tokens) and not (tokens.min() >= 0 and tokens.max() < 1 << 18):
             raise Broken("a token is out of range")
-    return count
 
 
 def in_order(data: bytes) -> None:
@@ -175,44 +170,6 @@ def repaired(data: bytes) -> None:
         raise Broken("a second repair changes something")
 
 
-@cache
-def network() -> ExactNetwork:
-    """The prior of all files in profile exact, tiny and random."""
-    from prior_support import random_prior
-
-    from lfqcodec.prior.config import PriorConfig
-    from lfqcodec.prior.exact import ExactNetwork
-
-    tiny = {"width": 16, "layers": 1, "context_layers": 0, "heads": 1, "expansion": 1}
-    return ExactNetwork(random_prior(PriorConfig(stages=2, first_steps=(2, 1), later_steps=(1, 1), **tiny)))
-
-
-def exact_seed() -> bytes:
-    """A file of that prior: GOPs of 18 frames and 1, two stages and one."""
-    from prior_support import random_tokens
-
-    from lfqcodec.prior.rows import GopCoder
-
-    header = FileHeader(
-        16, 8, Fraction(1, 25), gop_chunks=2, profile=Profile.EXACT, prior_sha256=bytes(31) + b"\1"
-    )
-    out = io.BytesIO()
-    with BitstreamWriter(out, replace(header, max_stages=2)) as writer:
-        coder = TokenEncoder(StageLayout(2), GopCoder(network(), *header.grid), (header.height, header.width))
-        for first, frames, latents, stages in ((0, 17, 5, 2), (17, 1, 1, 2), (18, 1, 1, 1)):
-            tokens = random_tokens((stages, latents, *header.grid), first)
-            gop_start = first != 17
-            streams = coder.encode([tuple(tokens)], frames, gop_start=gop_start)
-            writer.write_chunk(
-                gop_start=gop_start,
-                pts=range(first, first + frames),
-                last_duration=1,
-                streams=streams,
-                token_crcs=[token_crc(layer) for layer in tokens],
-            )
-    return out.getvalue()
-
-
 class Grey:
     """Pictures without a network: all of a chunk is as grey as its tokens and those before in the GOP say."""
 
@@ -231,19 +188,11 @@ def shown(data: bytes) -> None:
     reader = BitstreamReader(io.BytesIO(data))
     header = reader.header
     size = (header.height, header.width)
-    exact = header.profile == Profile.EXACT
-    rows, columns = header.grid
-    if size[0] * size[1] > MOST_PIXELS or (exact and rows * columns > MOST_EXACT):
+    if math.prod(size) > MOST_PIXELS or header.profile != Profile.STATIC:
         return
     losses: list[Loss] = []
     salvage = Salvage(reader, losses=losses, rescue=True)
-    if exact and header.max_stages > network().config.stages:
-        return
-    from lfqcodec.prior.rows import GopCoder
-
-    rates = GopCoder(network(), rows, columns) if exact else UniformRates()
-    tokens = TokenDecoder(StageLayout(header.max_stages), rates, header.profile, size)
-    decode = Reconstructor(tokens, Grey(size), None)  # type: ignore[arg-type]
+    decode = Reconstructor(token_decoder(header), Grey(size), None)  # type: ignore[arg-type]
     playback = Playback(header, Cut(header, None, None), salvage, decode)
     last = -1
     for event in itertools.islice(playback.events(), MOST_FRAMES):
@@ -277,6 +226,30 @@ def like_the_other(data: bytes) -> None:
         raise Broken(f"ours says {ours}, the independent decoder {other}")
 
 
+@cache
+def tokenizer() -> MotionTokenizer:
+    """A small one with random weights."""
+    from motion_support import lively_motion
+
+    return lively_motion()
+
+
+def pictures(data: bytes) -> None:
+    """What the tokenizer makes of the tokens of a file: pictures, or a word on what is wrong with them."""
+    reader = BitstreamReader(io.BytesIO(data))
+    header = reader.header
+    size = size_of(header)
+    if header.layers != tokenizer().config.layout.counts or math.prod(size) > MOST_PIXELS:
+        return
+    tokens, decoder = token_decoder(header), GopDecoder(tokenizer(), size)
+    for unit in itertools.islice(reader, MOST_UNITS):
+        if isinstance(unit, Chunk):
+            head = unit.head
+            shown = decoder.decode(tokens.decode(unit), head.valid, gop_start=head.gop_start)
+            if shown.shape != (head.valid, *size, 3) or shown.dtype != np.uint8:
+                raise Broken("these are not the pictures of the chunk")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "in_order": in_order,
     "heads": heads,
@@ -284,6 +257,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "repaired": repaired,
     "shown": shown,
     "like_the_other": like_the_other,
+    "pictures": pictures,
 }
 
 

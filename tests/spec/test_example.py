@@ -22,12 +22,12 @@ def grid(*tokens):
     return np.array(tokens, np.int32).reshape(1, -1, 1 if len(tokens) == 1 else 2)
 
 
-# The first picture has some values. Then the anchor moves by (-2, 1) quarters of a pixel, and has a value;
-# the middle goes one quarter further to the left than half of that.
+# The first picture has quality 3 and some values, the group after it quality 2. There the anchor moves by
+# (-2, 1) quarters of a pixel, and has a value; the middle goes one quarter further left than half of that.
 TOKENS = [
     (grid(96), grid(0x00001, 0x00400 | 0x006, 0, 0)),
     (
-        *(grid(64), grid(510 << 9 | 1), grid(1), grid(0, 0, 0x20100, 0)),
+        *(grid(480), grid(510 << 9 | 1), grid(1), grid(0, 0, 0x20100, 0)),
         *(grid(511 << 9), grid(0), grid(0, 0, 0, 0)),
     ),
 ]

@@ -74,7 +74,7 @@ class MotionOracle:
         if gop_start:
             self.past = {}
         elif self.known:
-            self.past = {"quality": int(self.known["quality"][0, 0, 0]) % 512}
+            self.past = {"quality": self.quality()}
             if "anchor.0" in self.known:
                 anchor = [Picture(self.known[f"anchor.{k}"][0]) for k in range(self.config.anchor_layers)]
                 self.past |= {"anchor": anchor, "field": self.fields["anchor"][0]}
@@ -100,9 +100,8 @@ class MotionOracle:
             return int(symbols[0])
 
         if kind == "quality":
-            before, share = self.past.get("quality"), 2**23 // 511
-            row = [1 << 15] * 512 if before is None else [share] * 512
-            row[before or 0] += 2**24 - sum(row)
+            row = [2**23 // 511 if self.past else 1 << 15] * 512
+            row[0] += 2**24 - sum(row)
             yield from code(0, places[0], row)
             yield from code(1, places[0], ONE)
             return
@@ -232,6 +231,10 @@ class MotionOracle:
 
     # Features.
 
+    def quality(self) -> int:
+        change = int(self.known["quality"][0, 0, 0])
+        return (self.past.get("quality", 0) + change) % 512
+
     def picture(self, name: str, p: int) -> Picture:
         """Of a layer that is complete."""
         if (name, p) not in self.pictures:
@@ -239,7 +242,7 @@ class MotionOracle:
         return self.pictures[name, p]
 
     def common(self, part: str, step: int) -> list[int]:
-        quality = int(self.known["quality"][0, 0, 0]) % 512
+        quality = self.quality()
         flags = [int(step == k) for k in range(4)]
         return [int(quality > 10 * k) for k in range(16)] + flags + [int(part == "quarters")]
 

@@ -48,8 +48,9 @@ class Style:
     """What tokens are like. Chances are in 64ths.
 
     `value`: of a value not to be 0; `moved`: of a difference of motion not to be 0, then in
-    -`reach`..`reach`; `drift` is added horizontally. `depths` are the numbers that are drawn, `qualities`
-    those of the groups in turn; none draws them from all. All tokens of `empty_stream` are 0.
+    -`reach`..`reach`; `drift` is added horizontally. `depths` are the numbers that are drawn. `qualities` are
+    the tokens of `quality` of a GOP's groups, the last for all that follow; none draws them from all. All
+    tokens of `empty_stream` are 0.
     """
 
     value: int = 10
@@ -76,7 +77,7 @@ def group_tokens(layers: Sequence[Layer], noise: Noise, style: Style, number: in
         if kind == "quality":
             own = noise.numbers(shape, 512)
             if style.qualities:
-                own[:] = style.qualities[number % len(style.qualities)]
+                own[:] = style.qualities[min(number, len(style.qualities) - 1)]
         elif kind == "motion":
             pair = (2, *shape)
             moves = noise.numbers(pair, 2 * style.reach + 1) - style.reach
@@ -119,7 +120,7 @@ def chunk_tokens(
     """Tokens of each group of a chunk, of the layers of its first `streams` streams."""
     return [
         group_tokens([layer for layer in layers if layer.stream < streams], noise, style, number)
-        for number, layers in enumerate(layers_of(header, valid, gop_start))
+        for number, layers in enumerate(layers_of(header, valid, gop_start), int(not gop_start))
     ]
 
 

@@ -46,12 +46,10 @@ def code(
     return tokens, decoded, reference
 
 
-def empty(model: MotionTokenizer, count: int, size: tuple[int, int], q: float = 1.0) -> dict[str, np.ndarray]:
-    """Tokens of a group that say nothing but its quality."""
+def empty(model: MotionTokenizer, count: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Tokens of a group that say nothing."""
     layers = model.layout.layers(count, size, first=False)
-    tokens = {layer.name: np.zeros(layer.shape, np.int32) for layer in layers}
-    tokens["quality"][:] = round(QUALITY_STEPS * q)
-    return tokens
+    return {layer.name: np.zeros(layer.shape, np.int32) for layer in layers}
 
 
 @pytest.mark.parametrize("size", [(33, 31), (16, 16), (8, 8), (1, 1), (48, 80)])
@@ -141,6 +139,11 @@ def test_quality_travels_with_the_group(model: MotionTokenizer) -> None:
     for asked, q in ((-3.0, 0.0), (0.5, 0.5), (9.0, SMALL.intra_levels - 1.0)):
         encoder = model.encode(pictures, None, asked)
         assert encoder.options(0).plain.item() == q * QUALITY_STEPS
+    _, closed = encode_plain(model.encode(pictures, None, 2.0))
+    reference = closed.close(decoded=False)[1]
+    for asked in (0.5, 2.0, 2.5):
+        encoder = model.encode(pictures, reference, asked)
+        assert encoder.options(0).plain.item() == (asked - 2.0) * QUALITY_STEPS % 512
     fine, coarse = (encode_plain(model.encode(pictures, None, q))[0] for q in (2.0, 0.0))
     assert sum(np.count_nonzero(each) for each in fine.values()) > sum(
         np.count_nonzero(each) for each in coarse.values()

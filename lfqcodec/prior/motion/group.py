@@ -41,12 +41,12 @@ _EQUAL = np.full(SYMBOLS, ROW_SUM / SYMBOLS - 1)
 _OTHER_QUALITY = (ROW_SUM // 2) // (SYMBOLS - 1)
 
 
-def quality_row(before: int | None) -> Rows:
-    """The row of `quality`: half goes to the value of the group before; all equal at a GOP start."""
-    if before is None:
+def quality_row(*, first: bool) -> Rows:
+    """The row of `quality`: half goes to 0, no change; in the `first` group of a GOP all are equal."""
+    if first:
         return _EQUAL
     row = np.full(SYMBOLS, _OTHER_QUALITY - 1.0)
-    row[before] = ROW_SUM - (SYMBOLS - 1) * _OTHER_QUALITY - 1
+    row[0] = ROW_SUM - (SYMBOLS - 1) * _OTHER_QUALITY - 1
     return row
 
 
@@ -54,7 +54,7 @@ def quality_row(before: int | None) -> Rows:
 class Past:
     """What a group may depend on of those before it in the GOP; immutable.
 
-    `quality`: the last `quality` token's value. `anchor` int64 [layers, rows, columns], the last anchor's
+    `quality`: 32 times the last q. `anchor` int64 [layers, rows, columns], the last anchor's
     tokens, and `field` int64 [rows, columns, 2], its motion; None after the first picture.
     """
 
@@ -78,8 +78,8 @@ class Group:
 
     @cached_property
     def quality(self) -> int:
-        """32 times q, 0..511."""
-        return int(self.tokens("quality").reshape(-1)[0]) & (SYMBOLS - 1)
+        """32 times q, 0..511: that of the group before, and the token says what is added, modulo 512."""
+        return (int(self.tokens("quality").reshape(-1)[0]) + (self.past.quality or 0)) & (SYMBOLS - 1)
 
     def tokens(self, name: str) -> Array:
         """The tokens of a layer before. `ValueError` where it has not been coded."""
@@ -199,7 +199,7 @@ class MotionRates(ABC):
         layer = list(group.layers.values())[number]
         coder = LayerCoder(layer.shape, self.max_rows)
         if layer.name == "quality":
-            yield from coder.code(0, np.arange(1), quality_row(group.past.quality))
+            yield from coder.code(0, np.arange(1), quality_row(first=group.past.quality is None))
             yield from coder.code(1, np.arange(1), NOTHING)
         else:
             kind, _, name = layer.name.partition(".")

@@ -14,7 +14,7 @@ from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
-from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
+from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
@@ -25,10 +25,11 @@ class MotionGroupEncoder(GroupEncoder):
     """What first pictures and groups have in common: the order of the layers, `quality` first."""
 
     def __init__(
-        self, kinds: tuple[Kind, ...], layers: tuple[Layer, ...], size: tuple[int, int], q: float
+        self, kinds: tuple[Kind, ...], layers: tuple[Layer, ...], size: tuple[int, int], q: float, before: int
     ) -> None:
         self.layers = layers
-        self._kinds, self._size, self._token = kinds, size, round(QUALITY_STEPS * q)
+        self._kinds, self._size, self._steps = kinds, size, round(QUALITY_STEPS * q)
+        self._token = (self._steps - before) % QUALITIES
         self._taken = 0
 
     @torch.no_grad()
@@ -91,7 +92,7 @@ class IntraEncoder(MotionGroupEncoder):
         size: tuple[int, int],
         q: float,
     ) -> None:
-        super().__init__(kinds, layers, size, q)
+        super().__init__(kinds, layers, size, q, 0)
         self._network, self._picture = network, picture
         self._q = quality(q, picture.device)
         with torch.no_grad():
@@ -107,12 +108,15 @@ class IntraEncoder(MotionGroupEncoder):
     @torch.no_grad()
     def _close(self) -> tuple[Pictures, Reference]:
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
-        reference = Reference(picture, errors=block_errors(picture, self._picture))
+        reference = Reference(picture, quality=self._steps, errors=block_errors(picture, self._picture))
         return to_pictures(picture[None], self._size), reference
 
 
 class PredictedEncoder(MotionGroupEncoder):
-    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet."""
+    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet.
+
+    `before` is the quality of the group before, in steps.
+    """
 
     def __init__(
         self,
@@ -121,8 +125,9 @@ class PredictedEncoder(MotionGroupEncoder):
         layers: tuple[Layer, ...],
         pictures: Tensor,
         size: tuple[int, int],
+        before: int,
     ) -> None:
-        super().__init__(kinds, layers, size, float(group.q))
+        super().__init__(kinds, layers, size, float(group.q), before)
         self._group, self._pictures = group, pictures
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
-from lfqcodec.tokenizer.motion.layout import places
+from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, places
 from lfqcodec.tokenizer.motion.networks import Anchor, Between
 from lfqcodec.tokenizer.motion.reconstruction import (
     Prediction,
@@ -33,12 +33,14 @@ class Reference:
 
     `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
     and `values` float32 [9 * layers, H/8, W/8], its ternary values; None after the first picture of a GOP.
-    `errors` float32 [H/16, W/16], its squared error, is known to encoders alone.
+    `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error,
+    is known to encoders alone.
     """
 
     picture: Tensor
     field: Tensor | None = None
     values: Tensor | None = None
+    quality: int = 0
     errors: Tensor | None = None
 
 
@@ -162,4 +164,5 @@ class GroupReconstruction:
     def reference(self) -> Reference:
         """What the next group is predicted from."""
         anchor = self.places["anchor"][0]
-        return Reference(self._sources[anchor].picture, self._fields[anchor], self._values)
+        steps = round(QUALITY_STEPS * float(self.q))
+        return Reference(self._sources[anchor].picture, self._fields[anchor], self._values, steps)

@@ -31,6 +31,8 @@ from lfqcodec.tokenizer.motion.config import MotionConfig
 MAX_PICTURES = 4
 QUALITY_STEPS = 32
 """Of q in a unit: what the tokens of `quality` count."""
+QUALITIES = 512
+"""Tokens of `quality` are what is added to the quality of the group before, modulo this."""
 PARTS = ("anchor", "middle", "quarters")
 _DEPTH_BITS = 2
 _PAD = 16

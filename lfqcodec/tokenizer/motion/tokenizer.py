@@ -21,6 +21,7 @@ from lfqcodec.tokenizer.motion.encoder import (
 )
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import (
+    QUALITIES,
     QUALITY_STEPS,
     Grid,
     Kind,
@@ -66,7 +67,7 @@ class MotionTokenizer(GroupTokenizer):
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
         group = GroupReconstruction(self, reference, q, count)
-        return PredictedEncoder(group, kinds, layers, padded, size)
+        return PredictedEncoder(group, kinds, layers, padded, size, reference.quality)
 
     @torch.no_grad()
     def decode(
@@ -83,7 +84,9 @@ class MotionTokenizer(GroupTokenizer):
         first = reference is None
         kinds = self._kinds(count, first=first)
         levels = self.config.intra_levels if first else self.config.anchor_levels
-        q = int(tokens[0].reshape(-1)[0]) / QUALITY_STEPS
+        before = 0 if reference is None else reference.quality
+        steps = (before + int(tokens[0].reshape(-1)[0])) % QUALITIES
+        q = steps / QUALITY_STEPS
         if not 0 <= q <= levels - 1:
             raise BitstreamError(f"quality {q:g} is not one of the model")
         given = dict(zip((kind.name for kind in kinds), tokens[1:], strict=False))
@@ -91,7 +94,7 @@ class MotionTokenizer(GroupTokenizer):
         if reference is None:
             values = self._values("intra", known, None, size)
             picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
-            return to_pictures(picture[None], size), Reference(picture)
+            return to_pictures(picture[None], size), Reference(picture, quality=steps)
         group = GroupReconstruction(self, reference, q, count)
         for part in places(count):
             predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
