@@ -93,13 +93,6 @@ def latent_frames(valid: int, gop_start: bool) -> int:
     return len(group_sizes(valid, gop_start))
 
 
-def padded_frames(frames: int, *, gop_start: bool) -> int:
-    """`frames` rounded up to a number that fills its latent frames: 1 + 4k at a GOP start, else 4k."""
-    if gop_start:
-        return 1 + -(-(frames - 1) // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
-    return -(-frames // TEMPORAL_FACTOR) * TEMPORAL_FACTOR
-
-
 def group_layers(
     counts: LayerCounts, size: tuple[int, int], pictures: int, *, first: bool
 ) -> tuple[Layer, ...]:
