@@ -233,7 +233,7 @@ class MotionOracle:
 
     def quality(self) -> int:
         change = int(self.known["quality"][0, 0, 0])
-        return (self.past.get("quality", 0) + change) % 512
+        return (int(self.past.get("quality", 0)) + change) % 512
 
     def picture(self, name: str, p: int) -> Picture:
         """Of a layer that is complete."""
@@ -359,7 +359,7 @@ class MotionOracle:
 
     def anchor_motion(self, places: list[tuple[int, int, int]], code: Any) -> RowSource:
         """Block by block: candidates are vectors that are known."""
-        _, rows, columns = self.layers["motion.anchor"].shape
+        columns = self.layers["motion.anchor"].shape[2]
         own = Picture(self.known["motion.anchor"][0])
         field: dict[Vector, Vector] = {}  # (dy, dx)
         for place in places:

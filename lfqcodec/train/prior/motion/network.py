@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.prior.motion.config import HALVES, LIMIT, LOGIT_BITS, VALUES, MotionPriorConfig, network_shapes
+from lfqcodec.prior.motion.config import (
+    HALVES,
+    LIMIT,
+    LOGIT_BITS,
+    MOTION_CLASSES,
+    VALUES,
+    MotionPriorConfig,
+    network_shapes,
+)
 from lfqcodec.prior.motion.network import classes
 from lfqcodec.prior.motion.weights import TABLE, LinearSpec, MotionPriorWeights, linear_specs, logit_table
 from lfqcodec.train.prior.arithmetic import replace, times_power
