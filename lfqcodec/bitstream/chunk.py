@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream.fields import Cursor, crc32, pack, pack_varint, require
-from lfqcodec.bitstream.geometry import latent_frames, max_valid, max_words, stream_tokens
+from lfqcodec.bitstream.geometry import max_valid, max_words, stream_tokens
 from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MAX_STREAMS, MIN_PTS, Profile
 from lfqcodec.bitstream.timeline import Timeline
@@ -55,11 +55,6 @@ class ChunkHead:
     def stream_count(self) -> int:
         """rANS streams of the chunk: 1 where nothing of the pictures between is stored, else 2."""
         return len(self.words)
-
-    @property
-    def latent_frames(self) -> int:
-        """Latent frames T that this chunk codes."""
-        return latent_frames(self.valid, self.gop_start)
 
     @property
     def durations(self) -> list[int]:

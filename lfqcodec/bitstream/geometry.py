@@ -88,11 +88,6 @@ def group_sizes(valid: int, gop_start: bool) -> tuple[int, ...]:
     return first + tuple(min(TEMPORAL_FACTOR, rest - done) for done in range(0, rest, TEMPORAL_FACTOR))
 
 
-def latent_frames(valid: int, gop_start: bool) -> int:
-    """Latent frames T of a chunk, one for each group; `InvalidField` where `valid` is out of range."""
-    return len(group_sizes(valid, gop_start))
-
-
 def group_layers(
     counts: LayerCounts, size: tuple[int, int], pictures: int, *, first: bool
 ) -> tuple[Layer, ...]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_ratio, require
-from lfqcodec.bitstream.geometry import LayerCounts, latent_grid
+from lfqcodec.bitstream.geometry import LayerCounts
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
     CHUNK_FRAMES,
@@ -103,11 +103,6 @@ class FileHeader:
             require(condition, message, offset=offset)
         for stream in self.streams:
             _check_stream(stream)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Latent rows and columns (h, w)."""
-        return latent_grid(self.width, self.height)
 
 
 def pack_header(header: FileHeader) -> bytes:

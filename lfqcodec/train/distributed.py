@@ -31,13 +31,13 @@ class World:
         """Whether this process writes the log and the checkpoints."""
         return self.rank == 0
 
-    def share(self, batch: Tensor, dim: int = 0) -> Tensor:
+    def share(self, batch: Tensor) -> Tensor:
         """This process's part of what was drawn for the whole batch. Raises `LfqError` if parts differ."""
-        count = batch.shape[dim]
+        count = len(batch)
         if count % self.size:
             raise LfqError(f"a batch of {count} cannot be shared by {self.size} processes")
         part = count // self.size
-        return batch.narrow(dim, self.rank * part, part)
+        return batch[self.rank * part : (self.rank + 1) * part]
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over all processes, with gradients to each."""

@@ -40,7 +40,6 @@ from lfqcodec.bitstream import (
     check_tokens,
     drop_streams,
     group_sizes,
-    latent_frames,
     latent_grid,
     max_words,
     stream_tokens,
@@ -56,19 +55,19 @@ DATA, TOKENS = make_file(header=BARE)
     ("valid", "first", "later"),
     [(1, 1, 1), (2, 2, 1), (4, 2, 1), (5, 2, 2), (6, 3, 2), (9, 3, 3), (13, 4, 4), (16, 5, 4), (17, 5, None)],
 )
-def test_latent_frames(valid, first, later):
-    assert latent_frames(valid, True) == first
+def test_how_many_groups_a_chunk_has(valid, first, later):
+    assert len(group_sizes(valid, True)) == first
     if later is None:
         with pytest.raises(errors.InvalidField):
-            latent_frames(valid, False)
+            group_sizes(valid, False)
     else:
-        assert latent_frames(valid, False) == later
+        assert len(group_sizes(valid, False)) == later
 
 
 @pytest.mark.parametrize("valid", [0, -1, 18])
 def test_valid_out_of_range(valid):
     with pytest.raises(errors.InvalidField):
-        latent_frames(valid, True)
+        group_sizes(valid, True)
 
 
 def test_geometry():

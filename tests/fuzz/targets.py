@@ -32,6 +32,7 @@ from lfqcodec.bitstream import (  # noqa: E402
     ChunkHead,
     FileHeader,
     Profile,
+    latent_grid,
 )
 from lfqcodec.codec.decode.cut import Cut  # noqa: E402
 from lfqcodec.codec.decode.playback import Playback  # noqa: E402
@@ -208,7 +209,7 @@ def like_the_other(data: bytes) -> None:
     """The independent decoder finds a fault exactly where ours does."""
     try:
         reader = BitstreamReader(io.BytesIO(data))
-        rows, columns = reader.header.grid
+        rows, columns = latent_grid(reader.header.width, reader.header.height)
         if reader.header.profile != Profile.STATIC or rows * columns > 256:
             return
     except BitstreamError:
