@@ -1,1 +1,1 @@
-"""The learned prior: a masked transformer in exact integer arithmetic that gives frequency rows."""
+"""Frequency rows in exact integers, fixed and learned."""
