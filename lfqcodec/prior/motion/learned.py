@@ -47,18 +47,18 @@ class LearnedMotionRates(MotionRates):
             chosen = np.flatnonzero(features.steps == step)
             if len(chosen):
                 known = _run(features, step, coder, chosen)
-                rows = networks.motion_rows(networks.logits(f"{name}.dy", known))
-                first = yield from coder.code(0, chosen, rows)
-                logits = networks.logits(f"{name}.dx", with_first(known, first))
+                logits = networks.logits(f"{name}.dy", known).numpy()
+                first = yield from coder.code(0, chosen, networks.motion_rows(logits))
+                logits = networks.logits(f"{name}.dx", with_first(known, first)).numpy()
                 yield from coder.code(1, chosen, networks.motion_rows(logits))
 
     def _anchor_motion(self, group: Group, coder: LayerCoder) -> Coding:
         motion, networks = AnchorMotion(group), self._networks
         for front in motion.fronts():
             features, candidates = motion.at(front)
-            logits = networks.logits("motion.anchor.dy", features)
+            logits = networks.few_logits("motion.anchor.dy", features)
             first = yield from coder.code(0, front, networks.motion_rows(logits, candidates[..., 0]))
-            logits = networks.logits("motion.anchor.dx", with_candidates(features, first, candidates))
+            logits = networks.few_logits("motion.anchor.dx", with_candidates(features, first, candidates))
             second = yield from coder.code(1, front, networks.motion_rows(logits, candidates[..., 1]))
             motion.take(front, first, second)
         group.set_field("anchor", motion.field)

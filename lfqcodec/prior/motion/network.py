@@ -73,6 +73,15 @@ class MotionNetworks:
         x = self._linears[f"{name}.second"](x).clamp_(0, LIMIT)
         return self._linears[f"{name}.logits"](x).clamp_(-_LOGIT_LIMIT, _LOGIT_LIMIT)
 
+    def few_logits(self, name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same of arrays of a few rows."""
+        x = features
+        for part in ("first", "second"):
+            x = self._linears[f"{name}.{part}"].few(x)
+            x.clip(0, LIMIT, out=x)
+        x = self._linears[f"{name}.logits"].few(x)
+        return x.clip(-_LOGIT_LIMIT, _LOGIT_LIMIT, out=x)
+
     def significance_rows(self, logits: Tensor) -> RowMaker:
         """Rows of subtoken 0 from the first 48 logits of a network for tokens."""
         return lambda part: self.product_rows(logits[part, :_UPPER], logits[part, _UPPER : _UPPER + _LOWER])
@@ -112,20 +121,19 @@ class MotionNetworks:
         result[np.arange(n), likely] += _SHARED - rows.sum(-1).numpy()
         return result
 
-    def motion_rows(self, logits: Tensor, candidates: Array | None = None) -> RowMaker:
+    def motion_rows(self, logits: NDArray[np.float32], candidates: Array | None = None) -> RowMaker:
         """Rows of differences from the logits of 18 classes, and of `candidates`, subtokens [n, 4]."""
         if candidates is None:
             return lambda part: self._motion_rows(logits[part])
         return lambda part: self._motion_rows(logits[part], candidates[part])
 
-    def _motion_rows(self, logits: Tensor, candidates: Array | None = None) -> Rows:
+    def _motion_rows(self, logits: NDArray[np.float32], candidates: Array | None = None) -> Rows:
         """f = 1 + floor(share (2^15 - 1) / (2^9 width)) for the symbols of a class of that width.
 
         For a candidate floor(share (2^15 - 1) / 2^9) is added, and what is then missing to the symbol nearest
         to 0 of the class with the first largest logit.
         """
-        # Few rows at a time, and numpy takes less time for a call.
-        shares = self._shares.few(logits.numpy())
+        shares = self._shares.few(logits)
         shares *= (ROW_SUM // SYMBOLS - 1) * 0.5 ** (_SHARE_BITS - 9)
         each = np.floor(shares[:, :MOTION_CLASSES] / _WIDTHS)
         missing = _SHARED - each @ _WIDTHS
@@ -133,9 +141,10 @@ class MotionNetworks:
         places = np.arange(len(rows))
         if candidates is not None:
             spikes = np.floor(shares[:, MOTION_CLASSES:])
-            np.add.at(rows, (places[:, None], candidates), spikes)
+            for spike, symbols in zip(spikes.T, candidates.T, strict=True):
+                rows[places, symbols] += spike
             missing -= spikes.sum(1)
-        rows[places, _NEAREST[logits[:, :MOTION_CLASSES].numpy().argmax(-1)]] += missing
+        rows[places, _NEAREST[logits[:, :MOTION_CLASSES].argmax(-1)]] += missing
         return rows
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior.motion.block_features import past_features, signed_bits
@@ -19,6 +18,7 @@ from lfqcodec.prior.motion.config import CANDIDATES
 from lfqcodec.prior.motion.features import common_features
 from lfqcodec.prior.motion.group import Array, Group
 
+Features = NDArray[np.float32]
 _HALF = SYMBOLS // 2
 _SIZES = signed_bits(np.arange(SYMBOLS))
 """Signed numbers of bits of differences by subtoken."""
@@ -54,7 +54,7 @@ class AnchorMotion:
             row = np.arange(max(0, (front - columns + 2) // 2), min(rows, front // 2 + 1))
             yield row * columns + front - 2 * row
 
-    def at(self, positions: Array) -> tuple[Tensor, Array]:
+    def at(self, positions: Array) -> tuple[Features, Array]:
         """For a front: features of dy float32 [n, k], and the candidates, subtokens [n, 4, 2]."""
         row, column = np.divmod(positions, self._columns)
         candidates = np.empty((len(positions), CANDIDATES, 2), np.int64)
@@ -78,7 +78,7 @@ class AnchorMotion:
             _DIGITS[predicted + SYMBOLS],
             (apart == 0).all(-1),
         )
-        return torch.from_numpy(np.concatenate(parts, 1).astype(np.float32)), symbols
+        return np.concatenate(parts, 1).astype(np.float32), symbols
 
     def take(self, positions: Array, dy: Array, dx: Array) -> None:
         """Go on with the subtokens [n] of the front that `at` was called for last."""
@@ -93,11 +93,11 @@ class AnchorMotion:
         return self._vectors[None, 1:, 1:-1, ::-1].copy()
 
 
-def with_candidates(features: Tensor, first: Array, candidates: Array) -> Tensor:
+def with_candidates(features: Features, first: Array, candidates: Array) -> Features:
     """The features of dx: those of dy, what dy [n] is, and which candidates [n, 4, 2] have the same."""
     bits = _SIZES[first][:, None]
     own = np.concatenate((bits, np.abs(bits), bits != 0, candidates[:, :, 0] == first[:, None]), 1)
-    return torch.cat((features, torch.from_numpy(own.astype(np.float32))), 1)
+    return np.concatenate((features, own), 1, dtype=np.float32)
 
 
 def _median(a: Array, b: Array, c: Array) -> Array:

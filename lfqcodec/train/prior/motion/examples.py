@@ -40,12 +40,13 @@ def group_examples(
     found = []
     for layer in layers:
         own = tokens[layer.name].astype(np.int64)
+        parts: Iterator[tuple[str, Tensor | NDArray[np.float32], Array]]
         if layer.name == "motion.anchor":
             parts = _fronts(AnchorMotion(group), own)
         else:
             parts = _steps(config, group, layer, own)
         for network, features, subtokens in parts:
-            examples = Examples(features.numpy().astype(np.int8), subtokens.astype(np.int16))
+            examples = Examples(np.asarray(features).astype(np.int8), subtokens.astype(np.int16))
             found.append((layer.name, network, examples))
         group.known[layer.name] = own
     return found, group.end()
@@ -84,7 +85,7 @@ def _steps(
             yield network, features, subtokens
 
 
-def _fronts(motion: AnchorMotion, own: Array) -> Iterator[tuple[str, Tensor, Array]]:
+def _fronts(motion: AnchorMotion, own: Array) -> Iterator[tuple[str, NDArray[np.float32], Array]]:
     """The same of the motion of an anchor."""
     for front in motion.fronts():
         features, candidates = motion.at(front)
