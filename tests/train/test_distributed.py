@@ -11,14 +11,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import av
 import pytest
 import torch
-from click.testing import CliRunner
 from safetensors.torch import load_file
 from train_support import moving_patterns
 
-from lfqcodec.cli.main import cli
 from lfqcodec.errors import LfqError
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
@@ -132,20 +129,6 @@ def test_a_run_goes_on_after_one_process_was_killed(tmp_path: Path, pack: Path, 
     resumed, straight = (load_file(run / "checkpoint.safetensors") for run in (tmp_path, two))
     different = [name for name in straight if not torch.equal(straight[name], resumed[name])]
     assert different == []
-
-
-def test_what_they_trained_codes_a_file(tmp_path: Path, pack: Path, two: Path) -> None:
-    """A MAGVIT-v2 of tiny width, from a run to a decoded video."""
-    model, coded, back = (tmp_path / name for name in ("m.safetensors", "a.lfq", "a.mkv"))
-    clip = pack.parent / "clips" / "clip0x.mkv"
-    for arguments in (
-        ["train", "export", two, model, "--name", "tiny"],
-        ["encode", clip, coded, "--model", model, "--profile", "static"],
-        ["decode", coded, back, "--model", model],
-    ):
-        CliRunner().invoke(cli, list(map(str, arguments)), catch_exceptions=False)
-    with av.open(str(back)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 9
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
