@@ -12,7 +12,7 @@ from lfqcodec.errors import LfqError, WeightsError
 from lfqcodec.weights import resolve_model
 from lfqcodec.weights.store import prior_for
 
-SETTINGS = tuple(f"crf={crf}" for crf in (27, 30, 33, 36, 39, 44))
+SETTINGS = tuple(f"crf={crf}" for crf in (26, 30, 34, 38, 42, 48))
 """Of a sweep, from high to low rate."""
 MIDDLE = "crf=32"
 """Of middling rate: where speed is measured."""

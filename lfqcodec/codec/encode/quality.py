@@ -1,4 +1,4 @@
-"""What `--crf` means for tokenizers that have qualities: q of first pictures and of groups, and lambda."""
+"""What `--crf` means: the quality of first pictures and of groups, and lambda (docs/decisions/0010)."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from lfqcodec.codec.gop import OperatingPoint
 
 DEFAULT_CRF = 30.0
 _ZERO_CRF = 38.0
-"""The crf of q = 0."""
-_CRF_PER_QUALITY = 3.5
-_INTRA_ABOVE = 2.0
+"""The crf of q = 0, the lowest quality of groups."""
+_CRF_PER_QUALITY = 4.0
+_INTRA_ABOVE = 2.5
 """By how much q of first pictures is higher: all that follow have what is better in them for nothing."""
-# Training weighs squared error per sample by _WEIGHT * _RATIO^q against bits per pixel, of three samples.
-_WEIGHT, _RATIO = 0.0002, 2.7
-_SHARE = 0.5
-"""Of what training pays for a bit, below the lowest quality: there it pays for LPIPS, too."""
+_INTRA_SLOPE = 0.4
+"""How fast q of first pictures falls where that of groups cannot."""
+# Training weighs squared error per sample by this at q = 0 against bits per pixel, of three samples.
+_WEIGHT = 0.0002
+_SHARE = 0.1
+"""Of what training pays for a bit, one below the lowest quality: training pays for LPIPS, too."""
 
 
 def operating_point(crf: float, streams: int) -> OperatingPoint:
     """Where chunks are coded at `crf`.
 
-    Within the qualities of a model tokens stay as they are: its networks were trained to give no more than
-    is worth its bits (docs/decisions). Below the lowest one lambda goes on alone.
+    Within the qualities of a model tokens stay as they are rounded; below the lowest one they are chosen.
     """
     q = (_ZERO_CRF - crf) / _CRF_PER_QUALITY
-    intra = q + _INTRA_ABOVE
-    return OperatingPoint(streams, _lambda(q), q, _lambda(intra), intra)
-
-
-def _lambda(q: float) -> float:
-    return 0.0 if q >= 0 else _SHARE * 3 / (_WEIGHT * _RATIO**q)
+    if q >= 0:
+        return OperatingPoint(streams, quality=q, intra_quality=q + _INTRA_ABOVE)
+    lambda_ = -q * _SHARE * 3 / _WEIGHT
+    return OperatingPoint(streams, lambda_, 0.0, 0.0, _INTRA_ABOVE + _INTRA_SLOPE * q)
