@@ -129,7 +129,7 @@ class BitstreamWriter:
     def copy_unit(self, unit: bytes, head: ChunkHead | None = None) -> None:
         """Write a unit of another file as it is, byte for byte: a chunk with this `head`, else packets.
 
-        A chunk must have the number, the first frame and, where its times lean on the chunk before, the
+        A chunk must have the number, the first frame and, where its times depend on the chunk before, the
         place that it has here; `copy_chunk` mends these.
         """
         require(not self._closed, "the file is closed")
