@@ -21,7 +21,7 @@ from benchmarks.datasets.find import videos_in
 from benchmarks.machine import command_line, describe
 from lfqcodec.bitstream import Chunk
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKENS, WORD_BITS
-from lfqcodec.codec.encode.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.entropy import Batch, RateModel, as_given
 from lfqcodec.entropy.coder import drive
 from lfqcodec.entropy.model import ROW_SUM

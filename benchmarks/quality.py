@@ -20,7 +20,7 @@ from benchmarks.machine import command_line, describe
 from benchmarks.metrics import FrameScores, compare_frames, file_sha256, find_lpips, mean
 from benchmarks.metrics.compare import MAX_PSNR
 from lfqcodec.bitstream import ChunkHead
-from lfqcodec.codec.encode.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.motion.layout import places
 from lfqcodec.train.lpips import LPIPS, load_lpips

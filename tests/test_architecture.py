@@ -61,7 +61,7 @@ LIGHT = [
     *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
     *(f"lfqcodec.codec.{name}" for name in ("gop", "models", "progress", "decode.cut", "decode.file")),
-    *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate_control")),
+    *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
     *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
 ]
 

@@ -23,7 +23,7 @@ from lfqcodec.cli.common import (
     time_options,
 )
 from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
-from lfqcodec.codec.encode.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.errors import LfqError
 
 

@@ -44,6 +44,8 @@ class Batch:
         shapes = (SYMBOLS,), (len(self.positions), SYMBOLS)
         if self.weights.dtype != np.float64 or self.weights.shape not in shapes:
             raise ValueError(f"weights must be float64 [n, {SYMBOLS}] or [{SYMBOLS}]")
+        if not self.weights.flags.c_contiguous:
+            raise ValueError("weights must be contiguous: the coder reads their memory row by row")
 
     def intervals(self, symbols: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Starts and frequencies, int64 [n], of symbols [n] in their rows."""

@@ -13,8 +13,8 @@ from video_support import moving_picture
 import lfqcodec
 from lfqcodec.codec.encode.lookahead import SourceChunk
 from lfqcodec.codec.encode.options import MAX_CRF, EncodeOptions
-from lfqcodec.codec.encode.rate_control import OnePass, SecondPass
-from lfqcodec.codec.encode.stats import ChunkStats, load_stats, save_stats
+from lfqcodec.codec.encode.rate.control import OnePass, SecondPass
+from lfqcodec.codec.encode.rate.stats import ChunkStats, load_stats, save_stats
 from lfqcodec.errors import LfqError
 
 TICK = Fraction(1, 25)

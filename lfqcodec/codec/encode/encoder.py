@@ -24,10 +24,10 @@ from lfqcodec.codec.encode.plan import (
     missed_bitrate,
     rate_control,
 )
+from lfqcodec.codec.encode.rate.stats import save_stats
 from lfqcodec.codec.encode.resume import Partial, Trail, discard, recipe, resumable
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
-from lfqcodec.codec.encode.stats import save_stats
 from lfqcodec.codec.progress import ProgressCallback, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError

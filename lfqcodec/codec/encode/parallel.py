@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.codec.encode.plan import Plan, gop_encoder
-from lfqcodec.codec.encode.quality import operating_point
+from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.quality import QualityMeter
 from lfqcodec.weights.store import Model

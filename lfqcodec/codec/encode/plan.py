@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from lfqcodec.bitstream import FileHeader, Profile
 from lfqcodec.bitstream.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
-from lfqcodec.codec.encode.quality import DEFAULT_CRF
-from lfqcodec.codec.encode.rate_control import ConstantCrf, OnePass, RateControl, SecondPass
-from lfqcodec.codec.encode.stats import ChunkStats, load_stats
+from lfqcodec.codec.encode.rate.control import ConstantCrf, OnePass, RateControl, SecondPass
+from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate.stats import ChunkStats, load_stats
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.models import load_group_tokenizer, motion_config, rate_model
 from lfqcodec.errors import WeightsMissing

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from lfqcodec.codec.encode.lookahead import Lookahead, SourceChunk
 from lfqcodec.codec.encode.parallel import CodedGop, Pictures
-from lfqcodec.codec.encode.quality import operating_point
-from lfqcodec.codec.encode.rate_control import RateControl
+from lfqcodec.codec.encode.rate.control import RateControl
+from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.gop import GopEncoder

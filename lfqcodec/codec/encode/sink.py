@@ -7,8 +7,8 @@ from typing import Any
 
 from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.encode.lookahead import SourceChunk
+from lfqcodec.codec.encode.rate.stats import ChunkStats
 from lfqcodec.codec.encode.resume import Checkpoint, Trail
-from lfqcodec.codec.encode.stats import ChunkStats
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.progress import Progress, ProgressCallback
 from lfqcodec.codec.quality import QualityMeter

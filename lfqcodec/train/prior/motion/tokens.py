@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lfqcodec.bitstream.geometry import Layer, max_valid
-from lfqcodec.codec.encode.quality import operating_point
+from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.rdo import choose_tokens
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.errors import LfqError

@@ -16,8 +16,8 @@ import numpy as np
 
 from lfqcodec.bitstream.limits import CHUNK_FRAMES
 from lfqcodec.codec.encode.options import MAX_CRF
-from lfqcodec.codec.encode.quality import DEFAULT_CRF
-from lfqcodec.codec.encode.stats import ChunkStats
+from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.rate.stats import ChunkStats
 from lfqcodec.errors import LfqError
 
 if TYPE_CHECKING:

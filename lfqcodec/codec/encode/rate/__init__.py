@@ -1,0 +1,1 @@
+"""What is spent on each chunk: crf, bitrate, two passes."""
