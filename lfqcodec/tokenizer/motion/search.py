@@ -110,7 +110,7 @@ class _Matching:
         return error.abs_().float().flatten(2).sum(2) / 4
 
 
-def _neighbours(field: Tensor) -> list[Tensor]:
+def neighbours(field: Tensor) -> list[Tensor]:
     """The fields of the blocks above, below, left and right, replicated at the border."""
     above = torch.cat([field[:, :1], field[:, :-1]], 1)
     below = torch.cat([field[:, 1:], field[:, -1:]], 1)
@@ -119,7 +119,7 @@ def _neighbours(field: Tensor) -> list[Tensor]:
     return [above, below, left, right]
 
 
-def _bits(difference: Tensor) -> Tensor:
+def motion_bits(difference: Tensor) -> Tensor:
     """About how many bits a difference [..., 2] to what is predicted costs."""
     size = difference.abs().float()
     return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS).sum(-1)
@@ -137,12 +137,12 @@ def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor) -> Te
     searched: Tensor | None = None
     for _ in range(_ROUNDS):
         relative = best.reshape(shape) - base
-        free = (base + torch.stack([relative, *_neighbours(relative)]).median(0).values).reshape(-1, 2)
-        cost = sad + lam * _bits(best - free)
-        near = _neighbours(best.reshape(shape))
+        free = (base + torch.stack([relative, *neighbours(relative)]).median(0).values).reshape(-1, 2)
+        cost = sad + lam * motion_bits(best - free)
+        near = neighbours(best.reshape(shape))
         candidates = torch.cat([torch.stack(near).reshape(len(near), -1, 2), free[None]]).clamp(-LIMIT, LIMIT)
         sads = matching.sad(candidates)
-        costs, which = (sads + lam * _bits(candidates - free)).min(0)
+        costs, which = (sads + lam * motion_bits(candidates - free)).min(0)
         better = costs < cost
         best = torch.where(better[:, None], _picked(candidates, which), best)
         cost = torch.where(better, costs, cost)
@@ -175,7 +175,7 @@ def _descend(
     for step in _STEPS:
         candidates = (own + directions[:, None] * step).clamp(-LIMIT, LIMIT)
         sads = matching.sad(candidates, chosen)
-        costs, which = (sads + own_lam * _bits(candidates - own_free)).min(0)
+        costs, which = (sads + own_lam * motion_bits(candidates - own_free)).min(0)
         better = costs < own_cost
         own = torch.where(better[:, None], _picked(candidates, which), own)
         own_cost = torch.where(better, costs, own_cost)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import BLOCK
-from lfqcodec.tokenizer.motion.search import LIMIT
+from lfqcodec.tokenizer.motion.search import LIMIT, motion_bits, neighbours
 from lfqcodec.tokenizer.motion.training.compensation import fetch
 
 _LUMA = (76.245, 149.685, 29.07)
@@ -63,19 +63,6 @@ def _spread(field: Tensor) -> Tensor:
     return field.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
 
 
-def _neighbours(field: Tensor) -> list[Tensor]:
-    above = torch.cat([field[:, :1], field[:, :-1]], 1)
-    below = torch.cat([field[:, 1:], field[:, -1:]], 1)
-    left = torch.cat([field[:, :, :1], field[:, :, :-1]], 2)
-    right = torch.cat([field[:, :, 1:], field[:, :, -1:]], 2)
-    return [above, below, left, right]
-
-
-def _bits(difference: Tensor) -> Tensor:
-    size = difference.abs().float()
-    return torch.where(size > 0, 2 * torch.log2(size + 1) + 1.5, 0.3).sum(-1)
-
-
 def _refine(
     current: Tensor,
     predict: Callable[[Tensor], Tensor],
@@ -94,7 +81,7 @@ def _refine(
         for candidate in candidates:
             candidate = candidate.clamp(-LIMIT, LIMIT)
             other = sad(candidate)
-            total = other + weight * _bits(candidate - free)
+            total = other + weight * motion_bits(candidate - free)
             better = total < cost
             best = torch.where(better[..., None], candidate, best)
             cost, error = torch.where(better, total, cost), torch.where(better, other, error)
@@ -108,9 +95,9 @@ def _refine(
         error = torch.minimum(error, other)
     for _ in range(rounds):
         relative = best - base
-        free = base + torch.stack([relative, *_neighbours(relative)]).median(0).values
-        cost = error + weight * _bits(best - free)
-        best, cost, error = better_of([*_neighbours(best), free], best, cost, error)
+        free = base + torch.stack([relative, *neighbours(relative)]).median(0).values
+        cost = error + weight * motion_bits(best - free)
+        best, cost, error = better_of([*neighbours(best), free], best, cost, error)
         for step in _STEPS:
             best, cost, error = better_of(_around(best, step), best, cost, error)
     return best
