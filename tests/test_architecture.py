@@ -18,13 +18,14 @@ STANDARD = sys.stdlib_module_names
 # Package or module -> everything of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
+    "configuration": {"errors"},
     "media": set(),
     "output": {"errors"},
     "reproducible": set(),
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
-    "tokenizer": {"bitstream", "errors"},
-    "prior": {"bitstream", "entropy", "errors", "reproducible", "tokenizer"},
+    "tokenizer": {"bitstream", "configuration", "errors"},
+    "prior": {"bitstream", "configuration", "entropy", "errors", "reproducible", "tokenizer"},
     "video": {"errors", "media", "output"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
@@ -54,7 +55,7 @@ OUTSIDE = {
     "tqdm": {"cli", "train"},
     "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
-    "numpy": set(ALLOWED) - {"errors", "output", "reproducible", "__init__", "__main__"},
+    "numpy": set(ALLOWED) - {"configuration", "errors", "output", "reproducible", "__init__", "__main__"},
 }
 # What has to start fast: none of these may load torch or PyAV when it is imported.
 LIGHT = [

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lfqcodec.configuration import json_object
 from lfqcodec.errors import WeightsError
-from lfqcodec.tokenizer.config import TokenizerConfig, json_fields
+from lfqcodec.tokenizer.config import TokenizerConfig
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.tokenizer.motion.config import MotionConfig
 
@@ -39,7 +40,7 @@ def architecture(name: object) -> Architecture:
 
 def parse_config(text: str) -> TokenizerConfig:
     """Parse what `TokenizerConfig.to_json` wrote. Raises `WeightsError` on anything else."""
-    return architecture(json_fields(text).get("architecture")).config.from_json(text)
+    return architecture(json_object(text).get("architecture")).config.from_json(text)
 
 
 def build_tokenizer(config: TokenizerConfig) -> Tokenizer:

@@ -360,6 +360,9 @@ def test_configurations_survive_json(config: Magvit2Config) -> None:
             '{"architecture": ["magvit2"]}',
         ),
         *('{"architecture": "magvit2", "widths": [1, 2, 3]}', "[" * 100_000),
+        VIDEO.to_json().replace('"groups": 32', '"groups": 32.0'),
+        VIDEO.to_json().replace('"groups": 32, ', ""),
+        VIDEO.to_json().replace('"groups": 32', '"groups": 32, "expansion": 2.5'),
     ],
     ids=lambda text: text[:20],
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from lfqcodec.configuration import JsonConfig
 from lfqcodec.errors import WeightsError
 
 KIND = "motion"
@@ -41,7 +39,7 @@ LOGIT_BITS = 6  # of a logit, in nats
 
 
 @dataclass(frozen=True)
-class MotionPriorConfig:
+class MotionPriorConfig(JsonConfig):
     """How many layers of tokens the parts have, and the width of the networks' hidden layers.
 
     `width` is that of the networks for tokens, `block_width` of those for depth and motion.
@@ -55,6 +53,7 @@ class MotionPriorConfig:
     block_width: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.kind != KIND:
             raise WeightsError(f"not a prior of motion: {self.kind}")
         for name in ("intra_layers", "anchor_layers", "between_layers"):
@@ -68,23 +67,6 @@ class MotionPriorConfig:
         """How many layers of tokens a part has (`between` for both parts between anchors)."""
         count: int = getattr(self, f"{part}_layers")
         return count
-
-    def to_json(self) -> str:
-        """Return the configuration as canonical JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> MotionPriorConfig:
-        """Parse what `to_json` wrote. Raises `WeightsError` on anything else."""
-        try:
-            values: dict[str, Any] = json.loads(text)
-            if values.keys() != {field.name for field in dataclasses.fields(cls)}:
-                raise ValueError("fields are missing or unknown")
-            if any(type(value) is not int for name, value in values.items() if name != "kind"):
-                raise ValueError("fields must be integers")
-            return cls(**values)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise WeightsError(f"not a prior configuration: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -39,7 +38,6 @@ class Magvit2Config(TokenizerConfig):
     groups: int = 32
 
     def __post_init__(self) -> None:
-        self._check_types()
         super().__post_init__()
         if not 1 <= self.stages <= _MAX_STAGES:
             raise WeightsError(f"{self.stages} stages are not supported (1 to {_MAX_STAGES})")
@@ -60,15 +58,6 @@ class Magvit2Config(TokenizerConfig):
         # A group of one channel would hold a single number where a frame has one latent position.
         if not 1 <= self.groups <= self.base_channels // 2 or self.base_channels % self.groups:
             raise WeightsError("groups must divide base_channels into parts of at least two")
-
-    def _check_types(self) -> None:
-        for field in dataclasses.fields(self)[1:]:
-            value = getattr(self, field.name)
-            many = field.name in ("multipliers", "temporal_strides")
-            if isinstance(value, tuple) != many or any(
-                type(number) is not int for number in (value if many else (value,))
-            ):
-                raise WeightsError(f"{field.name} must be {'a list of integers' if many else 'an integer'}")
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -74,8 +74,7 @@ class MotionConfig(TokenizerConfig):
             slots = VALUES * getattr(self, f"{part}_layers")
             if slots > getattr(self, f"{part}_channels") * getattr(self, f"{part}_digits"):
                 raise WeightsError(f"{part}: more slots for digits ({slots}) than digits")
-            rounding = getattr(self, f"{part}_rounding")
-            if not isinstance(rounding, float) or not 0 <= rounding <= 0.5:
+            if not 0 <= getattr(self, f"{part}_rounding") <= 0.5:
                 raise WeightsError(f"{part}_rounding must lie between 0 and 0.5")
 
     @property
@@ -84,6 +83,6 @@ class MotionConfig(TokenizerConfig):
         return Layout(LayerCounts(self.intra_layers, self.anchor_layers, self.between_layers))
 
 
-def _check_count(name: str, value: object, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+def _check_count(name: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
         raise WeightsError(f"{name} must be a whole number from 1 to {most}")
