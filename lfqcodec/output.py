@@ -141,7 +141,10 @@ def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = Fa
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway."""
+    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway.
+
+    Importing torch is one: an exception inside its modules written in C++ aborts the process.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

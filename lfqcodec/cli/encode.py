@@ -25,6 +25,7 @@ from lfqcodec.cli.common import (
 from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
 from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.errors import LfqError
+from lfqcodec.output import undisturbed
 
 
 @click.command("encode")
@@ -93,7 +94,8 @@ def command(source: str, dest: str, audio: str, quiet: bool, as_json: bool, **op
     last complete GOP. The frames before it are read again, not coded again, and the file comes out the same
     to the byte. Another input, model or setting is refused; remove OUT.part to start over.
     """
-    from lfqcodec.codec.encode.encoder import encode
+    with undisturbed():
+        from lfqcodec.codec.encode.encoder import encode
 
     try:
         settings = EncodeOptions(audio=audio == "copy", **options)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import WeightsError
+from lfqcodec.output import undisturbed
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
 
@@ -19,8 +20,9 @@ def rate_model(prior: Prior | None) -> RateModel:
         from lfqcodec.prior.motion.static import StaticMotionRates
 
         return StaticMotionRates()
-    from lfqcodec.prior.motion.learned import LearnedMotionRates
-    from lfqcodec.weights.loading import load_networks
+    with undisturbed():
+        from lfqcodec.prior.motion.learned import LearnedMotionRates
+        from lfqcodec.weights.loading import load_networks
 
     return LearnedMotionRates(load_networks(prior))
 
@@ -34,9 +36,10 @@ def motion_config(model: Model) -> MotionConfig:
 
 def load_group_tokenizer(model: Model, device: str) -> GroupTokenizer:
     """The tokenizer of a model that can code .lfq files; later calls give it again. Raises `WeightsError`."""
-    from lfqcodec.codec.device import pick_device
-    from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
-    from lfqcodec.weights.loading import load_tokenizer
+    with undisturbed():
+        from lfqcodec.codec.device import pick_device
+        from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
+        from lfqcodec.weights.loading import load_tokenizer
 
     motion_config(model)
     tokenizer = load_tokenizer(model, pick_device(device))

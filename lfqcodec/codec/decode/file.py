@@ -34,6 +34,7 @@ from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.output import undisturbed
 from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
@@ -250,7 +251,8 @@ class LfqFile:
         With several `workers` GOPs are decoded ahead, each in a process of its own, which ends with the last
         event or with `close`; not out of a pipe.
         """
-        from lfqcodec.codec.decode.events import events
+        with undisturbed():
+            from lfqcodec.codec.decode.events import events
 
         _check_streams(streams)
         return events(self, cut, streams, damage, workers)
