@@ -1,8 +1,8 @@
 """Every error that lfqcodec raises on purpose, each with the exit code the command line gives it.
 
-    LfqError 1 > InputVideoError 3, BitstreamError 4, WeightsError 5, NumericsMismatch 6
+    LfqError 1 > ArgumentError 2, InputVideoError 3, BitstreamError 4, WeightsError 5, NumericsMismatch 6
 
-Exit code 2 belongs to click (wrong usage). 130 is an interrupt (Ctrl-C).
+130 is an interrupt (Ctrl-C).
 """
 
 from __future__ import annotations
@@ -14,6 +14,24 @@ class LfqError(Exception):
     """Base of all errors raised on purpose; `str()` is one clear line for a person."""
 
     exit_code = 1
+
+
+class ArgumentError(LfqError):
+    """A wrong argument. `argument` is its name, with which the message begins."""
+
+    exit_code = 2
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument} {problem}")
+        self.argument, self.problem = argument, problem
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of a wrong type, or one that does not exist."""
+
+
+class ArgumentValueError(ArgumentError, ValueError):
+    """An argument out of range, or one that does not go with another."""
 
 
 class OutputError(LfqError):

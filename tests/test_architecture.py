@@ -18,7 +18,9 @@ STANDARD = sys.stdlib_module_names
 # Package or module -> everything of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
+    "arguments": {"errors"},
     "configuration": {"errors"},
+    "scaling": {"arguments", "errors"},
     "media": set(),
     "output": {"errors"},
     "reproducible": set(),
@@ -26,21 +28,21 @@ ALLOWED = {
     "entropy": {"bitstream", "errors"},
     "tokenizer": {"bitstream", "configuration", "errors"},
     "prior": {"bitstream", "configuration", "entropy", "errors", "reproducible", "tokenizer"},
-    "video": {"errors", "media", "output"},
+    "video": {"arguments", "errors", "media", "output", "scaling"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
-        *("bitstream", "entropy", "errors", "media", "output"),
-        *("prior", "tokenizer", "video", "weights"),
+        *("arguments", "bitstream", "entropy", "errors", "media", "output"),
+        *("prior", "scaling", "tokenizer", "video", "weights"),
     },
     "train": {
         *("bitstream", "codec", "entropy", "errors", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
     },
     "cli": {
-        *("__init__", "bitstream", "codec", "errors", "media", "output", "prior", "video"),
-        "weights",
+        *("__init__", "arguments", "bitstream", "codec", "errors", "media", "output", "prior"),
+        *("scaling", "video", "weights"),
     },
-    "__init__": {"codec", "errors"},
+    "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},
 }
 TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_motion", "_prior", "_pack")]
@@ -55,13 +57,17 @@ OUTSIDE = {
     "tqdm": {"cli", "train"},
     "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
-    "numpy": set(ALLOWED) - {"configuration", "errors", "output", "reproducible", "__init__", "__main__"},
+    "numpy": set(ALLOWED)
+    - {"arguments", "configuration", "errors", "output", "scaling", "reproducible", "__init__", "__main__"},
 }
 # What has to start fast: none of these may load torch or PyAV when it is imported.
 LIGHT = [
     *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
-    *(f"lfqcodec.codec.{name}" for name in ("gop", "models", "progress", "decode.cut", "decode.file")),
+    *(
+        f"lfqcodec.codec.{name}"
+        for name in ("gop", "models", "progress", "decode.cut", "decode.file", "decode.options")
+    ),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
     *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
 ]

@@ -53,7 +53,8 @@ def command(source: str, dest: str, quiet: bool, as_json: bool, **options: Any) 
     stream where only that is lost; everything else is exact and in its place. What is lost is told on
     standard error, and the exit code is 4.
     """
-    from lfqcodec.codec.decode.decoder import DecodeOptions, decode
+    from lfqcodec.codec.decode.decoder import decode
+    from lfqcodec.codec.decode.options import DecodeOptions
 
     refuse_mixed_output(dest, as_json=as_json)
     problem: DamageConcealed | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import ArgumentValueError, LfqError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` to a device. Raises `LfqError` where there is none of that name."""
+    """`auto`, `cpu` or `cuda` to a device. Raises `ArgumentValueError` for another name,
+    `LfqError` where there is no such device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -16,4 +17,4 @@ def pick_device(name: str) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise LfqError(f"no device is named {name!r} (use auto, cpu or cuda)") from error
+        raise ArgumentValueError("device", f"{name!r} is not known: use auto, cpu or cuda") from error

@@ -1,7 +1,8 @@
 """Video files in and out. The only package that imports PyAV; it never imports torch."""
 
+from lfqcodec.video.read.arrays import Pictures
 from lfqcodec.video.read.reader import VideoReader, open_video
 from lfqcodec.video.write.outputs import SUPPORTED_OUTPUTS, open_writer
 from lfqcodec.video.write.writer import VideoWriter
 
-__all__ = ["SUPPORTED_OUTPUTS", "VideoReader", "VideoWriter", "open_video", "open_writer"]
+__all__ = ["Pictures", "SUPPORTED_OUTPUTS", "VideoReader", "VideoWriter", "open_video", "open_writer"]

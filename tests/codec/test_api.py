@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import typing
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_support import contents, encoded, frames_of, no_leftovers, one_thread, psnr, same_frames, y4m
-from video_support import pipe, read_all, write_video
+import torch
+from codec_support import (
+    contents,
+    encoded,
+    frames_of,
+    no_leftovers,
+    one_thread,
+    psnr,
+    same_frames,
+    y4m,
+)
+from video_support import moving_picture, pipe, read_all, write_video
 
 import lfqcodec
 from lfqcodec.bitstream import Chunk
+from lfqcodec.codec.decode.options import DecodeKeywords, DecodeOptions
+from lfqcodec.codec.encode.options import EncodeKeywords, EncodeOptions
 from lfqcodec.codec.progress import Progress
 from lfqcodec.weights.store import resolve_model
 
@@ -173,29 +187,91 @@ def test_measure_large_enough_for_ms_ssim():
     assert 0 < report.ms_ssim <= 1
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"gop": 0},
-        {"gop": 1 << 32},
-        {"frames": 0},
-        {"scale": (0, 10)},
-        {"start": -1},
-        {"duration": 0},
-        {"device": "abacus"},
-    ],
-    ids=str,
-)
-def test_options_out_of_range(source, tmp_path, options):
-    with pytest.raises(lfqcodec.LfqError) as caught:
+WRONG = [
+    *({"gop": 0}, {"gop": 1 << 32}, {"gop": 17.0}, {"frames": 0}, {"frames": 2.5}, {"workers": True}),
+    *({"crf": -1}, {"crf": "30"}, {"crf": float("nan")}, {"bitrate": 0}, {"passes": 3}, {"stats": 3}),
+    *({"start": -1}, {"start": "soon"}, {"duration": 0}, {"scale": (0, 10)}, {"scale": (-2, -2)}),
+    *({"scale": "half"}, {"scale": 64}, {"scale": (64.0, 48)}, {"audio": "none"}, {"measure": 1}),
+    *({"device": "abacus"}, {"device": 0}, {"profile": "exactly"}, {"effort": "none"}, {"model": ""}),
+    *({"frame_rate": 25}, {"frame_rate": -1}, {"progress": 3}, {"crff": 30}),
+]
+
+
+@pytest.mark.parametrize("options", WRONG, ids=str)
+def test_a_wrong_option_is_named(source, tmp_path, options):
+    (name,) = options
+    with pytest.raises(lfqcodec.ArgumentError, match=f"^{name} ") as caught:
         lfqcodec.encode(io.BytesIO(source), tmp_path / "a.lfq", **options)
-    assert type(caught.value) is lfqcodec.LfqError
+    assert caught.value.argument == name
+    assert isinstance(caught.value, (TypeError, ValueError))
     assert contents(tmp_path) == {}
 
 
-def test_unknown_options(source):
-    with pytest.raises(TypeError, match="quality"):
-        lfqcodec.encode(io.BytesIO(source), io.BytesIO(), quality=30)
+def test_what_cannot_be_an_input_or_an_output(source, data):
+    for given in ("", None, 3, io.StringIO("text"), [], [3], np.zeros((2, 8, 8, 4), np.uint8)):
+        with pytest.raises(lfqcodec.ArgumentError, match=r"^source "):
+            lfqcodec.encode(given, io.BytesIO())
+    for given in ("", None, io.StringIO()):
+        with pytest.raises(lfqcodec.ArgumentError, match=r"^dest "):
+            lfqcodec.encode(io.BytesIO(source), given)
+        with pytest.raises(lfqcodec.ArgumentError, match=r"^dest "):
+            lfqcodec.decode(io.BytesIO(data), given)
+    for call in (lfqcodec.open, lambda given: lfqcodec.decode(given, io.BytesIO())):
+        for given in ("", 3, io.StringIO("text")):
+            with pytest.raises(lfqcodec.ArgumentError, match=r"^source "):
+                call(given)
+        with pytest.raises(lfqcodec.InputVideoError, match="is a URL"):
+            call("https://example.com/a.lfq")
+    with pytest.raises(lfqcodec.InputVideoError, match="is a URL"):
+        lfqcodec.encode("https://example.com/a.mp4", io.BytesIO())
+
+
+def test_unknown_options(source, data):
+    with pytest.raises(TypeError, match="frame is no option of encode: did you mean frames"):
+        lfqcodec.encode(io.BytesIO(source), io.BytesIO(), frame=30)
+    with pytest.raises(lfqcodec.ArgumentTypeError, match="crf is no option of decode"):
+        lfqcodec.decode(io.BytesIO(data), io.BytesIO(), crf=30)
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"), [(EncodeOptions, EncodeKeywords), (DecodeOptions, DecodeKeywords)]
+)
+def test_keywords_are_the_fields_of_the_options(options, keywords):
+    assert typing.get_type_hints(keywords) == typing.get_type_hints(options)
+
+
+def test_arrays_and_tensors():
+    """The same file, whether stacked, one by one, or tensors; and both come out again."""
+    arrays = [moving_picture(48, 40, index) for index in range(5)]
+
+    def coded(frames):
+        made = io.BytesIO()
+        report = lfqcodec.encode(frames, made, frame_rate=Fraction(30000, 1001), device="cpu")
+        assert (report.frames, report.seconds) == (5, pytest.approx(5 * 1001 / 30000))
+        return made.getvalue()
+
+    whole = coded(np.stack(arrays))
+    tensors = [torch.from_numpy(each).permute(2, 0, 1) for each in arrays]
+    for frames in (arrays, iter(arrays), tensors, torch.stack(tensors)):
+        assert coded(frames) == whole
+    with lfqcodec.open(io.BytesIO(whole)) as video:
+        assert video.info.frame_rate == Fraction(30000, 1001)
+        shown = [frame.rgb for frame in video.frames()]
+        for array, tensor in zip(shown, video.tensors(), strict=True):
+            assert tensor.dtype == torch.uint8
+            assert np.array_equal(tensor.permute(1, 2, 0).numpy(), array)
+    with pytest.raises(lfqcodec.InputVideoError, match=r"frame 2 has the shape"):
+        lfqcodec.encode([*arrays[:2], arrays[2][:32]], io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size"),
+    [((24, -2), (24, 20)), ("24x-1", (24, 20)), ("-2:30", (36, 30)), ("50%", (24, 20)), ("32:24", (32, 24))],
+)
+def test_scale(source, wanted, size):
+    out = io.BytesIO()
+    report = lfqcodec.encode(io.BytesIO(source), out, scale=wanted, frames=1)
+    assert (report.width, report.height) == size
 
 
 def test_error_types(data, source, tmp_path):

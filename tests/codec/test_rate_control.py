@@ -15,7 +15,7 @@ from lfqcodec.codec.encode.lookahead import SourceChunk
 from lfqcodec.codec.encode.options import MAX_CRF, EncodeOptions
 from lfqcodec.codec.encode.rate.control import OnePass, SecondPass
 from lfqcodec.codec.encode.rate.stats import ChunkStats, load_stats, save_stats
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import ArgumentValueError, LfqError
 
 TICK = Fraction(1, 25)
 SIZE = (144, 176)
@@ -183,15 +183,15 @@ def test_stats_are_read_as_written(tmp_path):
         ({"bitrate": 0.0}, "over 0"),
         ({"passes": 1}, "stats"),
         ({"stats": "file"}, "stats"),
-        ({"passes": 3, "stats": "file"}, "1 or 2"),
+        ({"passes": 3, "stats": "file"}, "must be 1 to 2"),
         ({"passes": 1, "stats": "file", "bitrate": 9000.0}, "pass 2"),
         ({"passes": 2, "stats": "file"}, "needs a bitrate"),
         ({"bitrate": 9000.0, "workers": 2}, "one worker"),
-        ({"gop": 0}, "pictures"),
+        ({"passes": 1, "stats": "file", "resume": True}, "cannot be resumed"),
     ],
 )
 def test_options_that_do_not_fit(options, words):
-    with pytest.raises(LfqError, match=words):
+    with pytest.raises(ArgumentValueError, match=words):
         EncodeOptions(**options)
 
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from lfqcodec import arguments
 from lfqcodec.bitstream import FileHeader
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import ArgumentValueError
 from lfqcodec.media import StreamPacket
 
 
 def exact_seconds(value: float | Fraction | None, name: str) -> Fraction | None:
-    """`value` as an exact number of seconds. `LfqError`, calling it `name`, where it is not a finite one."""
-    if value is None or isinstance(value, Fraction):
-        return value
-    try:
-        # Through its decimal form: 0.28 is meant as 28/100, not as the binary number next to it.
-        return Fraction(str(value))
-    except ValueError as error:
-        raise LfqError(f"{name} is not a number of seconds: {value}") from error
+    """`value` as an exact number of seconds. `ArgumentError`, calling it `name`, where it is not finite."""
+    return None if value is None else arguments.seconds(name, value)
 
 
 def check_range(start: float | Fraction | None, duration: float | Fraction | None) -> None:
-    """`LfqError` unless `start` >= 0 and `duration` > 0 seconds; None is allowed."""
+    """`ArgumentError` unless `start` >= 0 and `duration` > 0 seconds; None is allowed."""
     begin, length = exact_seconds(start, "start"), exact_seconds(duration, "duration")
     if begin is not None and begin < 0:
-        raise LfqError("start must be at least 0 seconds")
+        raise ArgumentValueError("start", "must be at least 0 seconds")
     if length is not None and length <= 0:
-        raise LfqError("duration must be over 0 seconds")
+        raise ArgumentValueError("duration", "must be over 0 seconds")
 
 
 class Cut:

@@ -6,38 +6,18 @@ import os
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from typing import Any, BinaryIO
 
-from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
+from lfqcodec import arguments
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import open_file
+from lfqcodec.codec.decode.options import DecodeOptions
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, FRAMES, Loss
-from lfqcodec.errors import DamageConcealed, LfqError
+from lfqcodec.errors import DamageConcealed
 from lfqcodec.media import Frame
 from lfqcodec.output import refuse_same_file
 from lfqcodec.video import open_writer
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How to decode. `start`, `duration` in seconds; `streams` 1 leaves out the second stream,
-    all that pictures between two anchors have besides what is predicted.
-
-    With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
-    So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
-    """
-
-    model: str | os.PathLike[str] | None = None
-    streams: int | None = None
-    start: float | Fraction | None = None
-    duration: float | Fraction | None = None
-    device: str = "auto"
-    overwrite: bool = False
-    best_effort: bool = False
-    workers: int = 1
-    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -73,16 +53,16 @@ def decode(
     """Decode a .lfq file to a video, a folder of pictures or a pipe (formats: `lfqcodec.video.open_writer`).
 
     `source`: path, "-" (standard input) or binary file object. Raises `InputVideoError` (no file, or no frame
-    in the time asked for), `BitstreamError`, `WeightsError`, `NumericsMismatch`, `OutputError`, or `LfqError`
-    for options out of range; then no output is left behind.
+    in the time asked for), `BitstreamError`, `WeightsError`, `NumericsMismatch`, `OutputError`, or
+    `ArgumentError`; then no output is left behind.
 
     A damaged file is decoded past its damage: every frame that can be decoded is right, lost ones are held
     and faded, times and sound stay in place (docs/damage.md). The output is then complete, and the report
     comes as a `DamageConcealed` error, with `best_effort` as usual.
     """
     options = options or DecodeOptions()
-    if options.workers < 1:
-        raise LfqError(f"workers must be at least 1, not {options.workers}")
+    arguments.source("source", source)
+    arguments.dest("dest", dest)
     began = time.perf_counter()
     refuse_same_file(source, dest)
     with open_file(source, model=options.model, device=options.device, limits=options.limits) as file:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lfqcodec import arguments
 from lfqcodec.bitstream import (
     DEFAULT_LIMITS,
     BitstreamReader,
@@ -32,11 +33,14 @@ from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
+from lfqcodec.errors import ArgumentTypeError, BitstreamError, InputVideoError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import undisturbed
 from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def index_of(reader: BitstreamReader) -> Index:
 
 
 def _check_streams(streams: int | None) -> None:
-    if streams is not None and streams < 1:
-        raise LfqError(f"streams must be at least 1, not {streams}")
+    if streams is not None:
+        arguments.integer("streams", streams, 1)
 
 
 class LfqFile:
@@ -102,6 +106,8 @@ class LfqFile:
             self._file = sys.stdin.buffer
         else:
             self.name = os.fspath(source)
+            if arguments.is_url(source) and not os.path.exists(source):
+                raise InputVideoError(f"{self.name}: is a URL, not a file; load it first, or pipe it to -")
             with reading(self.name):
                 self._file = Path(source).open("rb")  # noqa: SIM115 (closed by close)
             self.owned = True
@@ -238,6 +244,19 @@ class LfqFile:
             if isinstance(event, Frame):
                 yield event
 
+    def tensors(
+        self,
+        *,
+        start: float | Fraction | None = None,
+        duration: float | Fraction | None = None,
+        streams: int | None = None,
+    ) -> Iterator[Tensor]:
+        """The pictures of `frames` as tensors of Torch: uint8 RGB [3, H, W], on the CPU."""
+        import torch
+
+        for frame in self.frames(start=start, duration=duration, streams=streams):
+            yield torch.from_numpy(frame.rgb).permute(2, 0, 1)
+
     def events(
         self,
         cut: Cut,
@@ -291,7 +310,13 @@ def open_file(
     """Open a .lfq file (path, "-" for standard input, or binary file object) and check its header.
 
     `model` names a model file to use instead of looking one up by its SHA-256; `limits` is what the file may
-    ask for, None for the defaults. Raises `InputVideoError` for a file that cannot be opened and
-    `BitstreamError` for one that is not .lfq.
+    ask for, None for the defaults. Raises `ArgumentError`, `InputVideoError` for a file that cannot be opened
+    and `BitstreamError` for one that is not .lfq.
     """
+    arguments.source("source", source)
+    if model is not None:
+        arguments.path("model", model)
+    arguments.text("device", device)
+    if limits is not None and not isinstance(limits, Limits):
+        raise ArgumentTypeError("limits", f"must be lfqcodec.Limits, not {limits!r}")
     return LfqFile(source, model=model, device=device, limits=limits or DEFAULT_LIMITS)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from lfqcodec import arguments
 from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.encode.lookahead import Lookahead
@@ -30,10 +32,13 @@ from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.progress import ProgressCallback, ignore
 from lfqcodec.codec.workers import Workers
-from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
+from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
 from lfqcodec.output import open_output, refuse_same_file
-from lfqcodec.video import open_video
+from lfqcodec.scaling import parse_scale
+from lfqcodec.video import Pictures, open_video
 from lfqcodec.weights.store import resolve_model
+
+Source = str | os.PathLike[str] | BinaryIO | Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class EncodeReport:
 
 
 def encode(
-    source: str | os.PathLike[str] | BinaryIO,
+    source: Source,
     dest: str | os.PathLike[str] | BinaryIO,
     options: EncodeOptions | None = None,
     *,
@@ -79,13 +84,17 @@ def encode(
 ) -> EncodeReport:
     """Encode a video or still image into a .lfq file.
 
-    `source`: path, "-" (a stream on standard input) or binary file object. `dest`: path, "-" (standard
-    output) or binary file object; a path is written under a temporary name and renamed when complete.
+    `source`: path, "-" (a stream on standard input), binary file object, or pictures in memory: an array
+    uint8 [T, H, W, 3], a tensor uint8 [T, 3, H, W], or anything that gives arrays [H, W, 3] or tensors
+    [3, H, W] one after the other; RGB, `frame_rate` of them a second. `dest`: path, "-" (standard output) or
+    binary file object; a path is written under a temporary name and renamed when complete.
     With `resume` that name is `dest` with ".part" behind it, and what a run that ended early has left there
     is kept: the next one, with the same input and options, goes on from its last complete GOP, and makes the
-    same file. Raises `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`.
+    same file. Raises `ArgumentError`, `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`.
     """
     options = options or EncodeOptions()
+    given = _readable(source, options)
+    arguments.dest("dest", dest)
     began = time.perf_counter()
     model = resolve_model(options.model)
     plan = make_plan(model, options)
@@ -101,11 +110,11 @@ def encode(
         stack.enter_context(_storing())
         reader = stack.enter_context(
             open_video(
-                source,
+                given,
                 start=options.start,
                 duration=options.duration,
                 max_frames=options.frames,
-                scale=options.scale,
+                scale=None if options.scale is None else parse_scale(options.scale),
                 copy_streams=options.audio,
             )
         )
@@ -161,13 +170,24 @@ def encode(
     )
 
 
+def _readable(source: Source, options: EncodeOptions) -> str | os.PathLike[str] | BinaryIO | Pictures:
+    """What `open_video` takes: pictures in memory get their rate."""
+    if hasattr(source, "__iter__") and not isinstance(source, str) and not hasattr(source, "read"):
+        rate = Fraction(options.frame_rate or 25).limit_denominator(100_000)
+        return Pictures(source, rate)  # type: ignore[arg-type]
+    arguments.source("source", source, more=", frames")
+    if options.frame_rate is not None:
+        raise ArgumentValueError("frame_rate", "is for arrays and tensors; a file has its own")
+    return source  # type: ignore[return-value]
+
+
 def _has_name(dest: str | os.PathLike[str] | BinaryIO) -> bool:
     return isinstance(dest, (str, os.PathLike)) and os.fspath(dest) != "-"
 
 
 def _path(dest: str | os.PathLike[str] | BinaryIO) -> Path:
     if not isinstance(dest, (str, os.PathLike)) or os.fspath(dest) == "-":
-        raise LfqError("resume needs an output file with a name")
+        raise ArgumentValueError("resume", "needs an output file with a name")
     return Path(dest)
 
 

@@ -5,32 +5,41 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal, TypedDict
 
+from lfqcodec import arguments
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.codec.decode.cut import check_range
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import ArgumentValueError
+from lfqcodec.scaling import Scale, parse_scale
 
 MAX_CRF = 63.0
 DEFAULT_GOP = 129
 MAX_GOP = max_valid(True) + (MAX_GOP_CHUNKS - 1) * max_valid(False)
 PROFILES = ("exact", "static")
-PASSES = (1, 2)
+EFFORTS = ("fast", "medium", "slow")
+MAX_RATE = 1000
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How to encode. `start`, `duration` in seconds; `scale` is (width, height).
+    """How to encode. `start` and `duration` are in seconds.
 
     Quality: `crf` (0 to 63, lower is better and larger; None is the default), or `bitrate` (bits per second
     of video, sound not counted). For a bitrate in two passes, `passes` 1 codes at `crf` and writes what it
     took to the file `stats`, and `passes` 2 reads it.
 
     A GOP has at most `gop` pictures, and with `scene_cuts` starts where a scene does, too. `profile` "exact"
-    uses the prior, "static" does without; None takes exact where the model has a prior. `audio` copies sound
-    and subtitles. `measure` decodes what was written and reports its quality. `resume` keeps what an
-    interrupted run has written, and goes on from there. `workers` processes code a GOP each, with the same
-    bytes; not with a bitrate. Raises `LfqError` for a value out of range.
+    uses the prior, "static" does without; None takes exact where the model has a prior. `effort` "fast",
+    "medium" or "slow" is how long motion is searched for. `frames` stops after so many. `scale` is (width,
+    height), of which one may be -n to follow as a multiple of n, or a text such as "50%" (`parse_scale`).
+    `frame_rate`, per second, is that of a source of arrays or tensors, and of no other; 25 if None.
+    `audio` copies sound and subtitles. `measure` decodes what was written and reports its quality. `resume`
+    keeps what an interrupted run has written, and goes on from there. `workers` processes code a GOP each,
+    with the same bytes; not with a bitrate.
+
+    Raises `ArgumentTypeError` and `ArgumentValueError`.
     """
 
     model: str | os.PathLike[str] | None = None
@@ -38,13 +47,15 @@ class EncodeOptions:
     bitrate: float | None = None
     passes: int | None = None
     stats: str | os.PathLike[str] | None = None
-    profile: str | None = None
+    profile: Literal["exact", "static"] | None = None
+    effort: Literal["fast", "medium", "slow"] = "medium"
     gop: int = DEFAULT_GOP
     scene_cuts: bool = True
     start: float | Fraction | None = None
     duration: float | Fraction | None = None
     frames: int | None = None
-    scale: tuple[int, int] | None = None
+    scale: tuple[int, int] | str | Scale | None = None
+    frame_rate: float | Fraction | None = None
     audio: bool = True
     device: str = "auto"
     overwrite: bool = False
@@ -53,40 +64,83 @@ class EncodeOptions:
     workers: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("scene_cuts", "audio", "overwrite", "measure", "resume"):
+            arguments.flag(name, getattr(self, name))
+        for name in ("model", "stats"):
+            if getattr(self, name) is not None:
+                arguments.path(name, getattr(self, name))
+        if self.profile is not None:
+            arguments.choice("profile", self.profile, PROFILES)
+        arguments.choice("effort", self.effort, EFFORTS)
+        arguments.text("device", self.device)
         check_range(self.start, self.duration)
-        self._check_rate()
-        if not 1 <= self.gop <= MAX_GOP:
-            raise LfqError(f"a GOP has 1 to {MAX_GOP} pictures, not {self.gop}")
-        if self.profile is not None and self.profile not in PROFILES:
-            raise LfqError(f"profile must be exact or static, not {self.profile!r}")
-        if self.workers < 1:
-            raise LfqError(f"workers must be at least 1, not {self.workers}")
-        if self.frames is not None and self.frames < 1:
-            raise LfqError(f"frames must be at least 1, not {self.frames}")
-        if self.scale is not None and min(self.scale) < 1:
-            raise LfqError("scale must be a width and a height of at least 1")
+        arguments.integer("gop", self.gop, 1, MAX_GOP)
+        arguments.integer("workers", self.workers, 1)
+        if self.frames is not None:
+            arguments.integer("frames", self.frames, 1)
+        if self.scale is not None:
+            parse_scale(self.scale)
+        self._check_rates()
+        self._check_passes()
 
-    def _check_rate(self) -> None:
-        if self.crf is not None and self.bitrate is not None:
-            raise LfqError("crf and bitrate cannot both be given")
-        if self.crf is not None and not 0 <= self.crf <= MAX_CRF:
-            raise LfqError(f"crf must be 0 to {MAX_CRF:g}, not {self.crf:g}")
-        if self.bitrate is not None and not 0 < self.bitrate < float("inf"):
-            raise LfqError(f"bitrate must be over 0, not {self.bitrate:g}")
-        if self.passes not in (None, *PASSES):
-            raise LfqError(f"pass must be 1 or 2, not {self.passes}")
+    def _check_rates(self) -> None:
+        if self.frame_rate is not None:
+            rate = arguments.number("frame_rate", self.frame_rate)
+            if not 0 < rate <= MAX_RATE:
+                raise ArgumentValueError("frame_rate", f"must be over 0, at most {MAX_RATE}, not {rate:g}")
+        if self.crf is not None:
+            crf = arguments.number("crf", self.crf)
+            if not 0 <= crf <= MAX_CRF:
+                raise ArgumentValueError("crf", f"must be 0 to {MAX_CRF:g}, not {crf:g}")
+        if self.bitrate is None:
+            return
+        bitrate = arguments.number("bitrate", self.bitrate)
+        if bitrate <= 0:
+            raise ArgumentValueError("bitrate", f"must be over 0, not {bitrate:g}")
+        if self.crf is not None:
+            raise ArgumentValueError("crf", "and bitrate cannot both be given")
+        if self.workers > 1:
+            raise ArgumentValueError("workers", "cannot share a bitrate, which is steered: use one worker")
+
+    def _check_passes(self) -> None:
+        if self.passes is not None:
+            arguments.integer("passes", self.passes, 1, 2)
         if (self.passes is None) != (self.stats is None):
-            raise LfqError("a pass needs stats, the file that passes share, and stats a pass")
+            missing, given = ("stats", "passes") if self.stats is None else ("passes", "stats")
+            raise ArgumentValueError(given, f"needs {missing}: two passes share a file")
         if self.passes == 1 and self.bitrate is not None:
-            raise LfqError("pass 1 codes at a crf; give the bitrate to pass 2")
+            raise ArgumentValueError("passes", "1 codes at a crf; give the bitrate to pass 2")
         if self.passes == 1 and self.resume:
-            raise LfqError("pass 1 cannot be resumed")
+            raise ArgumentValueError("passes", "1 cannot be resumed")
         if self.passes == 2 and self.bitrate is None:
-            raise LfqError("pass 2 needs a bitrate")
-        if self.bitrate is not None and self.workers > 1:
-            raise LfqError("a bitrate is steered from chunk to chunk: use one worker")
+            raise ArgumentValueError("passes", "2 needs a bitrate")
 
     @property
     def gop_chunks(self) -> int:
         """The most chunks of a GOP."""
         return 1 + max(0, -(-(self.gop - max_valid(True)) // max_valid(False)))
+
+
+class EncodeKeywords(TypedDict, total=False):
+    """The fields of `EncodeOptions`, as keywords of `lfqcodec.encode`."""
+
+    model: str | os.PathLike[str] | None
+    crf: float | None
+    bitrate: float | None
+    passes: int | None
+    stats: str | os.PathLike[str] | None
+    profile: Literal["exact", "static"] | None
+    effort: Literal["fast", "medium", "slow"]
+    gop: int
+    scene_cuts: bool
+    start: float | Fraction | None
+    duration: float | Fraction | None
+    frames: int | None
+    scale: tuple[int, int] | str | Scale | None
+    frame_rate: float | Fraction | None
+    audio: bool
+    device: str
+    overwrite: bool
+    measure: bool
+    resume: bool
+    workers: int

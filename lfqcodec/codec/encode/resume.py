@@ -25,6 +25,7 @@ from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.errors import BitstreamError, LfqError, OutputError
 from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import check_target, is_at, lock, remove_if_dead, replacing
+from lfqcodec.scaling import parse_scale
 from lfqcodec.weights.store import Model
 
 PART, JOURNAL = ".part", ".part.jsonl"
@@ -80,7 +81,8 @@ def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str) -> dic
         "start": str(exact_seconds(options.start, "start")),
         "duration": str(exact_seconds(options.duration, "duration")),
         "frames": options.frames,
-        "scale": options.scale,
+        "effort": options.effort,
+        "scale": None if options.scale is None else str(parse_scale(options.scale)),
         "audio": options.audio,
         "psnr": options.measure,
     }

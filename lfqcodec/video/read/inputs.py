@@ -14,8 +14,10 @@ from typing import Any, BinaryIO
 
 import av
 
+from lfqcodec.arguments import is_url
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
+from lfqcodec.video.read.arrays import ArraySource, Pictures
 from lfqcodec.video.read.orientation import exif_orientation
 from lfqcodec.video.read.source import Item, MediaSource, Source
 
@@ -114,8 +116,10 @@ def _stream(stream: BinaryIO, name: str) -> MediaSource:
     return MediaSource(name, opener, length, lambda: watched.error, seekable=False)
 
 
-def open_source(source: str | os.PathLike[str] | BinaryIO) -> Source:
-    """Open a path, "-" (standard input) or a binary file object. Raises `InputVideoError`."""
+def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
+    """Open a path, "-" (standard input), a binary file object or pictures. Raises `InputVideoError`."""
+    if isinstance(source, Pictures):
+        return ArraySource(source)
     if not isinstance(source, (str, os.PathLike)):
         return _stream(source, display_name(source))
     if os.fspath(source) == "-":
@@ -124,6 +128,8 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> Source:
         return _stream(sys.stdin.buffer, "standard input")
     path = Path(source)
     name = display_name(source)
+    if is_url(source) and not path.exists():
+        raise InputVideoError(f"{name}: is a URL, not a file; load it first, or pipe it to -")
     with reading(name):
         if path.is_dir():
             return _folder(path)

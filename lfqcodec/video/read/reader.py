@@ -14,16 +14,17 @@ from fractions import Fraction
 from typing import Any, BinaryIO, Self
 
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.scaling import Scale, parse_scale
 from lfqcodec.video.colour import inspect, square_after_scaling, to_rgb
-from lfqcodec.video.failures import Notes
+from lfqcodec.video.failures import Notes, reading
 from lfqcodec.video.read import streams
+from lfqcodec.video.read.arrays import Pictures
 from lfqcodec.video.read.inputs import open_source
 from lfqcodec.video.read.orientation import orientation_of
 from lfqcodec.video.read.source import Source
-from lfqcodec.video.read.timeline import TOLERANCE, Timed, Timeline
-
-# How far (seconds) to go on behind the end for sound that is stored later than the pictures it belongs to.
-_LINGER = 2
+from lfqcodec.video.read.span import Behind, Inside
+from lfqcodec.video.read.tally import Tally
+from lfqcodec.video.read.timeline import Timed, Timeline
 
 
 class VideoReader:
@@ -40,18 +41,19 @@ class VideoReader:
         start: Fraction | None,
         duration: Fraction | None,
         max_frames: int | None,
-        scale: tuple[int, int] | None,
+        scale: Scale | None,
         copy_streams: bool,
     ) -> None:
         self._source = source
         self._max_frames = max_frames
         self._notes = Notes()
         self._used = False
+        self._last = -1
         self._line = Timeline(source, start=start, duration=duration, copy_streams=copy_streams)
         self.info = self._describe(self._line.first, scale)
         self.estimated_frames = self._estimate(start or Fraction(0), duration)
 
-    def _describe(self, frame: Any, scale: tuple[int, int] | None) -> VideoInfo:
+    def _describe(self, frame: Any, scale: Scale | None) -> VideoInfo:
         source = self._source
         self._conversion = inspect(frame, is_image=source.is_image)
         self._orientation, note = orientation_of(frame, source.exif)
@@ -59,7 +61,7 @@ class VideoReader:
         sar = source.sar
         if self._orientation.swaps_sides:
             size, sar = size[::-1], 1 / sar
-        final = scale or size
+        final = size if scale is None else scale.of(size)
         if scale is not None:
             sar = square_after_scaling(sar, size, final)
         self._raw_size = final[::-1] if self._orientation.swaps_sides else final
@@ -102,26 +104,28 @@ class VideoReader:
         """Everything that could not be kept or was damaged, as far as it is known by now."""
         return tuple(dict.fromkeys([*self.info.notes, *self._source.notes, *self._line.notes, *self._notes]))
 
-    def _convert(self, frame: Any, time: Fraction, last: int) -> Frame:
+    @property
+    def tally(self) -> Tally | None:
+        """What the demuxer gave, once all events were taken; None where only a part was wanted."""
+        whole = self._line.start is None and self._line.end is None and self._max_frames is None
+        return self._source.tally if whole else None
+
+    def _convert(self, frame: Any, time: Fraction) -> Frame:
         if (frame.width, frame.height) != self._coded_size:
             self._notes.add("the picture size changes within the video; all were scaled to the first one's")
-        rgb, transparent = to_rgb(frame, self._conversion, *self._raw_size)
+        with reading(self._source.name, f"pictures of the format {frame.format.name} cannot be read"):
+            rgb, transparent = to_rgb(frame, self._conversion, *self._raw_size)
         if transparent:
             self._notes.add("transparent parts were laid over black")
-        pts = round((time - self._line.zero) / self.info.time_base)
-        return Frame(pts=max(pts, last + 1), rgb=self._orientation.apply(rgb))
+        pts = max(round((time - self._line.zero) / self.info.time_base), self._last + 1)
+        self._last = pts
+        return Frame(pts=pts, rgb=self._orientation.apply(rgb))
 
-    def _packet(self, timed: Timed) -> StreamPacket | None:
-        index, packet, _ = timed
-        return streams.to_packet(index, packet, self._line.zero, self._line.streams[index].time_base)
-
-    def _release(self, held: list[Timed], limit: Fraction | None) -> Iterator[StreamPacket]:
-        """Take the packets from before `limit` (all for None) out of `held`, in their order."""
-        ready = [timed for timed in held if limit is None or timed[2] < limit]
-        held[:] = [timed for timed in held if limit is not None and timed[2] >= limit]
-        for timed in ready:
-            if (packet := self._packet(timed)) is not None:
-                yield packet
+    def _event(self, timed: Timed) -> Frame | StreamPacket:
+        index, item, time = timed
+        if index < 0:
+            return self._convert(item, time)
+        return streams.to_packet(index, item, self._line.zero, self._line.streams[index].time_base)
 
     def events(self) -> Iterator[Frame | StreamPacket]:
         """Frames and copied packets in the order in which the input stores them.
@@ -132,43 +136,20 @@ class VideoReader:
         if self._used:
             raise RuntimeError("events() may be called once")
         self._used = True
-        end, count, last, over = self._line.end, 0, -1, False
-        # With max_frames the end is known only when the frame behind it arrives: packets wait for frames.
-        held: list[Timed] = []
-        waiting = {index for index, info in enumerate(self._line.streams) if info.kind == "audio"}
-        for timed in self._line.items:
-            index, item, time = timed
-            if index >= 0:
-                if self._line.start is not None and self._line.finish(timed) <= self._line.zero:
-                    continue
-                if end is not None and time >= end:
-                    waiting.discard(index)
-                    if over and not waiting:
-                        break
-                elif self._max_frames is not None and not over:
-                    held.append(timed)
-                elif (packet := self._packet(timed)) is not None:
-                    yield packet
+        line = self._line
+        sound = [index for index, info in enumerate(line.streams) if info.kind == "audio"]
+        state: Inside | Behind = Inside(line.end, self._max_frames, sound)
+        for timed in line.items:
+            if timed[0] >= 0 and line.start is not None and line.finish(timed) <= line.zero:
                 continue
-            if over:
-                if end is not None and time > end + _LINGER:
-                    break
-                continue
-            if end is not None and time >= end - TOLERANCE:
-                over = True
-            elif self._max_frames is not None and count >= self._max_frames:
-                over, end = True, time
-            else:
-                frame = self._convert(item, time, last)
-                count, last = count + 1, frame.pts
-                yield frame
-            limit = end if over and end is not None else time
-            yield from self._release(held, limit)
-            if over:
-                held.clear()
-                if not waiting:
-                    break
-        yield from self._release(held, None)
+            ready, following = state.step(timed)
+            for each in ready:
+                yield self._event(each)
+            if following is None:
+                return
+            state = following
+        for each in state.rest():
+            yield self._event(each)
 
     def close(self) -> None:
         """Let go of the input. Reading is over then."""
@@ -192,21 +173,21 @@ def _seconds(value: float | Fraction | None, name: str) -> Fraction | None:
 
 
 def open_video(
-    source: str | os.PathLike[str] | BinaryIO,
+    source: str | os.PathLike[str] | BinaryIO | Pictures,
     *,
     start: float | Fraction | None = None,
     duration: float | Fraction | None = None,
     max_frames: int | None = None,
-    scale: tuple[int, int] | None = None,
+    scale: Scale | tuple[int, int] | None = None,
     copy_streams: bool = True,
 ) -> VideoReader:
     """Open a video, a still image or a folder of pictures.
 
     `source` is a path, "-" for a stream on standard input (YUV4MPEG2, or any other format that can be read
-    without seeking), or a binary file object, which is read forward and not closed. `start` and `duration`
-    are seconds from the first frame and cut exactly: the frames with start <= time < start + duration (with
-    1 ms of tolerance). `max_frames` stops earlier. `scale` is (width, height) of the frames handed out, after
-    rotation. `copy_streams=False` leaves out audio and subtitles.
+    without seeking), a binary file object, which is read forward and not closed, or `Pictures` in memory.
+    `start` and `duration` are seconds from the first frame and cut exactly: the frames with start <= time <
+    start + duration (with 1 ms of tolerance). `max_frames` stops earlier. `scale` is the size of the frames
+    handed out, after rotation (`lfqcodec.scaling`). `copy_streams=False` leaves out audio and subtitles.
 
     Raises `InputVideoError`, with one line that names the input, where it is missing, unreadable, not a
     video, or without a frame that can be decoded; `ValueError` for arguments out of range.
@@ -214,8 +195,6 @@ def open_video(
     begin, length = _seconds(start, "start"), _seconds(duration, "duration")
     if max_frames is not None and max_frames < 1:
         raise ValueError("max_frames must be at least 1")
-    if scale is not None and (scale[0] < 1 or scale[1] < 1):
-        raise ValueError("scale must be a width and a height of at least 1")
     opened = open_source(source)
     try:
         return VideoReader(
@@ -223,7 +202,7 @@ def open_video(
             start=begin,
             duration=length,
             max_frames=max_frames,
-            scale=scale,
+            scale=None if scale is None else parse_scale(scale),
             copy_streams=copy_streams,
         )
     except BaseException:

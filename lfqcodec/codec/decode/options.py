@@ -1,0 +1,62 @@
+"""What a decoder is asked to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypedDict
+
+from lfqcodec import arguments
+from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
+from lfqcodec.codec.decode.cut import check_range
+from lfqcodec.errors import ArgumentTypeError
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode. `start`, `duration` in seconds; `streams` 1 leaves out the second stream,
+    all that pictures between two anchors have besides what is predicted.
+
+    With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
+    So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
+
+    Raises `ArgumentTypeError` and `ArgumentValueError`.
+    """
+
+    model: str | os.PathLike[str] | None = None
+    streams: int | None = None
+    start: float | Fraction | None = None
+    duration: float | Fraction | None = None
+    device: str = "auto"
+    overwrite: bool = False
+    best_effort: bool = False
+    workers: int = 1
+    limits: Limits = DEFAULT_LIMITS
+
+    def __post_init__(self) -> None:
+        for name in ("overwrite", "best_effort"):
+            arguments.flag(name, getattr(self, name))
+        if self.model is not None:
+            arguments.path("model", self.model)
+        if self.streams is not None:
+            arguments.integer("streams", self.streams, 1)
+        check_range(self.start, self.duration)
+        arguments.text("device", self.device)
+        arguments.integer("workers", self.workers, 1)
+        if not isinstance(self.limits, Limits):
+            raise ArgumentTypeError("limits", f"must be lfqcodec.Limits, not {self.limits!r}")
+
+
+class DecodeKeywords(TypedDict, total=False):
+    """The fields of `DecodeOptions`, as keywords of `lfqcodec.decode`."""
+
+    model: str | os.PathLike[str] | None
+    streams: int | None
+    start: float | Fraction | None
+    duration: float | Fraction | None
+    device: str
+    overwrite: bool
+    best_effort: bool
+    workers: int
+    limits: Limits
