@@ -30,7 +30,7 @@ def refused(source, **options):
 def test_missing(tmp_path):
     assert "No such file" in refused(tmp_path / "none.mp4")
     assert "No such file" in refused(tmp_path / "none.png")
-    assert "No such file" in refused("http://127.0.0.1:9/video.mp4")
+    assert "is a URL" in refused("http://127.0.0.1:9/video.mp4")
 
 
 def test_not_a_file(tmp_path):

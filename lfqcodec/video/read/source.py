@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes, reading, reason
+from lfqcodec.video.read.choose import bits, choose_video
+from lfqcodec.video.read.clock import Clock
 from lfqcodec.video.read.orientation import Orientation
+from lfqcodec.video.read.rate import announced_rate, positive
+from lfqcodec.video.read.tally import Delivered, Tally
 
 # FFmpeg "plays" any text as the screen of a terminal; nobody means that.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "rawvideo", "lavfi"})
 _MAX_THREADS = 8
-_ATTACHED_PICTURE = 0x400  # a bit of AVStream.disposition
+# Flags of AVInputFormat: streams without time stamps; formats whose time stamps may jump.
+_NO_TIMESTAMPS, _JUMPS = 0x80, 0x200
 
 Item = tuple[int, Any]  # (-1, decoded av.VideoFrame) or (index of a copied stream, av.Packet)
 
@@ -37,6 +43,7 @@ class Source(ABC):
         self.exif: Orientation | None = None
         self.seekable = False
         self.streams: list[Any] = []
+        self.tally = Tally()
 
     @abstractmethod
     def items(self, copied: list[Any]) -> Iterator[Item]:
@@ -48,19 +55,6 @@ class Source(ABC):
 
     def close(self) -> None:
         return
-
-
-def _bits(flags: Any) -> int:
-    """The number behind a flag, which PyAV gives as an int or as an enum, by version."""
-    return int(getattr(flags, "value", flags))
-
-
-def positive(value: Any) -> Fraction | None:
-    """A rate or ratio as a positive Fraction, None where FFmpeg does not know it."""
-    if value is None:
-        return None
-    fraction = Fraction(value)
-    return fraction if fraction > 0 else None
 
 
 class MediaSource(Source):
@@ -86,25 +80,36 @@ class MediaSource(Source):
         self._failure = failure
         self._container = self._open()
         self._closed = False
+        form = self._container.format
+        flags = bits(form.flags)
+        self._raw, self._jumps, self._avi = (
+            bool(flags & _NO_TIMESTAMPS),
+            bool(flags & _JUMPS),
+            form.name == "avi",
+        )
         try:
-            self.video = self._choose_video()
+            self.video = choose_video(self._container, name, self.notes)
         except BaseException:
             self.close()
             raise
         self._prepare(self.video)
         video = self.video
-        self.seekable = seekable
+        self._reordered = bool(video.codec_context.has_b_frames)
+        # Without time stamps, or with none but those of storage, only counting from the start tells the time.
+        self.seekable = seekable and not self._raw and not (self._avi and self._reordered)
         self._whole = True
+        self._steady_until: Fraction | None = None
         self.time_base = positive(video.time_base) or Fraction(1, 90000)
-        rate = positive(video.average_rate) or positive(video.guessed_rate)
-        self.frame_rate = rate if rate is not None and rate <= 1000 else None
         self.frame_count = int(video.frames) or None
         self.duration = self._duration()
         self.sar = positive(video.sample_aspect_ratio) or Fraction(1)
-        form = self._container.format.name
-        self.is_image = is_image and (form.endswith("_pipe") or form == "image2" or self.frame_count == 1)
+        self.is_image = is_image and (
+            form.name.endswith("_pipe") or form.name == "image2" or self.frame_count == 1
+        )
         if self.is_image:
             self.time_base, self.frame_rate, self.frame_count = Fraction(1, 25), None, 1
+        else:
+            self.frame_rate = announced_rate(video, self.notes, raw=self._raw)
         self.streams = [s for s in self._container.streams if s.type != "video"]
 
     def _open(self) -> Any:
@@ -118,25 +123,6 @@ class MediaSource(Source):
             container.close()
             raise InputVideoError(f"{self.name}: not a video")
         return container
-
-    def _choose_video(self) -> Any:
-        pictures = [s for s in self._container.streams if s.type == "video"]
-        # Cover art of songs and thumbnails are video streams too, but not the video.
-        moving = [s for s in pictures if not _bits(s.disposition) & _ATTACHED_PICTURE]
-        if not moving:
-            what = "has sound but no video" if self._container.streams.audio else "has no video"
-            raise InputVideoError(f"{self.name}: {what}")
-        best = self._container.streams.best("video")
-        video = best if best is not None and best in moving else moving[0]
-        if video.codec_context is None:
-            raise InputVideoError(f"{self.name}: the codec of its video is not known here")
-        if len(moving) > 1 and self.name.lower().endswith((".heic", ".heif", ".avif")):
-            raise InputVideoError(f"{self.name}: pictures made of several tiles are not supported")
-        if len(moving) > 1:
-            self.notes.add(f"{len(moving)} video streams: only stream {video.index} is read")
-        if len(moving) < len(pictures):
-            self.notes.add("cover art is left out")
-        return video
 
     @staticmethod
     def _prepare(video: Any) -> None:
@@ -152,12 +138,54 @@ class MediaSource(Source):
 
     def items(self, copied: list[Any]) -> Iterator[Item]:
         """As `Source` says. Damage is noted and skipped, as ffmpeg does."""
-        index = {stream.index: number for number, stream in enumerate(copied)}
-        video = self.video
+        numbers = {stream.index: number for number, stream in enumerate(copied)}
+        video, codec = self.video, self.video.codec_context.codec.name
+        self.tally = tally = Tally(streams=[Delivered() for _ in copied])
+        clock = Clock(self.notes, jumps=self._jumps)
+        # AVI has the order of storage alone: the pictures, in their order, have its times in theirs.
+        times: deque[int] = deque()
         damaged = packets = end = 0
-        raw = self._container.format.name == "yuv4mpegpipe"
+        for packet in self._demux([video, *copied]):
+            stream = packet.stream_index
+            if stream != video.index:
+                number = numbers.get(stream)
+                if number is not None:
+                    self._place(clock, packet, copied[number].type)
+                    tally.sound(number, packet)
+                    yield number, packet
+                continue
+            clock.place(packet, stream)
+            packets += 1
+            tally.picture(packet, codec)
+            if packet.pos is not None:
+                end = packet.pos + packet.size
+            if self._avi and packet.dts is not None:
+                times.append(packet.dts)
+            try:
+                frames = packet.decode()
+            except MEDIA_ERRORS:
+                damaged += 1
+                if times:
+                    times.pop()
+                continue
+            yield from self._frames(frames, times)
+        # What the decoder still holds. The demuxer's own last packets cannot be used: they say stream 0.
+        with contextlib.suppress(*MEDIA_ERRORS):
+            yield from self._frames(video.codec_context.decode(None), times)
+        name = self._container.format.name
+        if name == "yuv4mpegpipe" and self._length is not None and self._length() > end:
+            self.notes.add("the last frame is cut off and left out")
+        if damaged:
+            self.notes.add(f"{damaged} damaged parts of the video could not be decoded")
+        if self._whole and self.frame_count is not None and packets < self.frame_count:
+            self.notes.add(
+                f"the input ends early: it holds {packets} of the {self.frame_count} frames it announces"
+            )
+
+    def _demux(self, streams: list[Any]) -> Iterator[Any]:
+        """The packets of some streams that have data, up to the end or to where reading fails."""
         container = self._container
-        demuxer = container.demux([video, *copied])
+        demuxer = container.demux(streams)
         while True:
             if self._closed or container is not self._container:
                 # FFmpeg would crash rather than complain.
@@ -170,35 +198,27 @@ class MediaSource(Source):
             except MEDIA_ERRORS as error:
                 self._stop_if_interrupted()
                 self.notes.add(f"the input breaks off: {reason(error)}")
-                # The frames that the decoder still holds are good.
-                with contextlib.suppress(*MEDIA_ERRORS):
-                    for frame in video.codec_context.decode(None):
-                        yield -1, frame
-                break
+                return
             if packet is None:
-                break
-            if packet.stream_index != video.index:
-                if packet.size and packet.stream_index in index:
-                    yield index[packet.stream_index], packet
-                continue
-            packets += bool(packet.size)
-            if raw and packet.size and packet.pos is not None:
-                end = packet.pos + packet.size
-            try:
-                frames = packet.decode()
-            except MEDIA_ERRORS:
-                damaged += 1
-                continue
-            for frame in frames:
-                yield -1, frame
-        if raw and self._length is not None and self._length() > end:
-            self.notes.add("the last frame is cut off and left out")
-        if damaged:
-            self.notes.add(f"{damaged} damaged parts of the video could not be decoded")
-        if self._whole and self.frame_count is not None and packets < self.frame_count:
-            self.notes.add(
-                f"the input ends early: it holds {packets} of the {self.frame_count} frames it announces"
-            )
+                return
+            if packet.size:
+                yield packet
+
+    @staticmethod
+    def _place(clock: Clock, packet: Any, kind: str) -> None:
+        """Put a copied packet on the clock; one without times follows the one before it."""
+        if clock.place(packet, packet.stream_index, sparse=kind != "audio") is None:
+            packet.pts = packet.dts = round((clock.due(packet.stream_index) - clock.moved) / packet.time_base)
+            clock.place(packet, packet.stream_index, sparse=True)
+
+    def _frames(self, frames: list[Any], times: deque[int]) -> Iterator[Item]:
+        for frame in frames:
+            self.tally.decoded += 1
+            if self._raw:
+                frame.pts = None
+            elif times:
+                frame.pts = times.popleft()
+            yield -1, frame
 
     def _stop_if_interrupted(self) -> None:
         """Raise Ctrl-C, or what else is no error of the input, that came while a stream was read."""
@@ -210,6 +230,8 @@ class MediaSource(Source):
         """As `Source` says. Raises `InputVideoError` where neither is possible."""
         self._whole = seconds is None
         if seconds is not None:
+            if self._jumps and not self._steady(seconds):
+                raise InputVideoError(f"{self.name}: cannot seek behind a jump of its clock")
             ticks = int(seconds // self.time_base)
             with reading(self.name, "cannot seek"):
                 self._container.seek(ticks, stream=self.video, backward=True)
@@ -223,6 +245,23 @@ class MediaSource(Source):
         self.video = self._container.streams[number]
         self._prepare(self.video)
         self.streams = [self._container.streams[i] for i in kept]
+
+    def _steady(self, seconds: Fraction) -> bool:
+        """Whether the clock does not jump before it says `seconds`: seeking would not land there else."""
+        if self._steady_until is None or self._steady_until < seconds:
+            clock = Clock(Notes(), jumps=True)
+            with contextlib.closing(self._opener()) as container:
+                wanted = [
+                    container.streams[s.index] for s in (self.video, *self.streams) if s.type != "subtitle"
+                ]
+                for packet in container.demux(wanted):
+                    time = clock.place(packet, packet.stream_index) if packet.size else None
+                    if clock.moved:
+                        return False
+                    if time is not None and time > seconds and packet.stream_index == self.video.index:
+                        break
+            self._steady_until = seconds
+        return True
 
     def close(self) -> None:
         self._closed = True

@@ -63,20 +63,15 @@ def with_padding_of(info: StreamInfo, packet: Any) -> StreamInfo:
     return replace(info, initial_padding=struct.unpack_from("<I", side)[0])
 
 
-def packet_times(packet: Any) -> tuple[int, int, int] | None:
-    """(pts, dts, duration) in ticks of the stream; None for a packet without any time stamp."""
+def packet_times(packet: Any) -> tuple[int, int, int]:
+    """(pts, dts, duration) in ticks of the stream, of a packet with a time stamp."""
     pts, dts = packet.pts, packet.dts
-    if pts is None and dts is None:
-        return None
     first, second = (dts if pts is None else pts), (pts if dts is None else dts)
     return int(first), int(second), max(0, int(packet.duration or 0))
 
 
-def to_packet(index: int, packet: Any, shift: Fraction, time_base: Fraction) -> StreamPacket | None:
+def to_packet(index: int, packet: Any, shift: Fraction, time_base: Fraction) -> StreamPacket:
     """A plain copy of a demuxed packet, `shift` seconds earlier (to the nearest tick)."""
-    times = packet_times(packet)
-    if times is None:
-        return None
     ticks = round(shift / time_base)
-    pts, dts, duration = times
+    pts, dts, duration = packet_times(packet)
     return StreamPacket(index, pts - ticks, dts - ticks, duration, bool(packet.is_keyframe), bytes(packet))

@@ -15,12 +15,17 @@ from lfqcodec.errors import InputVideoError
 from lfqcodec.media import StreamInfo
 from lfqcodec.video.failures import Notes
 from lfqcodec.video.read import streams
+from lfqcodec.video.read.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
 from lfqcodec.video.read.source import Item, Source
 
 # Times are compared this generously (seconds): 0.0333 is meant to be frame 1 of 30 a second.
 TOLERANCE = Fraction(1, 1000)
 # How many items, and frames, may be looked at for the first packet of every copied stream.
 _LOOK_AHEAD = (400, 4)
+# So many frames tell the rate where the announced one is not plausible.
+_RATE_FRAMES = 16
+# A frame waits for the next one, to see whether its time stamp is right, past at most so many packets.
+_PATIENCE = 400
 
 Timed = tuple[int, Any, Fraction]  # (stream or -1, av.Packet or av.VideoFrame, time)
 
@@ -74,22 +79,41 @@ class Timeline:
 
     def _timing(self, items: Iterator[Item]) -> Iterator[Timed]:
         """Give every item its time; those of frames are made strictly increasing."""
-        base = self._source.time_base
-        step = 1 / self._source.frame_rate if self._source.frame_rate else Fraction(1, 25)
+        # A frame and the packets behind it, until the next frame shows whether its time can be.
+        waiting: list[Timed] = []
         for index, item in items:
             if index >= 0:
-                times = streams.packet_times(item)
-                if times is not None:
-                    yield index, item, times[0] * self.streams[index].time_base
+                timed = index, item, streams.packet_times(item)[0] * self.streams[index].time_base
+                if waiting and len(waiting) < _PATIENCE:
+                    waiting.append(timed)
+                    continue
+                yield from self._settle(waiting)
+                yield timed
                 continue
-            time = item.pts * base if item.pts is not None else None
-            if time is None:
-                time = Fraction(0) if self._last is None else self._last + step
-            elif self._last is not None and time <= self._last:
+            stamp = item.dts if item.pts is None else item.pts
+            step = 1 / (self._source.frame_rate or DEFAULT_RATE)
+            before = waiting[0][2] if waiting else self._last
+            if stamp is not None:
+                time = stamp * self._source.time_base
+            else:
+                time = Fraction(0) if before is None else before + step
+            if before is not None and time <= before:
                 self.notes.add("time stamps that do not increase were replaced")
-                time = self._last + step
-            self._last = time
-            yield -1, item, time
+                if waiting and self._last is not None and time > self._last:
+                    # The one before was the odd one; what follows it is not moved.
+                    waiting[0] = (-1, waiting[0][1], (self._last + time) / 2)
+                else:
+                    time = before + step
+            yield from self._settle(waiting)
+            waiting = [(-1, item, time)]
+        yield from self._settle(waiting)
+
+    def _settle(self, waiting: list[Timed]) -> Iterator[Timed]:
+        """Let the frame at the head of `waiting` go, and what is behind it."""
+        if waiting:
+            self._last = waiting[0][2]
+        yield from waiting
+        waiting.clear()
 
     def _prime(self) -> tuple[Timed, list[Timed]]:
         """Read on until there is a frame, and a packet of every copied stream if those come soon."""
@@ -97,6 +121,9 @@ class Timeline:
         pending: list[Timed] = []
         frames: list[Timed] = []
         missing = set(range(len(self._chosen)))
+        announced = self._source.frame_rate
+        doubtful = not self._source.is_image and (announced is None or announced > PLAUSIBLE)
+        most = _RATE_FRAMES if doubtful else _LOOK_AHEAD[1]
         for timed in self._timed:
             pending.append(timed)
             if timed[0] < 0:
@@ -104,9 +131,11 @@ class Timeline:
             elif timed[0] in missing:
                 missing.discard(timed[0])
                 self.streams[timed[0]] = streams.with_padding_of(self.streams[timed[0]], timed[1])
-            enough = len(pending) >= _LOOK_AHEAD[0] or len(frames) >= _LOOK_AHEAD[1]
-            if frames and (enough or not missing):
+            enough = len(pending) >= _LOOK_AHEAD[0] or len(frames) >= most
+            if frames and (enough or not (missing or doubtful)):
                 break
+        if doubtful:
+            self._source.frame_rate = measured_rate(announced, [timed[2] for timed in frames])
         if not frames:
             raise InputVideoError(f"{self._source.name}: no frame of its video can be decoded")
         return frames[0], pending

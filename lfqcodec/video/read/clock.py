@@ -1,0 +1,81 @@
+"""One clock for all streams of an input: where time stamps start again or jump, pictures and sound go on.
+
+The rule is that of ffmpeg (`ts_discontinuity_detect` in fftools/ffmpeg_demux.c). Within a stream, decoding
+times that go back by more than a tenth of a second are a jump; where the format is known for jumps (transport
+streams, Ogg), so is a step of more than ten seconds. A jump moves everything behind it, in all streams, so that
+the stream in which it was seen goes on where it had ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from lfqcodec.video.failures import Notes
+
+_BACK = Fraction(1, 10)
+_FAR = 10
+
+
+@dataclass
+class _Stream:
+    """Decoding times (seconds): of the last packet, of the one before it, and where the next one is due."""
+
+    last: Fraction
+    before: Fraction
+    due: Fraction
+
+
+class Clock:
+    """Moves the time stamps of demuxed packets, in demux order. `moved` is by how many seconds, so far."""
+
+    def __init__(self, notes: Notes, *, jumps: bool) -> None:
+        """`jumps` tells that the format is known for them."""
+        self._notes, self._jumps = notes, jumps
+        self._streams: dict[int, _Stream] = {}
+        self._last: Fraction | None = None
+        self.moved = Fraction(0)
+
+    def place(self, packet: Any, stream: int, *, sparse: bool = False) -> Fraction | None:
+        """Set the times of an av.Packet and give its decoding time; None for a packet without any times.
+
+        `sparse` streams (subtitles) follow the others and show no jumps.
+        """
+        base = packet.time_base
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if stamp is None:
+            return None
+        time: Fraction = stamp * base + self.moved
+        seen = self._streams.get(stream)
+        # Times of presentation go back and forth by nature.
+        ordered = packet.dts is not None
+        if ordered and not sparse:
+            jump = self._jump(time, seen)
+            if jump:
+                self._notes.add("the clock of the input jumps: pictures and sound go on without a break")
+                self.moved -= jump
+                time -= jump
+        if ticks := round(self.moved / base):
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        if ordered:
+            due = time + (packet.duration or 0) * base
+            self._streams[stream] = _Stream(time, time if seen is None else seen.last, due)
+            self._last = self._last if sparse else time
+        return time
+
+    def due(self, stream: int) -> Fraction:
+        """When the next packet of a stream should come."""
+        seen = self._streams.get(stream)
+        return Fraction(0) if seen is None else seen.due
+
+    def _jump(self, time: Fraction, seen: _Stream | None) -> Fraction:
+        """By how much the clock has jumped before `time`."""
+        if seen is None:
+            far = self._jumps and self._last is not None and abs(time - self._last) > _FAR
+            return time - self._last if far and self._last is not None else Fraction(0)
+        # Where the stamp before was the odd one, those behind it go on as if it had not been.
+        back = time < seen.last - _BACK and time <= seen.before
+        far = self._jumps and abs(time - seen.due) > _FAR
+        return time - seen.due if back or far else Fraction(0)
