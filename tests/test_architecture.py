@@ -45,7 +45,7 @@ ALLOWED = {
     "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},
 }
-TRAINING_COMMANDS = [ROOT / "cli" / f"train{name}.py" for name in ("", "_motion", "_prior", "_pack")]
+TRAINING_COMMANDS = sorted((ROOT / "cli" / "train").glob("*.py"))
 # Outside packages: the only parts of lfqcodec that may import each.
 OUTSIDE = {
     "av": {"video"},
@@ -60,6 +60,7 @@ OUTSIDE = {
     "numpy": set(ALLOWED)
     - {"arguments", "configuration", "errors", "output", "scaling", "reproducible", "__init__", "__main__"},
 }
+CLI = sorted(path.relative_to(ROOT) for path in (ROOT / "cli").rglob("[a-z]*.py"))
 # What has to start fast: none of these may load torch or PyAV when it is imported.
 LIGHT = [
     *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
@@ -69,7 +70,7 @@ LIGHT = [
         for name in ("gop", "models", "progress", "decode.cut", "decode.file", "decode.options")
     ),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
-    *(f"lfqcodec.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("[a-z]*.py"))),
+    *(f"lfqcodec.{'.'.join(path.with_suffix('').parts)}" for path in CLI),
 ]
 
 

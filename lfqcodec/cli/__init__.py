@@ -1,1 +1,1 @@
-"""The command line, one file a command; a command is imported when it is called."""
+"""The command line: `commands` and `train` have one file a command, which is imported when it is called."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -36,13 +37,23 @@ class _Interrupt(Exception):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported from `lfqcodec.cli.<name>` when they are called."""
+    """A group whose commands are imported when they are called."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interrupt from error
+        except (LfqError, click.ClickException) as error:
+            if isinstance(error, click.UsageError) and (hint := _hint(sys.argv[2:])):
+                error = click.UsageError(error.format_message() + hint, error.ctx)
+            if "--json" in sys.argv:
+                from lfqcodec.cli.shared.report import complaint, print_json_error
+
+                said = complaint(error) if isinstance(error, LfqError) else error.format_message()
+                kind = type(error).__name__
+                print_json_error(ctx, said, kind, error.exit_code)
+            raise error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -50,13 +61,26 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"lfqcodec.cli.{cmd_name}").command
+        place = "train.command" if cmd_name == "train" else f"commands.{cmd_name}"
+        command = importlib.import_module(f"lfqcodec.cli.{place}").command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _hint(arguments: list[str]) -> str:
+    """What may be meant where the arguments are not understood: names that look like options, ffmpeg's -i."""
+    for each in arguments:
+        if each == "--":
+            break
+        if each in ("-i", "-o"):
+            return "; names need no -i and -o: lfqcodec encode IN OUT"
+        if re.match(r"-[^-=]", each) and (os.path.lexists(each) or "." in each.lstrip("-0123456789.")):
+            return f"; write ./{each} for a name that begins with -"
+    return ""
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +115,7 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except LfqError as error:
-        from lfqcodec.cli.common import complaint
+        from lfqcodec.cli.shared.report import complaint
 
         _fail(complaint(error), error.exit_code)
     except (_Interrupt, KeyboardInterrupt, click.Abort):

@@ -84,9 +84,17 @@ class GopEncoder:
         self._reference: Reference = None
 
     def encode(
-        self, pictures: Sequence[NDArray[np.uint8]], point: OperatingPoint, *, gop_start: bool
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        point: OperatingPoint,
+        *,
+        gop_start: bool,
+        on_coded: Callable[[int], None] = lambda pictures: None,
     ) -> CodedChunk:
-        """Code the next chunk: 1 to 17 pictures uint8 [H, W, 3] at a GOP start, else 1 to 16."""
+        """Code the next chunk: 1 to 17 pictures uint8 [H, W, 3] at a GOP start, else 1 to 16.
+
+        `on_coded` is told of every group how many pictures it has.
+        """
         streams = [StreamEncoder() for _ in range(point.streams)]
         shown: list[Pictures | None] = []
         for begin, count in _groups(self._tokenizer.layout, len(pictures), gop_start=gop_start):
@@ -105,6 +113,7 @@ class GopEncoder:
                     group = group.take(number, tokens)
             decoded, self._reference = group.close(decoded=self._decoded)
             shown.append(decoded)
+            on_coded(count)
         made = np.concatenate([each for each in shown if each is not None]) if self._decoded else None
         # What is not there is 0 to a decoder.
         while len(streams) > 1 and not streams[-1].tokens().any():

@@ -1,22 +1,25 @@
 """Processes that work for this one, each on a GOP: GOPs are independent.
 
 `Workers` is the side that gives the jobs (`EncodeGop`, `DecodeGop`), `main` the other one, in a Python of its
-own: jobs come in on standard input, results go out on standard output, pickled. A worker ends when its input
-does, so it outlives a process that was killed by a GOP at most.
+own: jobs come in on standard input, results go out on standard output, pickled. How far they are goes through
+a pipe that all of them share, a byte a message. A worker ends when its input does, so it outlives a process
+that was killed by a GOP at most.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 import torch
 
@@ -30,6 +33,9 @@ _MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
     "MALLOC_TOP_PAD_": str(64 << 20),
 }
+
+_REPORTS = "LFQCODEC_REPORTS"
+"""Environment variable of workers: the number of the shared pipe."""
 
 
 class Setup(Protocol[Job, Result]):
@@ -48,14 +54,20 @@ class Setup(Protocol[Job, Result]):
 
 
 class Workers(Generic[Job, Result]):
-    """So many processes, each with one job at a time; a context manager. Results come in order of jobs."""
+    """So many processes, each with one job at a time; a context manager. Results come in order of jobs.
 
-    def __init__(self, setup: Setup[Job, Result], count: int) -> None:
-        self._who = setup.who
+    `on_report` gets the numbers that jobs `report`, while a result is waited for; not on Windows.
+    """
+
+    def __init__(
+        self, setup: Setup[Job, Result], count: int, on_report: Callable[[int], None] | None = None
+    ) -> None:
+        self._who, self._on_report = setup.who, on_report
+        self._reports, reporting = os.pipe()
         folder = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         path = os.pathsep.join(filter(None, (folder, known)))
-        environment = {**_MEMORY, **os.environ, "PYTHONPATH": path}
+        environment = {**_MEMORY, **os.environ, "PYTHONPATH": path, _REPORTS: str(reporting)}
         # Not -m: what is pickled must be of this module on both sides, not of one called __main__.
         line = [sys.executable, "-c", f"from {__name__} import main; main()"]
         self._idle: deque[subprocess.Popen[bytes]] = deque()
@@ -69,12 +81,15 @@ class Workers(Generic[Job, Result]):
                     stdout=subprocess.PIPE,
                     env=environment,
                     start_new_session=True,
+                    pass_fds=() if sys.platform == "win32" else (reporting,),
                 )
                 self._idle.append(process)
                 self._send(process, setup)
         except BaseException:
             self.close()
             raise
+        finally:
+            os.close(reporting)
 
     @property
     def full(self) -> bool:
@@ -93,6 +108,8 @@ class Workers(Generic[Job, Result]):
             return None
         process = self._busy[0]
         assert process.stdout is not None
+        if self._on_report is not None:
+            self._wait(process.stdout, self._on_report)
         try:
             result = pickle.load(process.stdout)
         except (EOFError, pickle.UnpicklingError, OSError) as error:
@@ -101,6 +118,22 @@ class Workers(Generic[Job, Result]):
         if isinstance(result, BaseException):
             raise result
         return result  # type: ignore[no-any-return]
+
+    def _wait(self, results: IO[bytes], on_report: Callable[[int], None]) -> None:
+        """Until a result comes, tell of what is reported."""
+        if sys.platform == "win32":
+            return
+        sources: list[Any] = [results, self._reports]
+        while True:
+            ready, _, _ = select.select(sources, [], [])
+            if self._reports in ready:
+                if numbers := os.read(self._reports, 4096):
+                    on_report(sum(numbers))
+                else:
+                    # No worker is left that could say anything.
+                    sources.remove(self._reports)
+            if results in ready:
+                return
 
     def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
         assert process.stdin is not None
@@ -125,6 +158,9 @@ class Workers(Generic[Job, Result]):
                     assert stream is not None
                     stream.close()
             process.wait()
+        if self._reports >= 0:
+            os.close(self._reports)
+            self._reports = -1
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +169,13 @@ class Workers(Generic[Job, Result]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def report(number: int) -> None:
+    """Tell the process that gave the job of so many pictures, at most 255; elsewhere nobody listens."""
+    if _REPORTS in os.environ and sys.platform != "win32":
+        with suppress(OSError):
+            os.write(int(os.environ[_REPORTS]), bytes([number]))
 
 
 def _read(stream: BinaryIO) -> Any:

@@ -157,7 +157,10 @@ def test_report_of_encode(source, tmp_path):
     assert (report.payload_bytes, report.copied_bytes) == (payload, copied)
     assert 0 < size - payload - copied < 1500
     assert chunks + copied < size
-    assert [p.frames for p in seen] == [17, 33, 40]
+    assert list(dict.fromkeys(p.frames for p in seen)) == [0, 17, 33, 40]
+    assert [p.read for p in seen] == sorted(p.read for p in seen)
+    assert {1, 5, 9, 13, 17, 21} < {p.coded for p in seen}
+    assert (seen[-1].read, seen[-1].coded) == (40, 40)
     assert seen[-1].total == 40
     assert seen[-1].seconds == pytest.approx(1.6)
     assert seen[-1].bytes < size

@@ -75,7 +75,10 @@ def test_the_same_bytes(clip, options, workers):
     assert many.getvalue() == one.getvalue()
     left, right = ({**report.to_dict(), "elapsed": 0} for report in reports)
     assert left == right
-    assert [p.frames for p in seen[0]] == [p.frames for p in seen[1]]
+    assert {p.frames for p in seen[0]} == {p.frames for p in seen[1]}
+    for each in seen:
+        assert (each[-1].read, each[-1].coded) == (reports[0].frames, reports[0].frames)
+        assert any(p.coded > p.frames for p in each)
 
 
 def test_resumed_with_another_number_of_workers(clip, tmp_path):

@@ -15,7 +15,7 @@ from train_support import moving_patterns
 
 import lfqcodec
 from lfqcodec.bitstream import Profile
-from lfqcodec.cli.train import command
+from lfqcodec.cli.train.command import command
 from lfqcodec.entropy import tokens_to_subtokens
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.motion.group import Past

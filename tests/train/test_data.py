@@ -20,7 +20,7 @@ import torch
 from click.testing import CliRunner
 from video_support import moving_picture, png, write_video
 
-from lfqcodec.cli.train_pack import pack as pack_command
+from lfqcodec.cli.train.pack import pack as pack_command
 from lfqcodec.errors import InputVideoError, LfqError, OutputError
 from lfqcodec.train.data import Entry, Pack, Prefetcher, SampleConfig, Sampler, build_pack, ensure_pack
 from lfqcodec.train.data import pack as pack_module

@@ -82,7 +82,8 @@ def decode(
                         writer.write_packet(event)
                         continue
                     writer.write(event)
-                    progress(Progress(writer.frames, info.frame_count, 0, float(cut.seconds)))
+                    done = writer.frames
+                    progress(Progress(done, info.frame_count, 0, float(cut.seconds), read=done, coded=done))
         name = file.name
     lost, poor = (sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL))
     report = DecodeReport(

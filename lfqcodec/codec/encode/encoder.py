@@ -30,7 +30,7 @@ from lfqcodec.codec.encode.rate.stats import save_stats
 from lfqcodec.codec.encode.resume import Partial, Trail, discard, recipe, resumable
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
-from lfqcodec.codec.progress import ProgressCallback, ignore
+from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
 from lfqcodec.output import open_output, refuse_same_file
@@ -123,18 +123,21 @@ def encode(
         kept = writer.frames
         trail = None if part is None else Trail(part)
         info = reader.info
-        sink = ChunkSink(writer, reader, trail, progress)
+        meter = ProgressMeter(progress, reader.estimated_frames, done=kept)
+        sink = ChunkSink(writer, reader, trail, meter)
         coder: Coder
         if options.workers > 1:
             assert plan.crf is not None
             setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), options.measure)
-            coder = ParallelCoder(stack.enter_context(Workers(setup, options.workers)), plan.crf, sink)
+            workers = stack.enter_context(Workers(setup, options.workers, meter.coded))
+            coder = ParallelCoder(workers, plan.crf, sink)
         else:
             encoder = gop_encoder(model, plan, str(device), measure=options.measure)
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
-            coder = SerialCoder(encoder, plan.streams, control, sink)
-        run(Lookahead(reader, options.gop, trail, scene_cuts=options.scene_cuts), coder, sink, trail)
+            coder = SerialCoder(encoder, plan.streams, control, sink, meter.coded)
+        ahead = Lookahead(reader, options.gop, trail, scene_cuts=options.scene_cuts, on_read=meter.read)
+        run(ahead, coder, sink, trail)
         writer.close()
     if options.passes == 1 and options.stats is not None:
         save_stats(options.stats, sink.stats)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,13 +42,21 @@ class Lookahead:
     """Collects frames into chunks and chunks into GOPs. What is left at the end are `packets`.
 
     A GOP starts where a scene does (unless `scene_cuts` is False), and after `gop` pictures. A chunk is
-    complete once the frame behind it tells how long its last frame is shown.
+    complete once the frame behind it tells how long its last frame is shown. `on_read` is called for every
+    picture.
     """
 
     def __init__(
-        self, reader: VideoReader, gop: int, trail: Trail | None, *, scene_cuts: bool = True
+        self,
+        reader: VideoReader,
+        gop: int,
+        trail: Trail | None,
+        *,
+        scene_cuts: bool = True,
+        on_read: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader, self._gop, self._trail, self._scene_cuts = reader, gop, trail, scene_cuts
+        self._on_read = on_read
         self._waiting: list[StreamPacket] = []
         self._gop_pictures = 0
         """In the chunks of the GOP that were handed out."""
@@ -63,6 +71,7 @@ class Lookahead:
             if isinstance(event, StreamPacket):
                 self._waiting.append(event)
                 continue
+            self._on_read()
             if window:
                 gop_end = (event.cut and self._scene_cuts) or self._gop_pictures + len(window) == self._gop
                 if gop_end or len(window) == max_valid(not self._gop_pictures):

@@ -11,6 +11,7 @@ from lfqcodec.codec.encode.plan import Plan, gop_encoder
 from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.quality import QualityMeter
+from lfqcodec.codec.workers import report
 from lfqcodec.weights.store import Model
 
 Pictures = list[NDArray[np.uint8]]
@@ -47,7 +48,7 @@ class EncodeGop:
         point = operating_point(self.plan.crf, self.plan.streams)
         chunks, quality = [], QualityMeter()
         for number, pictures in enumerate(job):
-            coded = encoder.encode(pictures, point, gop_start=number == 0)
+            coded = encoder.encode(pictures, point, gop_start=number == 0, on_coded=report)
             if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):
                     quality.add(source, decoded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -42,16 +43,29 @@ def run(lookahead: Lookahead, coder: Coder, sink: ChunkSink, trail: Trail | None
 
 
 class SerialCoder:
-    """Codes every chunk at once, at the crf that `control` gives, with so many `streams`."""
+    """Codes every chunk at once, at the crf that `control` gives, with so many `streams`.
 
-    def __init__(self, encoder: GopEncoder, streams: int, control: RateControl, sink: ChunkSink) -> None:
+    `on_coded` is told how many pictures were coded, group by group.
+    """
+
+    def __init__(
+        self,
+        encoder: GopEncoder,
+        streams: int,
+        control: RateControl,
+        sink: ChunkSink,
+        on_coded: Callable[[int], None],
+    ) -> None:
         self._encoder, self._streams, self._control, self._sink = encoder, streams, control, sink
+        self._on_coded = on_coded
 
     def put(self, chunk: SourceChunk) -> None:
         """Code and write the chunk."""
         crf = self._control.crf(chunk)
         point = operating_point(crf, self._streams)
-        coded = self._encoder.encode(chunk.pictures, point, gop_start=chunk.gop_start)
+        coded = self._encoder.encode(
+            chunk.pictures, point, gop_start=chunk.gop_start, on_coded=self._on_coded
+        )
         self._control.coded(self._sink.write(chunk, coded, crf))
         if chunk.gop_end:
             self._sink.checkpoint(chunk.digest, self._control.state())

@@ -10,7 +10,7 @@ from lfqcodec.codec.encode.lookahead import SourceChunk
 from lfqcodec.codec.encode.rate.stats import ChunkStats
 from lfqcodec.codec.encode.resume import Checkpoint, Trail
 from lfqcodec.codec.gop import CodedChunk
-from lfqcodec.codec.progress import Progress, ProgressCallback
+from lfqcodec.codec.progress import ProgressMeter
 from lfqcodec.codec.quality import QualityMeter
 from lfqcodec.media import StreamPacket
 from lfqcodec.video import VideoReader
@@ -32,10 +32,10 @@ class ChunkSink:
     """Writes chunks and packets in order. `quality` and `stats` collect what was measured of them."""
 
     def __init__(
-        self, writer: BitstreamWriter, reader: VideoReader, trail: Trail | None, progress: ProgressCallback
+        self, writer: BitstreamWriter, reader: VideoReader, trail: Trail | None, meter: ProgressMeter
     ) -> None:
         self.writer, self.totals, self.quality = writer, Totals(), QualityMeter()
-        self._reader, self._trail, self._progress = reader, trail, progress
+        self._reader, self._trail, self._meter = reader, trail, meter
         self.stats: list[ChunkStats] = []
         self._saved = 0
 
@@ -64,8 +64,7 @@ class ChunkSink:
             for source, decoded in zip(chunk.pictures, coded.pictures, strict=True):
                 self.quality.add(source, decoded)
         seconds = float(totals.end * self._reader.info.time_base)
-        frames, expected = self.writer.frames, self._reader.estimated_frames
-        self._progress(Progress(frames, expected, self.writer.bytes_written, seconds))
+        self._meter.written(self.writer.frames, self.writer.bytes_written, seconds)
         bits = 8 * (self.writer.bytes_written - before)
         self.stats.append(ChunkStats(len(chunk.pts), chunk.gop_start, bits, crf))
         return bits

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.common import Command, device_option
+from lfqcodec.cli.shared.options import Command, device_option
 
 _PATH = click.Path(path_type=Path)
 videos_option = click.option("--videos", type=_PATH, multiple=True, help="Folder of videos, or archive.")

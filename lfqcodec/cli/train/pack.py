@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from lfqcodec.cli.common import human_bytes, json_option, print_json
-from lfqcodec.cli.train_options import images_option, videos_option
+from lfqcodec.cli.shared.options import json_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
+from lfqcodec.cli.shared.types import byte_count
+from lfqcodec.cli.train.options import images_option, videos_option
 from lfqcodec.errors import LfqError
-
-
-def byte_count(text: str) -> int:
-    """Bytes as 60000000, 800k, 60M or 1.5G. A type for click options."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", text)
-    value = float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[match[2].lower()] if match else 0.0
-    if value < 1:
-        raise click.BadParameter(f"{text!r} is not a number of bytes (800k, 60M)")
-    return int(value)
 
 
 @click.command("pack")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lfqcodec.cli.common import device_option
+from lfqcodec.cli.shared.options import device_option
 
 _PATH = click.Path(path_type=Path)
 

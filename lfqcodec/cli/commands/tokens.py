@@ -9,27 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Limits
-from lfqcodec.cli.common import json_option, limit_option, model_option, overwrite_option, print_json
+from lfqcodec.cli.shared.names import output_of
+from lfqcodec.cli.shared.options import json_option, limit_option, model_option, overwrite_option
+from lfqcodec.cli.shared.report import print_json
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.output import open_output, refuse_same_file
 
 
 @click.command("tokens")
 @click.argument("source", metavar="IN")
-@click.argument("dest", metavar="OUT.npz")
+@click.argument("dest", metavar="[OUT.npz]", required=False)
 @overwrite_option
 @json_option
 @model_option
 @limit_option
 def command(
-    source: str, dest: str, overwrite: bool, as_json: bool, model: str | None, limits: Limits
+    source: str, dest: str | None, overwrite: bool, as_json: bool, model: str | None, limits: Limits
 ) -> None:
     """Write the tokens of IN as NumPy arrays, one for each layer by its name.
 
     int32 [n, rows, columns], n planes in coding order: one for each picture that has the layer. Either may be
-    - for standard input or output.
+    - for standard input or output; without OUT.npz, clip.lfq becomes clip.npz.
     """
-    refuse_same_file(source, dest)
+    target = output_of(dest, source, ".npz", as_json=as_json)
+    refuse_same_file(source, target)
     planes: dict[str, list[NDArray[np.int32]]] = {}
     with open_file(source, model=model, limits=limits) as file:
         for chunk in file.tokens():
@@ -39,11 +42,11 @@ def command(
     arrays = {name: np.concatenate(parts) for name, parts in planes.items()}
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    with open_output(dest, overwrite=overwrite) as out:
+    with open_output(target, overwrite=overwrite) as out:
         out.write(packed.getbuffer())
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if as_json:
-        print_json({"file": dest, "layers": shapes})
+        print_json({"file": target, "layers": shapes})
         return
     for name, shape in shapes.items():
-        click.echo(f"{name}: int32 {shape}", err=dest == "-")
+        click.echo(f"{name}: int32 {shape}", err=target == "-")

@@ -7,7 +7,8 @@ import sys
 import click
 
 from lfqcodec.bitstream import Limits
-from lfqcodec.cli.common import complaint, json_option, limit_option, model_option, plural, print_json
+from lfqcodec.cli.shared.options import json_option, limit_option, model_option
+from lfqcodec.cli.shared.report import complaint, plural, print_json
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.errors import LfqError
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from lfqcodec.bitstream import ChunkHead, Limits
-from lfqcodec.cli.common import human_bytes, json_option, limit_option, print_json
+from lfqcodec.cli.shared.options import json_option, limit_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.errors import BitstreamError, WeightsError
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.common import human_bytes, json_option, model_option, print_json
-from lfqcodec.cli.train_options import data_options, run_options
+from lfqcodec.cli.shared.options import json_option, model_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
+from lfqcodec.cli.train.options import data_options, run_options
 from lfqcodec.errors import LfqError
 
 

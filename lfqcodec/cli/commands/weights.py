@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from lfqcodec.cli.common import human_bytes, json_option, print_json
+from lfqcodec.cli.shared.options import json_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.errors import WeightsError
 from lfqcodec.weights.store import Model, available_models, prior_for, resolve_model
 

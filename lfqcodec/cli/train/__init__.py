@@ -1,0 +1,1 @@
+"""`lfqcodec train ...`: the only part of the package that imports `lfqcodec.train`."""
