@@ -2,8 +2,8 @@
 
 The rule is that of ffmpeg (`ts_discontinuity_detect` in fftools/ffmpeg_demux.c). Within a stream, decoding
 times that go back by more than a tenth of a second are a jump; where the format is known for jumps (transport
-streams, Ogg), so is a step of more than ten seconds. A jump moves everything behind it, in all streams, so that
-the stream in which it was seen goes on where it had ended.
+streams, Ogg), so is a step of more than ten seconds. A jump moves everything behind it, in all streams, so
+that the stream in which it was seen goes on where it had ended.
 """
 
 from __future__ import annotations

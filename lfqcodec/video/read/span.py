@@ -1,4 +1,4 @@
-"""The part of an input that is wanted, while it is read: a state for the pictures in it, one for behind its end.
+"""The part of an input that is wanted, while it is read: a state for the pictures in it, one for behind it.
 
 A state takes an item and gives what goes out now, and the state after it: None when nothing more can come.
 """

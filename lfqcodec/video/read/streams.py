@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,9 @@ from typing import Any
 
 from lfqcodec.media import StreamInfo, StreamPacket
 
+# What FFmpeg takes so many channels for where nothing is said of them (av_channel_layout_default).
+_DEFAULT_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_UNKNOWN_LAYOUT = re.compile(r"\d+ channels?")
 _TEXT_SUBTITLES = frozenset({"subrip", "ass", "webvtt", "mov_text", "text"})
 
 
@@ -46,11 +50,17 @@ def copied_stream(stream: Any) -> tuple[StreamInfo | None, str]:
         info,
         sample_rate=int(context.sample_rate),
         channels=int(context.layout.nb_channels),
-        layout=str(context.layout.name),
+        layout=_layout(context.layout),
         bit_rate=int(context.bit_rate or 0),
         frame_size=int(context.frame_size or 0),
         initial_padding=max(0, int(getattr(context, "delay", 0) or 0)),
     ), ""
+
+
+def _layout(layout: Any) -> str:
+    """The name of a channel layout; the usual one for the number of channels where only that is known."""
+    name = str(layout.name)
+    return _DEFAULT_LAYOUTS.get(layout.nb_channels, name) if _UNKNOWN_LAYOUT.fullmatch(name) else name
 
 
 def with_padding_of(info: StreamInfo, packet: Any) -> StreamInfo:

@@ -1,25 +1,46 @@
-"""Video files with sound: H.264 in MP4 and MOV, lossless FFV1 in Matroska; copied packets go in unchanged."""
+"""Video files with sound: H.264 in MP4 and MOV, lossless FFV1 in Matroska; copied packets go in unchanged.
+
+The header of such a file says what is in each stream, so it is written once every sound stream has shown its
+first packet: a stream that the format cannot hold is then converted or left out, and told. Until then
+everything waits in memory, coded.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
+from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 
 from lfqcodec.errors import OutputError
-from lfqcodec.media import Frame, StreamInfo, StreamPacket
+from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
 from lfqcodec.video.failures import MEDIA_ERRORS, writing
-from lfqcodec.video.write.template import add_copied_stream
+from lfqcodec.video.write.carriers import Carrier, carry
 from lfqcodec.video.write.writer import VideoWriter, nominal_rate
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _X264 = {"crf": "14", "preset": "medium"}
-_FFV1 = {"level": "3", "coder": "1", "context": "1", "g": "1", "slices": "4", "slicecrc": "1"}
+_FFV1 = {"coder": "1", "context": "1", "g": "1"}
+# Which slices FFV1 takes depends on the size where chroma is subsampled, and some sizes have none: four slices,
+# as many as it likes (0), one, and at last version 1 of the format, which has no slices and no checksums.
+_FFV1_FORMS = (
+    *({"level": "3", "slicecrc": "1", "slices": slices} for slices in ("4", "0", "1")),
+    {"level": "1", "slicecrc": "0"},
+)
+# So many bytes may wait for a sound stream that does not begin.
+_PATIENCE = 1 << 26
+# Sound may begin this long (seconds) before the first picture without being waited for.
+_ROUNDING = Fraction(1, 1000)
+# Packets may be stamped so far (seconds) before those they follow.
+_OVERLAP = 1
 # Failures of the system, not of one odd packet.
 _FATAL = frozenset(
     {errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EPIPE, errno.EBADF, errno.ENOMEM}
@@ -33,8 +54,15 @@ class MuxedWriter(VideoWriter):
 
     def _begin(self) -> None:
         self._format = FORMATS[self._dest.suffix.lower()]
-        self._copied: dict[int, Any] = {}
-        self._rejected = 0
+        self._carriers: dict[int, Carrier] = {}
+        self._rejected = [0] * len(self.info.streams)
+        # What waits for the header: packets of video, and packets to copy.
+        self._early: list[Any] | None = []
+        self._early_bytes = 0
+        self._first: dict[int, StreamPacket] = {}
+        self._silent = {number for number, info in enumerate(self.info.streams) if info.kind == "audio"}
+        self._last_dts: dict[int, int] = {}
+        self._shift = Fraction(0)
         temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
         options = {} if self._format == "matroska" else {"movflags": "+faststart"}
         with writing(self.name):
@@ -42,28 +70,24 @@ class MuxedWriter(VideoWriter):
             self._container: Any = av.open(path, "w", format=self._format, options=options)
             self._stack.callback(self._close)
             self._video = self._add_video()
-            for number, info in enumerate(self.info.streams):
-                self._add_copied(number, info)
-            self._container.start_encoding()
 
     def _add_video(self) -> Any:
         info = self.info
         lossless = self._format == "matroska"
-        odd = bool(info.width % 2 or info.height % 2)
-        # H.264 in 4:2:0 has even sizes only, as its cropping counts chroma samples; 4:4:4 has any size.
-        self._subsample = lossless or not odd
-        self._pixels = "yuv420p" if self._subsample else "yuv444p"
-        options = dict(_FFV1 if lossless else _X264)
-        if lossless and min(info.width, info.height) < 16:
-            # FFV1 refuses slices of less than a sample of chroma.
-            options["slices"] = "1"
+        # H.264 in 4:2:0 has even sizes only, as its cropping counts chroma samples, and few players know more.
+        self._padding = (0, 0) if lossless else (info.height % 2, info.width % 2)
+        height, width = info.height + self._padding[0], info.width + self._padding[1]
+        if any(self._padding):
+            self.notes.add(
+                f"padded from {info.width}x{info.height} to {width}x{height}: {self._dest.suffix} has even sizes"
+            )
         # Where rgb_to_yuv places chroma; FFV1 has no default for it.
-        options["chroma_sample_location"] = "left"
+        options = {"chroma_sample_location": "left", **(_ffv1(width, height) if lossless else _X264)}
         stream = self._container.add_stream(
             "ffv1" if lossless else "libx264", rate=nominal_rate(info), options=options
         )
         context = stream.codec_context
-        context.width, context.height, context.pix_fmt = info.width, info.height, self._pixels
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = stream.time_base = info.time_base
         context.sample_aspect_ratio = info.sar
         if lossless and info.sar != 1:
@@ -76,69 +100,134 @@ class MuxedWriter(VideoWriter):
         self._duration = max(1, round(1 / (nominal_rate(info) * info.time_base)))
         return stream
 
-    def _add_copied(self, number: int, info: StreamInfo) -> None:
-        if info.kind == "subtitle":
-            if self._format != "matroska":
-                self.notes.add(
-                    f"subtitles ({info.codec}) are left out of {self._dest.suffix}; .mkv can hold them"
-                )
-                return
-            if info.codec == "mov_text":
-                info = replace(info, codec="subrip", extradata=b"")
-        try:
-            self._copied[number] = add_copied_stream(self._container, info)
-        except ValueError as error:
-            self.notes.add(f"left out: {error}")
-
     def _write(self, frame: Frame) -> None:
-        picture: Any = yuv_frame(
-            rgb_to_yuv(frame.rgb, self.info.colour, subsample=self._subsample), self._pixels
-        )
+        rgb = frame.rgb
+        if any(self._padding):
+            rgb = np.pad(rgb, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), mode="edge")
+        picture: Any = yuv_frame(rgb_to_yuv(rgb, self.info.colour), "yuv420p")
         picture.pts = frame.pts
         picture.time_base = self.info.time_base
         picture.duration = self._duration
         with writing(self.name):
-            self._container.mux(self._video.encode(picture))
+            coded = self._video.encode(picture)
+            if self._early is None:
+                self._mux_video(coded)
+                return
+            self._wait(coded, sum(packet.size for packet in coded))
 
     def _write_packet(self, packet: StreamPacket) -> None:
-        stream = self._copied.get(packet.stream)
-        if stream is None:
+        if self._early is None:
+            self._mux_copied(packet)
             return
-        info = self.info.streams[packet.stream]
-        data = _plain_text(packet.data) if info.codec == "mov_text" else packet.data
-        if not data:
+        self._first.setdefault(packet.stream, packet)
+        self._silent.discard(packet.stream)
+        with writing(self.name):
+            self._wait([packet], len(packet.data))
+
+    def _wait(self, packets: Iterable[Any], size: int) -> None:
+        """Keep packets until the header is there, and write it when it can be."""
+        assert self._early is not None
+        self._early.extend(packets)
+        self._early_bytes += size
+        if self._early_bytes > _PATIENCE or (self._early_bytes and not self._silent):
+            self._start()
+
+    def _start(self) -> None:
+        """Write the header and everything that waits for it."""
+        for number, info in enumerate(self.info.streams):
+            try:
+                carrier = carry(self._container, info, self._first.get(number))
+            except ValueError as error:
+                self.notes.add(f"left out: {error}")
+                continue
+            self._carriers[number] = carrier
+            if carrier.note:
+                self.notes.add(carrier.note)
+        self._shift = self._sound_before()
+        self._container.start_encoding()
+        early, self._early = self._early or [], None
+        for packet in early:
+            if isinstance(packet, StreamPacket):
+                self._mux_copied(packet)
+            else:
+                self._mux_video([packet])
+
+    def _sound_before(self) -> Fraction:
+        """By how many seconds everything has to be later so that MP4 does not cut sound before time 0."""
+        if self._format == "matroska":
+            return Fraction(0)  # its muxer does that
+        begins = [
+            packet.pts * info.time_base + Fraction(info.initial_padding, info.sample_rate or 1)
+            for number, packet in self._first.items()
+            if number in self._carriers and (info := self.info.streams[number]).kind == "audio"
+        ]
+        early = max(Fraction(0), -min(begins, default=Fraction(0)))
+        # A tick of sound is within what time stamps are rounded by.
+        return -(-early // self.info.time_base) * self.info.time_base if early > _ROUNDING else Fraction(0)
+
+    def _mux_video(self, packets: Iterable[Any]) -> None:
+        ticks = round(self._shift / self.info.time_base)
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            self._container.mux(packet)
+
+    def _mux_copied(self, packet: StreamPacket) -> None:
+        carrier = self._carriers.get(packet.stream)
+        if carrier is None:
             return
-        # Filled, not made from `data`: some versions of PyAV would keep a pointer to freed memory.
-        copy: Any = av.Packet(len(data))
-        copy.update(data)
-        copy.stream = stream
-        copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-        copy.time_base = info.time_base
-        copy.is_keyframe = packet.keyframe
         try:
-            self._container.mux(copy)
+            self._mux_ready(carrier.packets(self._behind_last(packet)))
         except MEDIA_ERRORS as error:
             if getattr(error, "errno", None) in _FATAL:
                 with writing(self.name):
                     raise
-            self._rejected += 1
+            self._rejected[packet.stream] += 1
+
+    def _behind_last(self, packet: StreamPacket) -> StreamPacket:
+        """The packet a sample behind the one before it where it is stamped a little before that.
+
+        Where parts were joined, the sound of the first is often a little longer than its pictures.
+        """
+        info, last = self.info.streams[packet.stream], self._last_dts.get(packet.stream)
+        if last is not None and packet.dts <= last and (last - packet.dts) * info.time_base < _OVERLAP:
+            later = last + math.ceil(1 / (info.time_base * (info.sample_rate or 1000))) - packet.dts
+            packet = replace(packet, pts=packet.pts + later, dts=packet.dts + later)
+        self._last_dts[packet.stream] = packet.dts
+        return packet
+
+    def _mux_ready(self, packets: Iterable[Any]) -> None:
+        for ready in packets:
+            ticks = round(self._shift / ready.time_base)
+            ready.pts = ready.pts + ticks
+            ready.dts = ready.pts if ready.dts is None else ready.dts + ticks
+            self._container.mux(ready)
 
     def _finish(self) -> None:
         if not self.frames:
             raise OutputError(f"{self.name}: there is no frame to write")
         with writing(self.name):
-            self._container.mux(self._video.encode(None))
+            if self._early is not None:
+                self._start()
+            self._mux_video(self._video.encode(None))
+            for carrier in self._carriers.values():
+                self._mux_ready(carrier.rest())
             self._container.close()
-        if self._rejected:
-            self.notes.add(f"{self._rejected} packets of sound or subtitles could not be put back")
+        for info, count in zip(self.info.streams, self._rejected, strict=True):
+            if count:
+                self.notes.add(f"{count} packets of {info.kind} ({info.codec}) could not be put back")
 
     def _close(self) -> None:
         with contextlib.suppress(*MEDIA_ERRORS):
             self._container.close()
 
 
-def _plain_text(data: bytes) -> bytes:
-    """The text of a mov_text packet (MP4 subtitles) without its style boxes, as SubRip in Matroska has it."""
-    if len(data) < 2:
-        return b""
-    return data[2 : 2 + int.from_bytes(data[:2], "big")]
+def _ffv1(width: int, height: int) -> dict[str, str]:
+    """The options of FFV1 for a size."""
+    for form in _FFV1_FORMS[:-1]:
+        context: Any = av.CodecContext.create("ffv1", "w")
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base, context.options = Fraction(1, 25), _FFV1 | form
+        with contextlib.suppress(*MEDIA_ERRORS):
+            context.open()
+            return _FFV1 | form
+    return _FFV1 | _FFV1_FORMS[-1]

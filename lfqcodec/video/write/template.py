@@ -3,6 +3,7 @@
 PyAV adds such a stream only from a template that lives in an opened input. So a Matroska header of a few
 dozen bytes is made here, with one track of the right codec and start padding, and opened as that input; the
 other parameters (extradata, layout, ...) are then set on it. No encoder is opened and no packet changes.
+Codecs without a name in Matroska go by their number in WAV and AVI files, with a WAVEFORMATEX structure.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import av
 
-from lfqcodec.media import StreamInfo
+from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
 
 # Codec -> Matroska name.
@@ -31,6 +32,30 @@ _PCM = {
     **{f"pcm_f{bits}le": ("A_PCM/FLOAT/IEEE", bits) for bits in (32, 64)},
     "pcm_u8": ("A_PCM/INT/LIT", 8),
 }
+# Codec -> (number of RIFF, bits of a sample or 0).
+_RIFF = {
+    "adpcm_ms": (0x0002, 4),
+    "pcm_alaw": (0x0006, 8),
+    "pcm_mulaw": (0x0007, 8),
+    "wmavoice": (0x000A, 0),
+    "adpcm_ima_wav": (0x0011, 4),
+    "adpcm_yamaha": (0x0020, 4),
+    "gsm_ms": (0x0031, 0),
+    "adpcm_g726": (0x0045, 4),
+    "amr_nb": (0x0057, 0),
+    "amr_wb": (0x0058, 0),
+    "wmav1": (0x0160, 16),
+    "wmav2": (0x0161, 16),
+    "wmapro": (0x0162, 16),
+    "wmalossless": (0x0163, 16),
+    "atrac3": (0x0270, 0),
+    "adpcm_g722": (0x028F, 4),
+    "aac_latm": (0x1602, 0),
+    "adpcm_swf": (0x5346, 4),
+    "speex": (0xA109, 0),
+}
+# Bytes that a block of these begins with, for each channel, and the samples in them.
+_ADPCM_BLOCKS = {"adpcm_ms": (7, 2), "adpcm_ima_wav": (4, 1)}
 _SUBTITLES = {"subrip": "S_TEXT/UTF8", "text": "S_TEXT/UTF8", "ass": "S_TEXT/ASS", "webvtt": "S_TEXT/WEBVTT"}
 
 
@@ -43,17 +68,41 @@ def _number(identifier: int, value: int) -> bytes:
     return _element(identifier, value.to_bytes(8, "big"))
 
 
-def _header(info: StreamInfo) -> bytes | None:
+def _block_align(info: StreamInfo, sample: StreamPacket) -> int:
+    """Bytes of a block, which decoders have to know of some codecs; a packet is one or more of them."""
+    size = len(sample.data)
+    if info.codec in _ADPCM_BLOCKS:
+        begin, first = _ADPCM_BLOCKS[info.codec]
+        # Of b blocks, the samples of a channel: 2 (size / channels - b begin) + b first.
+        samples = round(sample.duration * info.time_base * info.sample_rate)
+        blocks = round((2 * size / info.channels - samples) / (2 * begin - first))
+        return size // blocks if blocks > 0 and size % blocks == 0 else size
+    return size
+
+
+def _wave_format(info: StreamInfo, sample: StreamPacket) -> bytes:
+    number, bits = _RIFF[info.codec]
+    rate, align = info.bit_rate // 8, _block_align(info, sample) & 0xFFFF
+    fixed = struct.pack("<HHIIHH", number, info.channels, info.sample_rate, rate, align, bits)
+    return fixed + len(info.extradata).to_bytes(2, "little") + info.extradata
+
+
+def _header(info: StreamInfo, sample: StreamPacket | None) -> bytes | None:
     """A Matroska file without packets whose only track is `info`; None for a codec it has no name for."""
+    private = b""
     if info.kind == "audio":
         name, bits = _PCM.get(info.codec, (_AUDIO.get(info.codec), 0))
         kind = 2
+        if info.codec in _RIFF and sample is not None:
+            name, private = "A_MS/ACM", _wave_format(info, sample)
     else:
         name, bits = _SUBTITLES.get(info.codec), 0
         kind = 17
     if name is None:
         return None
     track = _number(0xD7, 1) + _number(0x73C5, 1) + _number(0x83, kind) + _element(0x86, name.encode())
+    if private:
+        track += _element(0x63A2, private)
     if info.kind == "audio":
         rate = max(info.sample_rate, 1)
         if info.initial_padding > 0:
@@ -70,40 +119,44 @@ def _header(info: StreamInfo) -> bytes | None:
     return _element(0x1A45DFA3, ebml) + _element(0x18538067, segment)
 
 
-def _add(container: Any, info: StreamInfo) -> Any:
-    header = _header(info)
+def opened_template(info: StreamInfo, sample: StreamPacket | None) -> Any:
+    """An opened input without packets, whose only stream has the parameters of `info`.
+
+    `sample`, its first packet, tells what some codecs need. Raises ValueError where this cannot be made.
+    """
+    header = _header(info, sample)
     if header is None:
         raise ValueError(f"codec {info.codec} cannot be put back")
-    with av.open(io.BytesIO(header), format="matroska") as source:
-        stream: Any = container.add_stream_from_template(source.streams[0], opaque=True)
-    context = stream.codec_context
+    source = av.open(io.BytesIO(header), format="matroska")
+    _parameters(source.streams[0].codec_context, info)
+    return source
+
+
+def _parameters(context: Any, info: StreamInfo) -> None:
     context.extradata = info.extradata or None
-    if info.kind == "audio":
-        context.sample_rate = info.sample_rate
-        if info.layout:
-            # A layout that this build cannot name is replaced by the usual one for the number of channels.
-            with contextlib.suppress(*MEDIA_ERRORS):
-                context.layout = info.layout
-        context.bit_rate = info.bit_rate
-    stream.time_base = info.time_base
-    if info.language:
-        stream.metadata["language"] = info.language
-    return stream
+    if info.kind != "audio":
+        return
+    context.sample_rate = info.sample_rate
+    if info.layout:
+        # A layout that this build cannot name is replaced by the usual one for the number of channels.
+        with contextlib.suppress(*MEDIA_ERRORS):
+            context.layout = info.layout
+    context.bit_rate = info.bit_rate
 
 
-def add_copied_stream(container: Any, info: StreamInfo) -> Any:
+def add_copied_stream(container: Any, info: StreamInfo, sample: StreamPacket | None) -> Any:
     """Add `info` to an output container whose header is not yet written; returns the stream.
 
     Raises ValueError, with the reason in words, where that format cannot hold it.
     """
-    # A stream that the muxer refuses would fail the whole file when its header is written: try it alone.
-    form = container.format.name
     try:
-        trial = av.open(io.BytesIO(), "w", format=form)
-        _add(trial, info)
-        trial.start_encoding()
-        with contextlib.suppress(*MEDIA_ERRORS):
-            trial.close()
-        return _add(container, info)
+        with opened_template(info, sample) as source:
+            stream: Any = container.add_stream_from_template(source.streams[0], opaque=True)
+        _parameters(stream.codec_context, info)
     except MEDIA_ERRORS as error:
+        form = container.format.name
         raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {form}") from error
+    stream.time_base = info.time_base
+    if info.language:
+        stream.metadata["language"] = info.language
+    return stream

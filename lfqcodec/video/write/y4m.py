@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,8 +17,8 @@ from lfqcodec.video.colour import rgb_to_yuv
 from lfqcodec.video.failures import writing
 from lfqcodec.video.write.writer import VideoWriter, nominal_rate
 
-# A time stamp may differ from the frame rate's by this many frames before it counts as variable.
-_SLACK = 0.6
+# A time stamp may differ from the frame rate's by this many frames before one is repeated or left out.
+_SLACK = Fraction(3, 5)
 
 
 def header(info: VideoInfo) -> bytes:
@@ -31,10 +32,16 @@ def header(info: VideoInfo) -> bytes:
 
 
 class Y4mWriter(VideoWriter):
-    """Writes to a path (whole or not at all), to standard output (None), or to a binary file object."""
+    """Writes to a path (whole or not at all), to standard output (None), or to a binary file object.
+
+    The format has one frame rate and no time stamps: where those of the video differ, pictures are repeated or
+    left out, so that it plays as long as it should.
+    """
 
     def _begin(self) -> None:
         self._file: BinaryIO
+        self._data: tuple[bytes, ...] = ()
+        self._written = self._repeated = self._dropped = 0
         if isinstance(self._dest, Path):
             temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
             self._file = self._stack.enter_context(temporary.open("wb"))
@@ -61,17 +68,29 @@ class Y4mWriter(VideoWriter):
     def _write(self, frame: Frame) -> None:
         if self.frames == 0:
             self._first_pts = frame.pts
-        else:
-            seconds = (frame.pts - self._first_pts) * self.info.time_base
-            if abs(seconds * nominal_rate(self.info) - self.frames) > _SLACK:
-                self.notes.add(
-                    "variable time stamps are lost, as y4m has one frame rate; every frame is there"
-                )
+        # Where the frame belongs, in frames of the output.
+        place = (frame.pts - self._first_pts) * self.info.time_base * nominal_rate(self.info)
+        while self._data and place - self._written > _SLACK:
+            self._repeated += 1
+            self._put()
+        if place - self._written < -_SLACK:
+            self._dropped += 1
+            return
         planes = rgb_to_yuv(frame.rgb, self.info.colour)
+        self._data = (b"FRAME\n", *(plane.tobytes() for plane in planes))
+        self._put()
+
+    def _put(self) -> None:
+        """Write the last picture."""
+        self._written += 1
         with self._writing():
-            for part in (b"FRAME\n", *(plane.tobytes() for plane in planes)):
+            for part in self._data:
                 self._file.write(part)
 
     def _finish(self) -> None:
         with self._writing():
             self._file.flush()
+        if self._repeated or self._dropped:
+            self.notes.add(
+                f"{self._repeated} pictures are repeated and {self._dropped} left out: y4m has one frame rate"
+            )
