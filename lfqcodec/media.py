@@ -40,6 +40,43 @@ class StreamInfo:
     extradata: bytes = b""
 
 
+Tags = tuple[tuple[str, str], ...]
+"""Pairs of key and text, in the order of the keys: those of FFmpeg in lower case, as ("title", ...)."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a container says of a stream besides its format.
+
+    `flags` are names of FFmpeg's dispositions, as "forced", in the order of `bitstream.metadata.TRACK_FLAGS`.
+    """
+
+    tags: Tags = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A part of the video, in nanoseconds from its first frame on."""
+
+    start: int
+    end: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What does not change how a video is decoded: tags of the file and of its streams, and chapters.
+
+    `streams` has one entry for each copied stream, in order; all is empty where nothing is known.
+    """
+
+    tags: Tags = ()
+    video: Track = field(default_factory=Track)
+    streams: tuple[Track, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+
+
 @dataclass(frozen=True)
 class StreamPacket:
     """One copied packet of `VideoInfo.streams[stream]`; times are in ticks of that stream's time base."""
@@ -81,3 +118,4 @@ class VideoInfo:
     streams: tuple[StreamInfo, ...] = ()
     is_image: bool = False
     notes: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=Metadata)

@@ -53,14 +53,18 @@ class Cursor:
         """File offset of the next field."""
         return self._base + self._at
 
+    @property
+    def remaining(self) -> int:
+        """Bytes that are left."""
+        return len(self._data) - self._at
+
     def fail(self, message: str) -> InvalidField:
         """An `InvalidField` placed at the next field."""
         return InvalidField(message, offset=self.offset, chunk=self._chunk)
 
     def take(self, count: int, what: str) -> bytes:
-        remaining = len(self._data) - self._at
-        if count > remaining:
-            raise self.fail(f"{what}: {count} bytes announced, {remaining} are there")
+        if count > self.remaining:
+            raise self.fail(f"{what}: {count} bytes announced, {self.remaining} are there")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -101,9 +105,8 @@ class Cursor:
 
     def finish(self, what: str) -> None:
         """Refuse bytes left over."""
-        remaining = len(self._data) - self._at
-        if remaining:
-            raise self.fail(f"{what}: {remaining} bytes too many")
+        if self.remaining:
+            raise self.fail(f"{what}: {self.remaining} bytes too many")
 
 
 def pack(form: str, what: str, *values: int) -> bytes:

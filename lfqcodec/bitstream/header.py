@@ -20,19 +20,21 @@ from lfqcodec.bitstream.limits import (
     Limits,
     Profile,
 )
+from lfqcodec.bitstream.metadata import check_metadata, pack_metadata, parse_metadata
 from lfqcodec.errors import BadMagic, ChecksumMismatch, Truncated, UnsupportedVersion
-from lfqcodec.media import Colour, StreamInfo
+from lfqcodec.media import Colour, Metadata, StreamInfo
 
 PROLOGUE_BYTES: Final = 16
 """Magic, version, flags and header length: what has to be read before the rest can be."""
 
 FIXED_BYTES: Final = 144
-"""Length of a header without copied streams, its CRC included."""
+"""Length of a header without copied streams and metadata, its CRC included."""
 
 FRAME_COUNT_OFFSET: Final = 24
 RESERVED_BYTES: Final = 3
 UNKNOWN_FRAMES: Final = (1 << 64) - 1
 FLAG_STILL_IMAGE: Final = 1
+FLAG_METADATA: Final = 2
 NO_HASH: Final = bytes(32)
 KINDS: Final = ("audio", "subtitle")
 ROTATIONS: Final = (0, 90, 180, 270)
@@ -71,6 +73,7 @@ class FileHeader:
     prior_sha256: bytes = NO_HASH
     streams: tuple[StreamInfo, ...] = ()
     still_image: bool = False
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         static = self.profile == Profile.STATIC
@@ -103,6 +106,7 @@ class FileHeader:
             require(condition, message, offset=offset)
         for stream in self.streams:
             _check_stream(stream)
+        check_metadata(self.metadata, len(self.streams))
 
 
 def pack_header(header: FileHeader) -> bytes:
@@ -111,8 +115,9 @@ def pack_header(header: FileHeader) -> bytes:
     count = UNKNOWN_FRAMES if header.frame_count is None else header.frame_count
     unknown = header.frame_count is None
     require(unknown or count < UNKNOWN_FRAMES, "frame count does not fit its field", offset=24)
-    flags = FLAG_STILL_IMAGE if header.still_image else 0
-    table = b"".join(_pack_stream(stream) for stream in header.streams)
+    metadata = pack_metadata(header.metadata)
+    flags = (FLAG_STILL_IMAGE if header.still_image else 0) | (FLAG_METADATA if metadata else 0)
+    table = b"".join(_pack_stream(stream) for stream in header.streams) + metadata
     body = b"".join(
         (
             MAGIC,
@@ -164,7 +169,8 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
     cursor = Cursor(data[:-4])
     cursor.take(10, "magic and version")
     flags, _ = cursor.unpack("HI", "flags and header length")
-    require(flags & ~FLAG_STILL_IMAGE == 0, f"reserved header flags are set: {flags:#06x}", offset=10)
+    known = FLAG_STILL_IMAGE | FLAG_METADATA
+    require(flags & ~known == 0, f"reserved header flags are set: {flags:#06x}", offset=10)
     width, height, count = cursor.unpack("IIQ", "size and frame count")
     limit(width, limits.max_width, f"width {width}", offset=16)
     limit(height, limits.max_height, f"height {height}", offset=20)
@@ -191,6 +197,7 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
     require(reserved == bytes(RESERVED_BYTES), "reserved header bytes are set", offset=73)
     tokenizer, prior = cursor.take(32, "tokenizer SHA-256"), cursor.take(32, "prior SHA-256")
     streams = tuple(_parse_stream(cursor, limits) for _ in range(stream_count))
+    metadata = parse_metadata(cursor, stream_count) if flags & FLAG_METADATA else Metadata()
     cursor.finish("header")
     return FileHeader(
         width=width,
@@ -208,6 +215,7 @@ def parse_header(data: bytes, limits: Limits = DEFAULT_LIMITS) -> FileHeader:
         prior_sha256=prior,
         streams=streams,
         still_image=bool(flags & FLAG_STILL_IMAGE),
+        metadata=metadata,
     )
 
 

@@ -106,6 +106,11 @@ class BitstreamReader:
     def seekable(self) -> bool:
         return self._source.seekable
 
+    @property
+    def position(self) -> int:
+        """Bytes from the start of the file to where reading is."""
+        return self._source.position
+
     def index(self) -> Index:
         """The index of a seekable file, or that of a pipe once it is read to its end; the position stays.
 

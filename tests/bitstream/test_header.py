@@ -24,7 +24,8 @@ from lfqcodec.bitstream import (
     parse_header,
     parse_prologue,
 )
-from lfqcodec.media import Colour, StreamInfo
+from lfqcodec.bitstream.metadata import TRACK_FLAGS
+from lfqcodec.media import Chapter, Colour, Metadata, StreamInfo, Track
 
 U32 = st.integers(1, 2**32 - 1)
 RATIOS = st.builds(Fraction, U32, U32)
@@ -45,12 +46,27 @@ STREAMS = st.builds(
     extradata=st.binary(max_size=50),
 )
 CODES = st.integers(0, 255)
+KEYS = st.text("abcxyz_- 09", min_size=1, max_size=20)
+TAGS = st.dictionaries(KEYS, st.text(max_size=20), max_size=4).map(lambda each: tuple(sorted(each.items())))
+FLAGS = st.sets(st.sampled_from(TRACK_FLAGS)).map(lambda each: tuple(sorted(each, key=TRACK_FLAGS.index)))
+TRACKS = st.builds(Track, tags=TAGS, flags=FLAGS)
+CHAPTERS = st.builds(
+    lambda start, length, title: Chapter(start, start + length, title),
+    st.integers(-(2**40), 2**62),
+    st.integers(0, 2**62),
+    st.text(max_size=20),
+)
 
 
 @st.composite
 def headers(draw):
     still = draw(st.booleans())
     exact = draw(st.booleans())
+    streams = tuple(draw(st.lists(STREAMS, max_size=4)))
+    tracks = tuple(draw(TRACKS) for _ in streams)
+    metadata = Metadata(draw(TAGS), draw(TRACKS), tracks, tuple(draw(st.lists(CHAPTERS, max_size=3))))
+    if metadata == Metadata(streams=(Track(),) * len(streams)):
+        metadata = Metadata()
     return FileHeader(
         width=draw(st.integers(1, 8192)),
         height=draw(st.integers(1, 8192)),
@@ -65,8 +81,9 @@ def headers(draw):
         profile=Profile.EXACT if exact else Profile.STATIC,
         tokenizer_sha256=draw(st.binary(min_size=32, max_size=32)),
         prior_sha256=draw(st.binary(min_size=32, max_size=32).filter(any)) if exact else NO_HASH,
-        streams=tuple(draw(st.lists(STREAMS, max_size=4))),
+        streams=streams,
         still_image=still,
+        metadata=metadata,
     )
 
 
@@ -123,6 +140,13 @@ def test_size_of_the_fixed_part():
         {"streams": (replace(AUDIO, codec=""),)},
         {"streams": (replace(AUDIO, layout="é"),)},
         {"streams": (replace(AUDIO, time_base=Fraction(-1)),)},
+        {"metadata": Metadata(streams=(Track(),))},
+        {"metadata": Metadata((("title", "x"),), streams=())},
+        {"metadata": Metadata((("Title", "x"),), streams=(Track(),))},
+        {"metadata": Metadata((("b", ""), ("a", "")), streams=(Track(),))},
+        {"metadata": Metadata((("a", "\ud800"),), streams=(Track(),))},
+        {"metadata": Metadata(video=Track(flags=("forced", "default")), streams=(Track(),))},
+        {"metadata": Metadata(streams=(Track(),), chapters=(Chapter(1, 0),))},
     ],
 )
 def test_values_that_cannot_be_written(changes):

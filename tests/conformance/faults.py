@@ -418,4 +418,37 @@ def of_the_end() -> Iterator[Case]:
 
 def all_cases() -> list[Case]:
     """Every file with a fault, in order of the sections."""
-    return [*of_the_header(), *of_the_units(), *of_the_tokens(), *of_the_packets(), *of_the_end()]
+    return [
+        *(*of_the_header(), *of_the_units(), *of_the_tokens(), *of_the_packets(), *of_the_end()),
+        *of_the_metadata(),
+    ]
+
+
+# What, the bytes of the metadata of a file with one copied stream: tags, two tracks, chapters.
+_METADATA = [
+    ("empty", b"\0" + b"\0\0\0" * 2 + b"\0"),
+    ("cut off behind the tags", b"\1\1k\1v"),
+    ("one track too few", b"\1\1k\1v" + b"\0\0\0" + b"\0"),
+    ("one track too many", b"\1\1k\1v" + b"\0\0\0" * 3 + b"\0"),
+    ("2^63 tags", pack_varint(1 << 63) + b"\1k\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("2^40 chapters", b"\1\1k\1v" + b"\0\0\0" * 2 + pack_varint(1 << 40)),
+    ("key without letters", b"\1\0\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("key in capitals", b"\1\1K\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("key beyond ASCII", b"\1\1\xe9\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("keys out of order", b"\2\1l\1v\1k\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("one key twice", b"\2\1k\1v\1k\1v" + b"\0\0\0" * 2 + b"\0"),
+    ("value that is not UTF-8", b"\1\1k\1\xff" + b"\0\0\0" * 2 + b"\0"),
+    ("value longer than the header", b"\1\1k\x7fv" + b"\0\0\0" * 2 + b"\0"),
+    ("reserved track flag", b"\1\1k\1v" + b"\0\2\0" + b"\0\0\0" + b"\0"),
+    ("chapter that ends too late", b"\0" + b"\0\0\0" * 2 + b"\1\2" + pack_varint(2**63 - 1) + b"\0"),
+    ("title that is not UTF-8", b"\0" + b"\0\0\0" * 2 + b"\1\0\0\2\xc3("),
+    ("a byte too many", b"\1\1k\1v" + b"\0\0\0" * 2 + b"\0" + b"\0"),
+]
+
+
+def of_the_metadata() -> Iterator[Case]:
+    """Section 3.3."""
+    data = make_file(((1,),), packets=0)[0]
+    for what, added in _METADATA:
+        yield Case("metadata", what, "3.3", FIELD, patch_header(data, 10, b"\2\0", grow=added))
+    yield Case("metadata", "flag 2", "3.1", FIELD, patch_header(data, 10, b"\4\0"))

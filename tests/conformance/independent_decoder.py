@@ -82,6 +82,13 @@ class Fields:
         self.need(all(0x20 <= byte <= 0x7E for byte in data), "text is not printable ASCII")
         return data.decode("ascii")
 
+    def utf8(self):
+        data = self.take(self.varint())
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return self.fail("text is not UTF-8")
+
     def finish(self):
         self.need(self.at == self.end, "structure is longer than its fields")
 
@@ -111,16 +118,17 @@ def read_header(data):
         raise Fault("ChecksumMismatch", "header", length - 4)
     f = Fields(data, 10, length - 4)
     flags = f.u(2)
-    f.need(flags < 2, "reserved flags")
+    f.need(flags < 4, "reserved flags")
     f.take(4)
-    header = {"still_image": flags == 1, "width": f.u(4), "height": f.u(4)}
+    still = flags & 1
+    header = {"still_image": still == 1, "width": f.u(4), "height": f.u(4)}
     f.need(header["width"] and header["height"], "empty picture")
     f.need(header["width"] <= MAX_SIDE and header["height"] <= MAX_SIDE, "picture side", "LimitExceeded")
     f.need(header["width"] * header["height"] <= MAX_PIXELS, "picture area", "LimitExceeded")
     count = f.u(8)
     f.need(count > 0, "no frames")
     f.need(count == UNKNOWN or count <= MAX_FRAMES, "frame count", "LimitExceeded")
-    f.need(flags == 0 or count == 1, "a still image has one frame")
+    f.need(not still or count == 1, "a still image has one frame")
     header["frame_count"] = None if count == UNKNOWN else count
     header["time_base"] = f.ratio()
     if data[f.at : f.at + 8] == bytes(8):
@@ -151,6 +159,8 @@ def read_header(data):
     f.need((prior == bytes(32)) == (header["profile"] == 0), "hash of the prior")
     header["prior_sha256"] = prior.hex()
     header["streams"] = [read_stream(f) for _ in range(streams)]
+    if flags & 2:
+        header["metadata"] = read_metadata(f, streams)
     f.finish()
     return header, length
 
@@ -171,6 +181,34 @@ def read_stream(f):
     stream |= {"codec": f.text(codec), "layout": f.text(layout), "language": f.text(language)}
     stream["extradata"] = f.take(extradata).hex()
     return stream
+
+
+def read_metadata(f, streams):
+    """Section 3.3."""
+    tags = read_tags(f)
+    tracks = []
+    for _ in range(1 + streams):
+        bits = f.u(2)
+        f.need(bits < 512, "reserved track flags")
+        tracks.append([bits, read_tags(f)])
+    chapters = []
+    for _ in range(f.varint()):
+        start = f.svarint()
+        end = start + f.varint()
+        f.need(in_i64(end), "end of a chapter")
+        chapters.append([start, end, f.utf8()])
+    f.need(tags or chapters or any(bits or own for bits, own in tracks), "empty metadata")
+    return {"tags": tags, "tracks": tracks, "chapters": chapters}
+
+
+def read_tags(f):
+    tags = []
+    for _ in range(f.varint()):
+        key = f.text(f.u(1))
+        f.need(key and not any("A" <= letter <= "Z" for letter in key), "key of a tag")
+        f.need(not tags or tags[-1][0] < key, "order of tags")
+        tags.append([key, f.utf8()])
+    return tags
 
 
 def read_unit(data, at, chunk):

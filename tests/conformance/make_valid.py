@@ -42,12 +42,19 @@ from lfqcodec.bitstream import (  # noqa: E402
     drop_streams,
     token_crc,
 )
-from lfqcodec.media import Colour, StreamInfo, StreamPacket  # noqa: E402
+from lfqcodec.bitstream.metadata import TRACK_FLAGS  # noqa: E402
+from lfqcodec.media import Chapter, Colour, Metadata, StreamInfo, StreamPacket, Track  # noqa: E402
 
 AAC = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"
 )
 SUBRIP = StreamInfo("subtitle", "subrip", Fraction(1, 1000), language="deu")
+HOLIDAY = Metadata(
+    (("artist", "A. N. Other"), ("location", "+52.5200+013.4050/"), ("title", "Größe & Übung")),
+    Track((("language", "eng"),), ("default",)),
+    (Track(), Track((("title", "Untertitel"),), ("default", "forced", "visual_impaired"))),
+    (Chapter(-5, 500_000_000, "One"), Chapter(500_000_000, 1_066_666_667)),
+)
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,11 @@ def _of_the_container() -> Iterator[Case]:
         ((17, 16), (17, 16, 2)),
         packets=True,
     )
+    both = replace(BASE, streams=(AAC, SUBRIP))
+    yield Case("metadata", replace(both, metadata=HOLIDAY), ((17,),), packets=True)
+    title = Metadata((("title", ""),))
+    still = replace(BASE, frame_rate=None, still_image=True, frame_count=1)
+    yield Case("metadata-of-a-still-image", replace(still, metadata=title), ((1,),))
     yield Case(
         "pipe-unknown-count",
         replace(BASE, gop_chunks=4, tokenizer_sha256=bytes(range(32))),
@@ -316,6 +328,18 @@ def _describe(header: FileHeader) -> dict[str, object]:
             }
             for stream in header.streams
         ],
+    } | ({"metadata": _metadata(header.metadata)} if header.metadata != Metadata() else {})
+
+
+def _metadata(metadata: Metadata) -> dict[str, object]:
+    tracks = (metadata.video, *metadata.streams)
+    return {
+        "tags": [list(tag) for tag in metadata.tags],
+        "tracks": [
+            [sum(1 << TRACK_FLAGS.index(flag) for flag in track.flags), [list(tag) for tag in track.tags]]
+            for track in tracks
+        ],
+        "chapters": [[chapter.start, chapter.end, chapter.title] for chapter in metadata.chapters],
     }
 
 
