@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from numbers import Real
 
-from lfqcodec.errors import ArgumentTypeError, ArgumentValueError
+from lfqcodec.errors import ArgumentTypeError, ArgumentValueError, InputVideoError
 
 
 def flag(name: str, value: object) -> bool:
@@ -78,10 +78,11 @@ def path(name: str, value: object) -> str:
     return given
 
 
-def is_url(value: object) -> bool:
-    """True for a text such as https://..., which is no name of a file here."""
-    given = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
-    return isinstance(given, str) and bool(re.match(r"[a-z][a-z0-9+.-]+://", given, re.I))
+def refuse_url(value: str | os.PathLike[str]) -> None:
+    """Raise `InputVideoError` for a text such as https://..., unless there is a file of that name."""
+    given = os.fspath(value)
+    if re.match(r"[a-z][a-z0-9+.-]+://", given, re.I) and not os.path.lexists(given):
+        raise InputVideoError(f"{given}: is a URL, not a file; load it first, or pipe it to -")
 
 
 def source(name: str, value: object, *, more: str = "") -> None:

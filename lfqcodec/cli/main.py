@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
             raise _Interrupt from error
         except (LfqError, click.ClickException) as error:
             if isinstance(error, click.UsageError) and (hint := _hint(sys.argv[2:])):
-                error = click.UsageError(error.format_message() + hint, error.ctx)
+                error = click.UsageError(error.format_message().rstrip(".") + hint, error.ctx)
             if "--json" in sys.argv:
                 from lfqcodec.cli.shared.report import complaint, print_json_error
 

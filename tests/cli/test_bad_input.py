@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -294,7 +295,17 @@ def test_full_standard_output(folder):
 def test_wrong_usage(folder):
     cases = [
         (["nonsense"], "nonsense"),
-        (["encode", "good.y4m"], "Missing argument"),
+        (["encode"], "Missing argument"),
+        (["encode", "-"], "OUT is needed"),
+        (["encode", "", "new.lfq"], "IN is an empty name"),
+        (["decode", "good.lfq", ""], "OUT is an empty name"),
+        (["encode", "good.lfq"], "did you mean lfqcodec decode?"),
+        (["encode", "-good.mp4", "new.lfq"], "write ./-good.mp4"),
+        (["encode", "-i", "good.y4m", "-o", "new.lfq"], "names need no -i and -o"),
+        (["encode", "good.y4m", "new.lfq", "--pass", "1"], "--pass needs stats"),
+        (["encode", "good.y4m", "new.lfq", "--bitrate", "9k", "--workers", "2"], "use one worker"),
+        (["encode", "good.y4m", "new.lfq", "--resume", "--pass", "1", "--stats", "s"], "cannot be resumed"),
+        (["encode", "good.y4m", "-", "--resume"], "--resume needs an OUT"),
         (["decode", "good.lfq", "new.mkv", "--streams", "-1"], "--streams"),
         (["decode", "good.lfq", "new.mkv", "--streams", "two"], "--streams"),
         (["strip", "good.lfq", "new.lfq", "--streams", "0"], "--streams"),
@@ -307,7 +318,7 @@ def test_wrong_usage(folder):
         (["decode", "good.lfq", "new.mkv", "--start", "soon"], "--start"),
         (["decode", "good.lfq", "new.mkv", "--duration", "0"], "--duration"),
         (["decode", "good.lfq", "new.mkv", "--device", "abacus"], "--device"),
-        (["strip", "good.lfq"], "Missing argument"),
+        (["strip"], "Missing argument"),
         (["verify"], "FILE"),
     ]
 
@@ -318,6 +329,38 @@ def test_wrong_usage(folder):
 
     with unchanged(folder):
         at_once(check, cases)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "arguments"),
+    [
+        (2, "UsageError", ["encode", "good.y4m", "new.lfq", "--crf", "30", "--bitrate", "9k"]),
+        (1, "OutputError", ["strip", "good.lfq", "old.lfq"]),
+        (3, "InputVideoError", ["decode", "none.lfq", "new.mkv"]),
+        (4, "Truncated", ["info", "cut.lfq"]),
+        (4, "BadMagic", ["tokens", "good.y4m", "new.npz"]),
+    ],
+)
+def test_errors_in_json(folder, code, kind, arguments):
+    """One document on standard output, besides the line for people."""
+    (folder / "cut.lfq").write_bytes((folder / "good.lfq").read_bytes()[:20])
+    with unchanged(folder):
+        done = run(*arguments, "--json", cwd=folder)
+    line = complaint(done, code)
+    told = json.loads(done.stdout)
+    assert (told["kind"], told["exit_code"]) == (kind, code)
+    assert told["error"] in line
+
+
+def test_what_a_file_that_was_cut_in_half_lacks(folder, data):
+    (folder / "cut.lfq").write_bytes(data[: unit_offsets(data)[1] + 20])
+    says = "17 of 20 frames are there, 3 (0.12 s) are missing"
+    for name in ("info", "verify"):
+        done = run(name, "-", input=(folder / "cut.lfq").read_bytes())
+        assert says in complaint(done, 4)
+    report = json.loads(run("decode", "cut.lfq", "new.mkv", "--json", cwd=folder).stdout)
+    assert (report["frames"], report["missing_frames"], report["damage"][0]["frames"]) == (17, 3, 3)
+    assert "3 frames missing at the end" in report["error"]
 
 
 def test_a_picture_larger_than_the_format_allows(folder):

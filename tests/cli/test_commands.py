@@ -24,6 +24,8 @@ from video_support import moving_picture, png, read_all, write_video
 
 import lfqcodec
 from lfqcodec.bitstream import ChunkHead
+from lfqcodec.cli.shared.progress import describe
+from lfqcodec.codec.progress import Progress
 from lfqcodec.weights.store import resolve_model
 
 
@@ -82,10 +84,56 @@ def test_encode_json(folder, tmp_path):
     assert report["seconds"] == pytest.approx(18 / 25)
 
 
+def test_outputs_without_a_name(folder, tmp_path):
+    """They lie beside the input, and are never the input, nor overwrite what is there."""
+    for name in ("clip.mp4", "a.lfq", "picture.lfq"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    made = {
+        ("encode", "clip.mp4", "--frames", "2"): "clip.lfq",
+        ("decode", "a.lfq", "--duration", "0.1"): "a-decoded.mp4",
+        ("decode", "picture.lfq"): "picture-decoded.png",
+        ("strip", "a.lfq"): "a-stripped.lfq",
+        ("repair", "a.lfq"): "a-repaired.lfq",
+        ("tokens", "a.lfq"): "a.npz",
+    }
+
+    def check(arguments, name):
+        report = json.loads(succeed(*arguments, "--json", cwd=tmp_path))
+        assert report["file"] == name
+        assert (tmp_path / name).stat().st_size == report.get("file_bytes", (tmp_path / name).stat().st_size)
+
+    at_once(check, made.items())
+    assert "clip.lfq: exists already" in fail(1, "encode", tmp_path / "clip.mp4")
+    assert succeed("strip", "a.lfq", "-f", cwd=tmp_path).startswith("a-stripped.lfq: ")
+
+
 def test_progress_is_for_terminals(folder, tmp_path):
     done = run("decode", folder / "picture.lfq", tmp_path / "a.png")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"1 frame 50x38")
+    drawn = run("decode", "-f", "--progress", "bar", folder / "picture.lfq", tmp_path / "a.png").stderr
+    assert drawn.startswith(b"\rdecoding  reading, 0:00\x1b[K")
+    assert drawn.endswith(b"\r\x1b[K")
+    for never in (("-q",), ("--progress", "never")):
+        assert run("decode", "-f", *never, folder / "picture.lfq", tmp_path / "a.png").stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (Progress(0, 40, 0, 0.0), "encoding  reading, 1:05"),
+        (Progress(0, 40, 0, 0.0, read=7), "encoding  reading, 7 pictures read, 1:05"),
+        (Progress(0, 40, 0, 0.0, 9, 4), "encoding  4/40 pictures  10%  0.5 pictures/s  1:12 left"),
+        (
+            Progress(17, 40, 8500, 0.68, 40, 21),
+            "encoding  21/40 pictures  52%  0.5 pictures/s  100 kbit/s  0:38 left",
+        ),
+        (Progress(0, None, 0, 0.0, 9, 4), "encoding  4 pictures  0.5 pictures/s"),
+        (Progress(0, 3, 0, 0.0, 9, 4), "encoding  4 pictures  0.5 pictures/s"),
+    ],
+)
+def test_what_progress_says(state, line):
+    assert describe("encoding", state, 0.5, 65) == line
 
 
 # Pipes --------------------------------------------------------------------------------------------

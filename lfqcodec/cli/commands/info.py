@@ -11,7 +11,7 @@ from lfqcodec.bitstream import ChunkHead, Limits
 from lfqcodec.cli.shared.options import json_option, limit_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.codec.decode.file import LfqFile, open_file
-from lfqcodec.errors import BitstreamError, WeightsError
+from lfqcodec.errors import BitstreamError, Truncated, WeightsError
 
 _OF_STREAMS = ("kind", "codec", "sample_rate", "channels", "layout", "language")
 
@@ -30,10 +30,12 @@ def describe(file: LfqFile) -> dict[str, Any]:
                 packets, copied = packets + head.count, copied + head.size
     except BitstreamError as error:
         damage = str(error)
+        if isinstance(error, Truncated):
+            damage += file.missing(sum(head.valid for head in heads))
     frames = sum(head.valid for head in heads)
     seconds = float(heads[-1].end_pts * header.time_base) if heads else 0.0
     payload = 4 * sum(sum(head.words) for head in heads)
-    size = file.size()
+    size = file.size() if file.seekable else file.bytes_read
     pixels = header.width * header.height * frames
     try:
         model: str | None = file.model().name
@@ -76,7 +78,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
 @json_option
 @limit_option
 def command(source: str, as_json: bool, limits: Limits) -> None:
-    """Tell what a .lfq file holds."""
+    """Tell what a .lfq file holds. FILE may be - for standard input."""
     with open_file(source, limits=limits) as file:
         facts = describe(file)
     if as_json:

@@ -10,7 +10,7 @@ from lfqcodec.bitstream import Limits
 from lfqcodec.cli.shared.options import json_option, limit_option, model_option
 from lfqcodec.cli.shared.report import complaint, plural, print_json
 from lfqcodec.codec.decode.file import open_file
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import LfqError, Truncated
 
 
 @click.command("verify")
@@ -28,14 +28,19 @@ def command(files: tuple[str, ...], as_json: bool, model: str | None, limits: Li
     for name in files:
         chunks = frames = 0
         problem: LfqError | None = None
+        missing = ""
         try:
             with open_file(name, model=model, limits=limits) as file:
-                # The reader itself compares the totals of header and index with the chunks.
-                for chunk in file.tokens():
-                    chunks, frames = chunks + 1, frames + chunk.head.valid
+                try:
+                    # The reader itself compares the totals of header and index with the chunks.
+                    for chunk in file.tokens():
+                        chunks, frames = chunks + 1, frames + chunk.head.valid
+                except Truncated:
+                    missing = file.missing(frames)
+                    raise
         except LfqError as error:
             problem, code = error, code or error.exit_code
-        said = None if problem is None else complaint(problem)
+        said = None if problem is None else complaint(problem) + missing
         kind = None if problem is None else type(problem).__name__
         results.append(
             {

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from lfqcodec.arguments import refuse_url
+
 
 def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False) -> str:
     """OUT, or if it is left out, IN with `end` in place of its suffix, in the same folder.
@@ -16,6 +18,7 @@ def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False)
     if not source or dest == "":
         raise click.UsageError(f"{'IN' if not source else 'OUT'} is an empty name")
     if dest is None:
+        refuse_url(source)
         if source == "-":
             raise click.UsageError("OUT is needed where IN is standard input")
         path = Path(source)

@@ -9,14 +9,18 @@ from typing import Any
 import click
 
 from lfqcodec.codec.repair.damage import Loss
-from lfqcodec.errors import LfqError, LimitExceeded
+from lfqcodec.errors import BadMagic, LfqError, LimitExceeded
 
 _PRINTED = "lfqcodec.printed_json"
 
 
 def complaint(error: LfqError) -> str:
     """An error as one line for a person at the command line."""
-    return f"{error}; --limit allows more" if isinstance(error, LimitExceeded) else str(error)
+    if isinstance(error, LimitExceeded):
+        return f"{error}; --limit allows more"
+    if isinstance(error, BadMagic):
+        return f"{error}; lfqcodec encode makes .lfq files of videos"
+    return str(error)
 
 
 def print_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.decode.options import DecodeOptions
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
-from lfqcodec.codec.repair.damage import DETAIL, FRAMES, Loss
+from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
 from lfqcodec.errors import DamageConcealed
 from lfqcodec.media import Frame
 from lfqcodec.output import refuse_same_file
@@ -25,7 +25,8 @@ class DecodeReport:
     """What came of it. `seconds` is the length of what was decoded, `elapsed` that of the work.
 
     `damage` lists the parts of the file that could not be read: `lost_frames` were concealed by others,
-    `degraded_frames` are shown with fewer streams than were coded.
+    `degraded_frames` are shown with fewer streams than were coded, `missing_frames` are those that a file
+    which was cut off should have had behind its end.
     """
 
     frames: int
@@ -36,6 +37,7 @@ class DecodeReport:
     notes: tuple[str, ...]
     lost_frames: int = 0
     degraded_frames: int = 0
+    missing_frames: int = 0
     damage: tuple[Loss, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +87,9 @@ def decode(
                     done = writer.frames
                     progress(Progress(done, info.frame_count, 0, float(cut.seconds), read=done, coded=done))
         name = file.name
-    lost, poor = (sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL))
+    lost, poor, missing = (
+        sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL, END)
+    )
     report = DecodeReport(
         frames=writer.frames,
         width=info.width,
@@ -95,10 +99,14 @@ def decode(
         notes=tuple(writer.notes),
         lost_frames=lost,
         degraded_frames=poor,
+        missing_frames=missing,
         damage=tuple(damage),
     )
     if damage and not options.best_effort:
         what = f"{lost} frame{'s' if lost != 1 else ''} lost and concealed" if lost else "no frame lost"
+        if missing:
+            what = f"{what}, " if lost else ""
+            what += f"{missing} frame{'s' if missing != 1 else ''} missing at the end"
         if poor:
             what += f", {poor} with less detail"
         raise DamageConcealed(f"{name}: is damaged, {what}; with --best-effort that is no error", report)

@@ -106,8 +106,7 @@ class LfqFile:
             self._file = sys.stdin.buffer
         else:
             self.name = os.fspath(source)
-            if arguments.is_url(source) and not os.path.exists(source):
-                raise InputVideoError(f"{self.name}: is a URL, not a file; load it first, or pipe it to -")
+            arguments.refuse_url(source)
             with reading(self.name):
                 self._file = Path(source).open("rb")  # noqa: SIM115 (closed by close)
             self.owned = True
@@ -140,6 +139,7 @@ class LfqFile:
             rotation=h.rotation,
             streams=h.streams,
             is_image=h.still_image,
+            metadata=h.metadata,
         )
 
     def size(self) -> int:
@@ -150,6 +150,20 @@ class LfqFile:
         end = self._file.seek(0, os.SEEK_END)
         self._file.seek(here)
         return end - self._base
+
+    @property
+    def bytes_read(self) -> int:
+        """How far reading is: of a pipe that was read to its end, how many bytes it had."""
+        return self._reader.position
+
+    def missing(self, frames: int) -> str:
+        """What a file that ends early lacks, where `frames` are there: "" if nothing says how many it had."""
+        announced = self.header.frame_count
+        if announced is None or announced <= frames:
+            return ""
+        rate, lost = self.header.frame_rate, announced - frames
+        seconds = "" if rate is None else f" ({float(lost / rate):.2f} s)"
+        return f"; {frames} of {announced} frames are there, {lost}{seconds} are missing"
 
     def index(self) -> Index:
         """GOP positions and totals of a seekable file; made by a scan where the stored one is missing."""

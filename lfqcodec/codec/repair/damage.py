@@ -15,8 +15,9 @@ class Loss:
     `kind`: "frames" are lost from `first_frame` on, shown from `start` to `end`; of `frames` frames
     "detail" is lost: they are shown with fewer `streams`, (right, wanted); "data" was lost at about `start`,
     which no frame needs, sound or subtitles perhaps; the "index" is damaged, and all frames are there; or the
-    "end" cannot be read, what is behind the first `first_frame` frames, at `start`. `cause` is the
-    first of `faults` errors, `offset` its byte in the file.
+    "end" cannot be read, what is behind the first `first_frame` frames, at `start`: `frames`, if the file
+    says how many it should have, or 0, until about `end`. `cause` is the first of `faults` errors, `offset`
+    its byte in the file.
     """
 
     kind: str
@@ -38,7 +39,11 @@ class Loss:
             return f"the index is damaged or missing, no frame is lost{because}"
         if self.kind == END:
             where = f"after {clock(self.start)} ({self.first_frame} frames)"
-            return f"{where}: the file cannot be read on{because}"
+            count = f"{self.frames} frame{'s are' if self.frames != 1 else ' is'} missing"
+            missing = (
+                f"{count}, {self.end - self.start:.2f} s" if self.frames else "the file cannot be read on"
+            )
+            return f"{where}: {missing}{because}"
         if self.kind == DETAIL and not self.frames:
             return f"{clock(self.start)} to {clock(self.end)}: no frame is lost{because}"
         what = f"frame {self.first_frame} is"

@@ -176,8 +176,16 @@ class Salvage:
             yield self._gap(self._known[-1].behind, self._known[-1].end, self._step or 1)
         if not self._faults and self._last_fault is not None:
             self._note(self._last_fault)
-        all_there = reader.header.frame_count == self.frames
-        self._lose(INDEX if all_there else END, self._edge.due, self._edge.due, 0)
+        announced, due = reader.header.frame_count, self._edge.due
+        missing = 0 if announced is None else max(0, announced - self.frames)
+        until = None if due is None else due + missing * self._usual_step()
+        self._lose(INDEX if announced == self.frames else END, due, until, missing)
+
+    def _usual_step(self) -> int:
+        """How many ticks a frame is shown, about."""
+        header = self._reader.header
+        rate = header.frame_rate
+        return self._step or (1 if rate is None else max(1, round(1 / (rate * header.time_base))))
 
     def _gap(self, behind: int, until: int, step: int) -> Gap:
         edge = self._edge

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from lfqcodec.arguments import is_url
+from lfqcodec.arguments import refuse_url
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
 from lfqcodec.video.read.arrays import ArraySource, Pictures
@@ -128,8 +128,7 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
         return _stream(sys.stdin.buffer, "standard input")
     path = Path(source)
     name = display_name(source)
-    if is_url(source) and not path.exists():
-        raise InputVideoError(f"{name}: is a URL, not a file; load it first, or pipe it to -")
+    refuse_url(source)
     with reading(name):
         if path.is_dir():
             return _folder(path)
