@@ -84,6 +84,7 @@ def make_header(info: VideoInfo, model: Model, options: EncodeOptions, plan: Pla
         prior_sha256=NO_HASH if plan.prior is None else plan.prior.sha256,
         streams=info.streams,
         still_image=info.is_image,
+        metadata=info.metadata,
     )
 
 

@@ -82,6 +82,7 @@ class VideoReader:
             streams=tuple(self._line.streams),
             is_image=source.is_image,
             notes=tuple(dict.fromkeys(notes)),
+            metadata=self._line.metadata(),
         )
 
     def _estimate(self, start: Fraction, duration: Fraction | None) -> int | None:

@@ -11,9 +11,11 @@ from fractions import Fraction
 from typing import Any
 
 from lfqcodec.errors import InputVideoError
+from lfqcodec.media import Metadata
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes, reading, reason
 from lfqcodec.video.read.choose import bits, choose_video
 from lfqcodec.video.read.clock import Clock
+from lfqcodec.video.read.metadata import read_metadata
 from lfqcodec.video.read.orientation import Orientation
 from lfqcodec.video.read.rate import announced_rate, positive
 from lfqcodec.video.read.tally import Delivered, Tally
@@ -48,6 +50,14 @@ class Source(ABC):
     @abstractmethod
     def items(self, copied: list[Any]) -> Iterator[Item]:
         """Decoded frames and packets of the `copied` streams from here on."""
+
+    def metadata(self, copied: list[Any]) -> Metadata:
+        """What the input says of itself, its video and the `copied` streams; times on its own clock."""
+        return Metadata()
+
+    def holds_chapters(self, stream: Any) -> bool:
+        """True for a stream that is only another form of the chapters."""
+        return False
 
     def seek(self, seconds: Fraction | None) -> None:
         """Continue from a keyframe at or before `seconds` of the file's clock; from the start for None."""
@@ -181,6 +191,15 @@ class MediaSource(Source):
             self.notes.add(
                 f"the input ends early: it holds {packets} of the {self.frame_count} frames it announces"
             )
+
+    def metadata(self, copied: list[Any]) -> Metadata:
+        """As `Source` says."""
+        return read_metadata(self._container, self.video, copied, self.notes)
+
+    def holds_chapters(self, stream: Any) -> bool:
+        """As `Source` says. MP4 has the titles of chapters in a track."""
+        chapters = self._container.chapters()
+        return bool(chapters) and stream.type == "data" and stream.frames == len(chapters)
 
     def _demux(self, streams: list[Any]) -> Iterator[Any]:
         """The packets of some streams that have data, up to the end or to where reading fails."""

@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import Any
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.media import StreamInfo
+from lfqcodec.media import Metadata, StreamInfo
 from lfqcodec.video.failures import Notes
 from lfqcodec.video.read import streams
+from lfqcodec.video.read.metadata import chapters_from
 from lfqcodec.video.read.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
 from lfqcodec.video.read.source import Item, Source
 
@@ -66,11 +67,19 @@ class Timeline:
         for position, stream in enumerate(self._source.streams):
             info, note = streams.copied_stream(stream)
             if info is None:
-                self._source.notes.add(note)
+                if not self._source.holds_chapters(stream):
+                    self._source.notes.add(note)
             else:
                 chosen.append(position)
                 self.streams.append(info)
         return chosen
+
+    def metadata(self) -> Metadata:
+        """That of the source, with chapters on the clock of what is read."""
+        made = self._source.metadata([self._source.streams[position] for position in self._chosen])
+        cut = self.start is not None or self.end is not None
+        chapters = chapters_from(made.chapters, self.zero, self.end, cut=cut)
+        return replace(made, chapters=chapters)
 
     def _begin(self) -> None:
         self._last = None

@@ -88,22 +88,21 @@ class Converted(Carrier):
     def __init__(self, container: Any, info: StreamInfo, sample: StreamPacket, codec: str) -> None:
         """Raises ValueError where it cannot be decoded, or not be encoded."""
         self._ticks = info.time_base * info.sample_rate
+        rate, channels = info.sample_rate, info.channels
         try:
             self._source = opened_template(info, sample)
             decoder: Any = self._source.streams[0].codec_context
             # Tried before the container has the stream.
-            prepare(
-                av.CodecContext.create(codec, "w"), decoder, rate=info.sample_rate, channels=info.channels
-            )
-            stream = container.add_stream(codec, rate=info.sample_rate)
-            prepare(stream.codec_context, decoder, rate=info.sample_rate, channels=info.channels)
+            prepare(av.CodecContext.create(codec, "w"), decoder, rate=rate, channels=channels)
+            stream = container.add_stream(codec, rate=rate)
+            prepare(stream.codec_context, decoder, rate=rate, channels=channels)
         except MEDIA_ERRORS as error:
             raise ValueError(f"{info.kind} ({info.codec}) cannot be converted to {codec}") from error
-        stream.time_base = Fraction(1, info.sample_rate)
+        stream.time_base = Fraction(1, rate)
         if info.language:
             stream.metadata["language"] = info.language
         super().__init__(stream)
-        self._recoder = Recoder(decoder, stream, rate=info.sample_rate, padding=info.initial_padding)
+        self._recoder = Recoder(decoder, stream, rate=rate, padding=info.initial_padding)
         self.note = f"sound ({info.codec}) is converted to {codec}, as {container.format.name} cannot hold it"
 
     def packets(self, packet: StreamPacket) -> Iterable[Any]:
@@ -136,6 +135,7 @@ def fits(form: str, info: StreamInfo, sample: StreamPacket | None) -> bool:
                 trial.mux(packet)
         if sample is None:
             return True
+        again: Any
         with av.open(io.BytesIO(file.getvalue()), format=form) as again:
             return bool(again.streams) and any(packet.size for packet in again.demux())
     except MEDIA_ERRORS:

@@ -23,13 +23,15 @@ from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
 from lfqcodec.video.failures import MEDIA_ERRORS, writing
+from lfqcodec.video.write.aspect import padded, set_aspect
 from lfqcodec.video.write.carriers import Carrier, carry
+from lfqcodec.video.write.metadata import write_metadata
 from lfqcodec.video.write.writer import VideoWriter, nominal_rate
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _X264 = {"crf": "14", "preset": "medium"}
 _FFV1 = {"coder": "1", "context": "1", "g": "1"}
-# Which slices FFV1 takes depends on the size where chroma is subsampled, and some sizes have none: four slices,
+# Which slices FFV1 takes depends on the size where chroma is subsampled, and some sizes have none: four,
 # as many as it likes (0), one, and at last version 1 of the format, which has no slices and no checksums.
 _FFV1_FORMS = (
     *({"level": "3", "slicecrc": "1", "slices": slices} for slices in ("4", "0", "1")),
@@ -63,10 +65,10 @@ class MuxedWriter(VideoWriter):
         self._silent = {number for number, info in enumerate(self.info.streams) if info.kind == "audio"}
         self._last_dts: dict[int, int] = {}
         self._shift = Fraction(0)
-        temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
+        self._temporary = self._stack.enter_context(replacing(self._dest, overwrite=self._overwrite))
         options = {} if self._format == "matroska" else {"movflags": "+faststart"}
         with writing(self.name):
-            path = str(temporary.absolute())
+            path = str(self._temporary.absolute())
             self._container: Any = av.open(path, "w", format=self._format, options=options)
             self._stack.callback(self._close)
             self._video = self._add_video()
@@ -74,13 +76,14 @@ class MuxedWriter(VideoWriter):
     def _add_video(self) -> Any:
         info = self.info
         lossless = self._format == "matroska"
-        # H.264 in 4:2:0 has even sizes only, as its cropping counts chroma samples, and few players know more.
+        # H.264 has the sample aspect ratio in its own headers; with FFV1 it is up to Matroska.
+        self._in_container = lossless and info.sar != 1
+        # H.264 in 4:2:0 has even sizes only, as its cropping counts chroma samples; few players know more.
         self._padding = (0, 0) if lossless else (info.height % 2, info.width % 2)
         height, width = info.height + self._padding[0], info.width + self._padding[1]
         if any(self._padding):
-            self.notes.add(
-                f"padded from {info.width}x{info.height} to {width}x{height}: {self._dest.suffix} has even sizes"
-            )
+            sizes = f"from {info.width}x{info.height} to {width}x{height}"
+            self.notes.add(f"padded {sizes}: {self._dest.suffix} has even sizes")
         # Where rgb_to_yuv places chroma; FFV1 has no default for it.
         options = {"chroma_sample_location": "left", **(_ffv1(width, height) if lossless else _X264)}
         stream = self._container.add_stream(
@@ -90,9 +93,6 @@ class MuxedWriter(VideoWriter):
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base = stream.time_base = info.time_base
         context.sample_aspect_ratio = info.sar
-        if lossless and info.sar != 1:
-            # H.264 has it in its own headers; with FFV1 it is up to Matroska, out of PyAV's reach.
-            self.notes.add(f"the sample aspect ratio {info.sar} is left out of .mkv")
         context.color_range = 2 if info.colour.full_range else 1
         context.colorspace = usable_matrix(info.colour, info.width, info.height)
         context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
@@ -143,7 +143,15 @@ class MuxedWriter(VideoWriter):
             self._carriers[number] = carrier
             if carrier.note:
                 self.notes.add(carrier.note)
-        self._shift = self._sound_before()
+        self._shift = self._time_before()
+        streams = {-1: self._video} | {number: each.stream for number, each in self._carriers.items()}
+        kinds = {number: self.info.streams[number].kind for number in self._carriers}
+        write_metadata(
+            self._container, streams, self.info.metadata, self._shift, self.notes, {-1: "video", **kinds}
+        )
+        if self._in_container:
+            self._title = self._video.metadata.get("title", "")
+            self._video.metadata["title"] = padded(self._title)
         self._container.start_encoding()
         early, self._early = self._early or [], None
         for packet in early:
@@ -152,15 +160,17 @@ class MuxedWriter(VideoWriter):
             else:
                 self._mux_video([packet])
 
-    def _sound_before(self) -> Fraction:
-        """By how many seconds everything has to be later so that MP4 does not cut sound before time 0."""
-        if self._format == "matroska":
-            return Fraction(0)  # its muxer does that
-        begins = [
-            packet.pts * info.time_base + Fraction(info.initial_padding, info.sample_rate or 1)
-            for number, packet in self._first.items()
-            if number in self._carriers and (info := self.info.streams[number]).kind == "audio"
-        ]
+    def _time_before(self) -> Fraction:
+        """By how many seconds everything has to be later, so that nothing of what is before time 0 is cut.
+
+        MP4 has start padding there, which is to be cut; Matroska has no times before 0 at all.
+        """
+        begins = []
+        for number, packet in self._first.items():
+            info = self.info.streams[number]
+            padding = 0 if self._format == "matroska" else info.initial_padding
+            if number in self._carriers:
+                begins.append(packet.pts * info.time_base + Fraction(padding, info.sample_rate or 1))
         early = max(Fraction(0), -min(begins, default=Fraction(0)))
         # A tick of sound is within what time stamps are rounded by.
         return -(-early // self.info.time_base) * self.info.time_base if early > _ROUNDING else Fraction(0)
@@ -212,6 +222,8 @@ class MuxedWriter(VideoWriter):
             for carrier in self._carriers.values():
                 self._mux_ready(carrier.rest())
             self._container.close()
+            if self._in_container:
+                set_aspect(self._temporary, self._title, (self.info.width, self.info.height), self.info.sar)
         for info, count in zip(self.info.streams, self._rejected, strict=True):
             if count:
                 self.notes.add(f"{count} packets of {info.kind} ({info.codec}) could not be put back")

@@ -12,7 +12,7 @@ _ASS_FIELDS = 8
 
 
 def plain_text(data: bytes, codec: str) -> bytes:
-    """The text (UTF-8) of a packet of subtitles without its style; b"" for one that only clears the screen."""
+    """The text (UTF-8) of a packet of subtitles without its style; b"" where it only clears the screen."""
     if codec == "mov_text":
         return data[2 : 2 + int.from_bytes(data[:2], "big")]
     if codec == "ass":

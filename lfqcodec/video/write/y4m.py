@@ -34,8 +34,8 @@ def header(info: VideoInfo) -> bytes:
 class Y4mWriter(VideoWriter):
     """Writes to a path (whole or not at all), to standard output (None), or to a binary file object.
 
-    The format has one frame rate and no time stamps: where those of the video differ, pictures are repeated or
-    left out, so that it plays as long as it should.
+    The format has one frame rate and no time stamps: where those of the video differ, pictures are repeated
+    or left out, so that it plays as long as it should.
     """
 
     def _begin(self) -> None:
