@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -14,16 +15,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from lfqcodec.errors import OutputError
+from lfqcodec.errors import ArgumentValueError, OutputError
 
 if sys.platform != "win32":
     import fcntl
 
 TEMPORARY_SUFFIX = ".lfqcodec-partial"
+_NAME_BYTES = 255
+"""Longest name of a file, with the systems in use."""
+_LONGEST_SUFFIX = 16
+_VIDEO = "mp4 m4v mov mkv webm avi mpg mpeg ts m2ts mts wmv flv ogv 3gp y4m yuv h264 h265 hevc"
+_OTHER = "gif png jpg jpeg webp avif bmp tif tiff m4a mp3 wav npz"
+_OTHER_FORMATS = frozenset(f".{name}" for name in f"{_VIDEO} {_OTHER}".split())
+
+
+def refuse_other_format(dest: object) -> None:
+    """Raise `ArgumentValueError` where the name of a file that is to be .lfq says that it is another."""
+    path = Path(dest) if isinstance(dest, (str, os.PathLike)) else Path()
+    if path.suffix.lower() in _OTHER_FORMATS:
+        hint = f"use {path.with_suffix('.lfq')}, or lfqcodec decode to make {path.suffix} of a .lfq file"
+        raise ArgumentValueError("dest", f"is to be a .lfq file, and {path} is none by its name: {hint}")
+
+
+def followed(target: Path) -> Path:
+    """Where the bytes of `target` are to be: behind the symbolic link, if it is one."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
 def check_target(target: Path, *, overwrite: bool, directory: bool = False) -> None:
     """Raise `OutputError` where `target` could not be written, before any work is done."""
+    target = followed(target)
     if target.exists():
         if target.is_dir() != directory:
             raise OutputError(f"{target}: is {'a file' if directory else 'a folder'}")
@@ -47,6 +68,11 @@ def refuse_same_file(source: object, dest: object) -> None:
     paths = [Path(p) for p in (source, dest) if isinstance(p, (str, os.PathLike)) and str(p) != "-"]
     if len(paths) == 2 and all(p.exists() for p in paths) and paths[0].samefile(paths[1]):
         raise OutputError(f"{paths[1]}: input and output are the same file")
+
+
+def _named(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
+    with os.scandir(parent) as entries:
+        return [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
 
 
 def _remove(path: Path) -> None:
@@ -118,6 +144,10 @@ def _create(parent: Path, prefix: str, suffix: str, *, directory: bool) -> tuple
         os.close(handle)
 
 
+def _scratch_names(prefix: str, suffix: str) -> re.Pattern[str]:
+    return re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))
+
+
 @contextlib.contextmanager
 def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = False) -> Iterator[Path]:
     """Yield a new file, or folder, in `parent`; what is still there at the end is removed.
@@ -125,10 +155,7 @@ def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = Fa
     Its name is `prefix`, random letters, `suffix`. Others of such a name are removed first where no process
     holds them any more: what a killed run left behind.
     """
-    pattern = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))
-    with os.scandir(parent) as entries:
-        stale = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
-    for path in stale:
+    for path in _named(parent, _scratch_names(prefix, suffix)):
         remove_if_dead(path)
     path, handle = _create(parent, prefix, suffix, directory=directory)
     try:
@@ -160,22 +187,75 @@ def undisturbed() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
+def fitting(name: str, spare: int) -> str:
+    """`name`, cut and made unique again where it leaves less than `spare` bytes for what is put behind it."""
+    data = os.fsencode(name)
+    if len(data) + spare <= _NAME_BYTES:
+        return name
+    digest = f"-{hashlib.sha256(data).hexdigest()[:8]}"
+    return data[: _NAME_BYTES - spare - len(digest)].decode(errors="ignore") + digest
+
+
+def _temporary_names(target: Path, *, directory: bool) -> tuple[str, str]:
+    """What the names of temporary files for `target` begin and end with."""
+    # FFmpeg chooses formats by suffix; one that is longer than any of them is only a part of the name.
+    suffix = target.suffix if not directory and len(target.suffix) <= _LONGEST_SUFFIX else ""
+    spare = len(f".{TEMPORARY_SUFFIX}-12345678") + len(os.fsencode(suffix))
+    return f".{fitting(target.name.removesuffix(suffix), spare)}{TEMPORARY_SUFFIX}-", suffix
+
+
+def refuse_busy(dest: object, *, overwrite: bool) -> None:
+    """Raise `OutputError` where another run is making the same new file, unless it may be overwritten."""
+    if overwrite or not isinstance(dest, (str, os.PathLike)) or os.fspath(dest) == "-":
+        return
+    target = followed(Path(dest))
+    with contextlib.suppress(OSError):
+        for path in _named(target.parent, _scratch_names(*_temporary_names(target, directory=False))):
+            with path.open("rb") as file:
+                if lock(file.fileno()) is False:
+                    raise OutputError(f"{target}: another run is making it (use -f to overwrite)")
+
+
+def put_in_place(path: Path, target: Path, *, overwrite: bool) -> None:
+    """Give the complete file `path` the name `target`, at once or not at all.
+
+    Without `overwrite` a file that has appeared there meanwhile stays: `OutputError`.
+    """
+    if overwrite:
+        os.replace(path, target)
+        return
+    try:
+        os.link(path, target)
+    except FileExistsError as error:
+        raise OutputError(f"{target}: was made by another run meanwhile (use -f to overwrite)") from error
+    except OSError:
+        # File systems without hard links: the name is taken first, by an empty file.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(path, target)
+        except OSError:
+            _remove(target)
+            raise
+    else:
+        path.unlink()
+
+
 @contextlib.contextmanager
 def replacing(target: Path, *, overwrite: bool = False, directory: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it to `target` on success, remove it on any error.
 
-    The temporary name keeps the suffix of `target`, because FFmpeg chooses formats by suffix. With
-    `directory` the temporary path is an empty folder. Raises `OutputError`.
+    A symbolic link is followed. Without `overwrite` nothing that appears there meanwhile is replaced. The
+    temporary name keeps the suffix of `target`, because FFmpeg chooses formats by suffix. With `directory`
+    the temporary path is an empty folder. Raises `OutputError`.
     """
+    target = followed(target)
     check_target(target, overwrite=overwrite, directory=directory)
-    # Cut short, so that a name as long as the file system allows leaves room for the suffix.
-    prefix = f".{target.stem[:40]}{TEMPORARY_SUFFIX}-"
-    suffix = "" if directory else target.suffix
+    prefix, suffix = _temporary_names(target, directory=directory)
     try:
         with scratch(target.parent, prefix, suffix, directory=directory) as path:
             yield path
-            # A folder takes the place of an empty one, a file that of a file: at once, or not at all.
-            os.replace(path, target)
+            # A folder takes the place of an empty one.
+            put_in_place(path, target, overwrite=overwrite or directory)
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror or error}") from error
 
@@ -203,6 +283,7 @@ def open_output(dest: str | os.PathLike[str] | BinaryIO, *, overwrite: bool = Fa
     System errors inside the block become `OutputError`.
     """
     if isinstance(dest, (str, os.PathLike)) and os.fspath(dest) != "-":
+        refuse_busy(dest, overwrite=overwrite)
         with replacing(Path(dest), overwrite=overwrite) as temporary, temporary.open("w+b") as file:
             yield file
         return

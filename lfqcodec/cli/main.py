@@ -15,7 +15,7 @@ import click
 
 from lfqcodec import __version__
 from lfqcodec.cli.memory import reuse_memory
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import ArgumentError, LfqError
 
 # Name -> help line. The help is here so that `lfqcodec --help` need not import the commands, and torch.
 COMMANDS = {
@@ -30,6 +30,8 @@ COMMANDS = {
     "train": "Train a tokenizer and export its weights.",
 }
 INTERRUPTED = 130
+# What arguments of functions are called at the command line, where it is not --NAME.
+_NAMES = {"source": "IN", "dest": "OUT", "passes": "--pass", "measure": "--psnr", "overwrite": "--force"}
 
 
 class _Interrupt(Exception):
@@ -45,15 +47,13 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as error:
             raise _Interrupt from error
         except (LfqError, click.ClickException) as error:
-            if isinstance(error, click.UsageError) and (hint := _hint(sys.argv[2:])):
-                error = click.UsageError(error.format_message().rstrip(".") + hint, error.ctx)
+            told = _worded(error, ctx)
             if "--json" in sys.argv:
                 from lfqcodec.cli.shared.report import complaint, print_json_error
 
-                said = complaint(error) if isinstance(error, LfqError) else error.format_message()
-                kind = type(error).__name__
-                print_json_error(ctx, said, kind, error.exit_code)
-            raise error
+                text = complaint(told) if isinstance(told, LfqError) else told.format_message()
+                print_json_error(ctx, text, type(error).__name__, told.exit_code)
+            raise told from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -69,6 +69,17 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _worded(error: LfqError | click.ClickException, ctx: click.Context) -> LfqError | click.ClickException:
+    """The error in the words of the command line: options and arguments by their names here, with a hint."""
+    if isinstance(error, ArgumentError):
+        name = _NAMES.get(error.argument, f"--{error.argument.replace('_', '-')}")
+        command = click.Context(click.Command(None), info_name=ctx.invoked_subcommand, parent=ctx)
+        return click.UsageError(f"{name} {error.problem}", command)
+    if isinstance(error, click.UsageError) and (hint := _hint(sys.argv[2:])):
+        return click.UsageError(error.format_message().rstrip(".") + hint, error.ctx)
+    return error
 
 
 def _hint(arguments: list[str]) -> str:

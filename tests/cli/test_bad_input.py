@@ -334,7 +334,7 @@ def test_wrong_usage(folder):
 @pytest.mark.parametrize(
     ("code", "kind", "arguments"),
     [
-        (2, "UsageError", ["encode", "good.y4m", "new.lfq", "--crf", "30", "--bitrate", "9k"]),
+        (2, "ArgumentValueError", ["encode", "good.y4m", "new.lfq", "--crf", "30", "--bitrate", "9k"]),
         (1, "OutputError", ["strip", "good.lfq", "old.lfq"]),
         (3, "InputVideoError", ["decode", "none.lfq", "new.mkv"]),
         (4, "Truncated", ["info", "cut.lfq"]),
@@ -350,6 +350,14 @@ def test_errors_in_json(folder, code, kind, arguments):
     told = json.loads(done.stdout)
     assert (told["kind"], told["exit_code"]) == (kind, code)
     assert told["error"] in line
+
+
+def test_encode_makes_lfq_files_only(folder):
+    with unchanged(folder):
+        for name in ("encode", "strip", "repair"):
+            given = "good.y4m" if name == "encode" else "good.lfq"
+            line = fail(2, name, given, "new.mp4", cwd=folder)
+            assert "OUT is to be a .lfq file, and new.mp4 is none by its name: use new.lfq, or" in line
 
 
 def test_what_a_file_that_was_cut_in_half_lacks(folder, data):

@@ -270,9 +270,25 @@ def test_two_runs_at_once(clip, begun):
         assert contents(begun.parent) == before
 
 
-def test_a_plain_run_removes_what_is_left(clip, whole, begun):
-    lfqcodec.encode(clip, begun, device="cpu", **OPTIONS["static"])
-    assert contents(begun.parent) == {"a.lfq": whole}
+def test_a_plain_run_keeps_what_is_left_and_says_so(clip, whole, begun):
+    before = contents(begun.parent)
+    report = lfqcodec.encode(clip, begun, device="cpu", **OPTIONS["static"])
+    assert contents(begun.parent) == {**before, "a.lfq": whole}
+    assert f"{part(begun)} is of another run, with --resume" in report.notes[0]
+
+
+def test_the_output_was_made_meanwhile(clip, begun):
+    """Nobody's work is replaced, and one's own is kept."""
+
+    def other(state):
+        begun.write_bytes(b"of another run")
+
+    with pytest.raises(lfqcodec.OutputError, match="made by another run meanwhile"):
+        resumed(clip, begun, progress=other, **OPTIONS["static"])
+    assert begun.read_bytes() == b"of another run"
+    begun.unlink()
+    resumed(clip, begun, **OPTIONS["static"])
+    assert list(contents(begun.parent)) == ["a.lfq"]
 
 
 def test_the_input_is_gone(clip, begun, tmp_path):

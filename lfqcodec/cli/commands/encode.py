@@ -20,11 +20,7 @@ from lfqcodec.cli.shared.report import human_bytes, plural, print_json, print_no
 from lfqcodec.cli.shared.types import bitrate, scale
 from lfqcodec.codec.encode.options import DEFAULT_GOP, EFFORTS, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
 from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
-from lfqcodec.errors import ArgumentError
 from lfqcodec.output import undisturbed
-
-# What options are called here where the name of the field is another.
-_OPTIONS = {"passes": "--pass", "measure": "--psnr", "overwrite": "--force"}
 
 
 @click.command("encode")
@@ -130,12 +126,7 @@ def command(
     last complete GOP. The pictures before it are read again, not coded again, and the file comes out the
     same to the byte. Another input, model or setting is refused; remove OUT.part to start over.
     """
-    try:
-        settings = EncodeOptions(audio=audio == "copy", **options)
-    except ArgumentError as error:
-        raise click.UsageError(
-            f"{_OPTIONS.get(error.argument, f'--{error.argument}')} {error.problem}"
-        ) from error
+    settings = EncodeOptions(audio=audio == "copy", **options)
     if dest is None and source.lower().endswith(".lfq"):
         raise click.UsageError(f"{source} is a .lfq file by its name; did you mean lfqcodec decode?")
     target = output_of(dest, source, ".lfq", as_json=as_json)

@@ -16,7 +16,7 @@ from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
 from lfqcodec.errors import DamageConcealed
 from lfqcodec.media import Frame
-from lfqcodec.output import refuse_same_file
+from lfqcodec.output import refuse_busy, refuse_same_file
 from lfqcodec.video import open_writer
 
 
@@ -67,6 +67,7 @@ def decode(
     arguments.dest("dest", dest)
     began = time.perf_counter()
     refuse_same_file(source, dest)
+    refuse_busy(dest, overwrite=options.overwrite)
     with open_file(source, model=options.model, device=options.device, limits=options.limits) as file:
         info = file.info
         # Missing weights are found out before anything is written.

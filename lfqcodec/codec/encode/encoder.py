@@ -27,13 +27,13 @@ from lfqcodec.codec.encode.plan import (
     rate_control,
 )
 from lfqcodec.codec.encode.rate.stats import save_stats
-from lfqcodec.codec.encode.resume import Partial, Trail, discard, recipe, resumable
+from lfqcodec.codec.encode.resume import Partial, Trail, recipe, resumable, unused_part
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
-from lfqcodec.output import open_output, refuse_same_file
+from lfqcodec.output import open_output, refuse_other_format, refuse_same_file
 from lfqcodec.scaling import parse_scale
 from lfqcodec.video import Pictures, open_video
 from lfqcodec.weights.store import resolve_model
@@ -100,6 +100,7 @@ def encode(
     plan = make_plan(model, options)
     device = pick_device(options.device)
     refuse_same_file(source, dest)
+    refuse_other_format(dest)
     part: Partial | None = None
     with ExitStack() as stack:
         if options.resume:
@@ -141,15 +142,14 @@ def encode(
         writer.close()
     if options.passes == 1 and options.stats is not None:
         save_stats(options.stats, sink.stats)
-    if part is None and _has_name(dest):
-        discard(_path(dest))
     totals = sink.totals
     pixels = writer.frames * info.width * info.height
     seconds = float(totals.end * info.time_base)
     bits = 8 * writer.bytes_written
     video_bits = bits - 8 * totals.copied_bytes
     went_on = (f"went on from frame {kept}: the frames before it were there already",) if kept else ()
-    notes = (*went_on, *reader.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
+    left = unused_part(_path(dest)) if part is None and _has_name(dest) else ()
+    notes = (*went_on, *left, *reader.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
     return EncodeReport(
         frames=writer.frames,
         width=info.width,

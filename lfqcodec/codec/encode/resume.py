@@ -24,7 +24,7 @@ from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.errors import BitstreamError, LfqError, OutputError
 from lfqcodec.media import Frame, StreamPacket
-from lfqcodec.output import check_target, is_at, lock, remove_if_dead, replacing
+from lfqcodec.output import check_target, fitting, followed, is_at, lock, put_in_place, replacing
 from lfqcodec.scaling import parse_scale
 from lfqcodec.weights.store import Model
 
@@ -58,11 +58,11 @@ class Checkpoint:
 
 def part_of(target: Path) -> Path:
     """Where the part of an unfinished file is kept."""
-    return target.with_name(target.name + PART)
+    return target.with_name(fitting(target.name, len(JOURNAL)) + PART)
 
 
 def _journal_of(target: Path) -> Path:
-    return target.with_name(target.name + JOURNAL)
+    return target.with_name(fitting(target.name, len(JOURNAL)) + JOURNAL)
 
 
 def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str) -> dict[str, Any]:
@@ -196,10 +196,10 @@ class Partial:
             with suppress(OSError):
                 path.unlink()
 
-    def finish(self, target: Path) -> None:
-        """Give the complete file its name."""
+    def finish(self, target: Path, *, overwrite: bool) -> None:
+        """Give the complete file its name. Raises `OutputError`; the part then stays."""
         self.file.flush()
-        os.replace(self.path, target)
+        put_in_place(self.path, target, overwrite=overwrite)
         with suppress(OSError):
             self._journal.unlink()
 
@@ -267,6 +267,7 @@ def resumable(target: Path, wanted: dict[str, Any], *, overwrite: bool) -> Itera
     On any error it is kept, if there is a checkpoint in it. Raises `LfqError` where it was begun with other
     options or models than `wanted`, `OutputError` where another run is at work on it.
     """
+    target = followed(target)
     check_target(target, overwrite=overwrite)
     path = part_of(target)
     try:
@@ -277,7 +278,7 @@ def resumable(target: Path, wanted: dict[str, Any], *, overwrite: bool) -> Itera
             partial = Partial(target, file, wanted)
             try:
                 yield partial
-                partial.finish(target)
+                partial.finish(target, overwrite=overwrite)
             except BaseException:
                 if not partial.checkpoints:
                     partial.remove()
@@ -286,11 +287,9 @@ def resumable(target: Path, wanted: dict[str, Any], *, overwrite: bool) -> Itera
         raise OutputError(f"{target}: {error.strerror or error}") from error
 
 
-def discard(target: Path) -> None:
-    """Remove what an interrupted run left of `target`, unless one is at work on it."""
-    path = part_of(target)
-    if path.exists():
-        remove_if_dead(path)
+def unused_part(target: Path) -> tuple[str, ...]:
+    """A note where a run that was resumable has left a part of `target`, which this run did not use."""
+    path = part_of(followed(target))
     if not path.exists():
-        with suppress(OSError):
-            _journal_of(target).unlink()
+        return ()
+    return (f"{path} is of another run, with --resume: go on from it with that, or remove it",)

@@ -12,7 +12,7 @@ from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.gaps import Gap
 from lfqcodec.codec.repair.salvage import Damaged
 from lfqcodec.errors import BitstreamError, InvalidField, LfqError
-from lfqcodec.output import open_output, refuse_same_file
+from lfqcodec.output import open_output, refuse_other_format, refuse_same_file
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def repair(
     damaged or not one chunk is left, `InputVideoError` and `OutputError`.
     """
     refuse_same_file(source, dest)
+    refuse_other_format(dest)
     with open_file(source, limits=limits) as file:
         if not file.seekable:
             raise LfqError(f"{file.name}: repair needs a file, not a pipe")

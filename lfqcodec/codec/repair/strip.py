@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from lfqcodec import arguments
 from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, drop_streams
 from lfqcodec.codec.decode.file import open_file
-from lfqcodec.errors import LfqError
-from lfqcodec.output import open_output, refuse_same_file
+from lfqcodec.output import open_output, refuse_other_format, refuse_same_file
 
 
 def strip(
@@ -24,9 +24,9 @@ def strip(
     apart (spec section 6), and no picture of stream 0 changes. Raises `InputVideoError`, `BitstreamError`
     where the source is damaged, and `OutputError`.
     """
-    if streams < 1:
-        raise LfqError(f"streams must be at least 1, not {streams}")
+    arguments.integer("streams", streams, 1)
     refuse_same_file(source, dest)
+    refuse_other_format(dest)
     with open_file(source, limits=limits) as file, open_output(dest, overwrite=overwrite) as out:
         with BitstreamWriter(out, file.header, limits) as writer:
             for unit in file.units():
