@@ -194,6 +194,15 @@ def decoded_sound(path: Path) -> tuple[np.ndarray, int]:
     return track[:last], rate
 
 
+def offset(first: np.ndarray, second: np.ndarray, rate: int) -> float:
+    """By how many milliseconds the sound in `second` is later."""
+    size = min(len(first), len(second), rate)
+    a, b = first[:size], second[:size]
+    spectrum = np.fft.rfft(b, 2 * size) * np.conj(np.fft.rfft(a, 2 * size))
+    peak = int(np.argmax(np.fft.irfft(spectrum)))
+    return (peak - 2 * size if peak > size else peak) / rate * 1000
+
+
 def planes_of(path: Path) -> list[list[np.ndarray]]:
     """Decoded planes of every frame, as stored."""
     result = []

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
-import numpy as np
 import pytest
-from video_support import bundled, copy, decoded_sound, moving_picture, read_all, write_video
+from video_support import bundled, copy, decoded_sound, moving_picture, offset, read_all, write_video
 
 from lfqcodec.media import Frame, StreamInfo, StreamPacket, VideoInfo
 from lfqcodec.video import open_video, open_writer
@@ -27,15 +26,6 @@ PAIRS = [
     ("mkv", "alac", "alac", "mkv"),
     ("mkv", "wavpack", "wavpack", "mkv"),
 ]
-
-
-def offset(first, second, rate):
-    """By how many milliseconds the sound in `second` is later."""
-    size = min(len(first), len(second), rate)
-    a, b = first[:size], second[:size]
-    spectrum = np.fft.rfft(b, 2 * size) * np.conj(np.fft.rfft(a, 2 * size))
-    peak = int(np.argmax(np.fft.irfft(spectrum)))
-    return (peak - 2 * size if peak > size else peak) / rate * 1000
 
 
 @pytest.mark.parametrize(("source_form", "encoder", "codec", "dest_form"), PAIRS)

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,16 @@ from lfqcodec.video.read.orientation import exif_orientation
 from lfqcodec.video.read.source import Item, MediaSource, Source
 
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|p[pgn]m|avif|jxl|qoi)", re.IGNORECASE)
+
+
+# So many bytes tell what some files are.
+_ENOUGH = 32
+
+
+def _is_animated_webp(data: bytes) -> bool:
+    """Whether a file that begins like this is a WebP animation: its extended header has a bit for it."""
+    extended = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X"
+    return extended and bool(data[20] & 2)
 
 
 class FolderSource(Source):
@@ -108,7 +119,7 @@ def _stream(stream: BinaryIO, name: str) -> MediaSource:
                 raise io.UnsupportedOperation("cannot rewind")
             stream.seek(begin)
         used = True
-        return av.open(watched, "r", buffer_size=1 << 18)
+        return av.open(watched, "r", buffer_size=1 << 18, metadata_errors="replace")
 
     def length() -> int:
         return watched.count if begin is None else stream.seek(0, os.SEEK_END)
@@ -134,13 +145,17 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
             return _folder(path)
         # Opened and closed for the message of the system: no such file, permission denied, ...
         with path.open("rb") as handle:
-            if path.is_file() and not handle.read(1):
-                raise InputVideoError(f"{name}: is empty")
+            begin = handle.read(_ENOUGH) if path.is_file() else b"a device or a pipe"
+    if not begin:
+        raise InputVideoError(f"{name}: is empty")
+    if _is_animated_webp(begin):
+        raise InputVideoError(f"{name}: animated WebP is not supported, as FFmpeg cannot read it")
     if _IMAGE_SUFFIX.fullmatch(path.suffix):
         # Without a name FFmpeg cannot take "%d" in it for a pattern of many files.
         with reading(name):
             data = path.read_bytes()
-        picture = MediaSource(name, lambda: av.open(io.BytesIO(data)), is_image=True)
+        opener = partial(av.open, metadata_errors="replace")
+        picture = MediaSource(name, lambda: opener(io.BytesIO(data)), is_image=True)
         picture.exif = exif_orientation(data)
         return picture
     # An absolute path cannot be taken for a URL, whatever colons it holds.
@@ -148,7 +163,7 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
     seekable = path.is_file()
     return MediaSource(
         name,
-        lambda: av.open(absolute),
+        lambda: av.open(absolute, metadata_errors="replace"),
         (lambda: os.path.getsize(absolute)) if seekable else None,
         seekable=seekable,
     )

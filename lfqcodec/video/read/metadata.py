@@ -75,10 +75,9 @@ def _tags(pairs: Mapping[str, str], notes: Notes) -> Tags:
             notes.add(f"the tag {name!r} is left out: its name is not ASCII")
             continue
         kept.setdefault(key, value.encode("utf-8", "replace").decode())
-    # MP4 gives a tag with a language twice.
-    plain = {key: value for key, value in kept.items() if kept.get(key.split("-")[0], "") != value}
-    doubled = {key: value for key, value in kept.items() if "-" not in key}
-    return tuple(sorted((plain | doubled).items()))
+    # MP4 gives tags that have a language twice, with and without it.
+    twice = {key for key, value in kept.items() if "-" in key and kept.get(key.rpartition("-")[0]) == value}
+    return tuple(sorted((key, value) for key, value in kept.items() if key not in twice))
 
 
 def _track(stream: Any, creation: str | None, notes: Notes) -> Track:

@@ -20,6 +20,7 @@ from lfqcodec.video.failures import Notes, reading
 from lfqcodec.video.read import streams
 from lfqcodec.video.read.arrays import Pictures
 from lfqcodec.video.read.inputs import open_source
+from lfqcodec.video.read.losses import picture_losses
 from lfqcodec.video.read.orientation import orientation_of
 from lfqcodec.video.read.source import Source
 from lfqcodec.video.read.span import Behind, Inside
@@ -70,6 +71,7 @@ class VideoReader:
         if count is not None and self._max_frames is not None:
             count = min(count, self._max_frames)
         notes = [*source.notes, *self._conversion.notes, *([note] if note else [])]
+        notes += picture_losses(frame, is_image=source.is_image)
         return VideoInfo(
             width=final[0],
             height=final[1],

@@ -13,11 +13,14 @@ from typing import Any
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import Metadata, StreamInfo
-from lfqcodec.video.failures import Notes
+from lfqcodec.video.failures import MEDIA_ERRORS, Notes
 from lfqcodec.video.read import streams
+from lfqcodec.video.read.losses import sound_outlook
 from lfqcodec.video.read.metadata import chapters_from
 from lfqcodec.video.read.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
+from lfqcodec.video.read.recode import ToFlac
 from lfqcodec.video.read.source import Item, Source
+from lfqcodec.video.write.template import has_template
 
 # Times are compared this generously (seconds): 0.0333 is meant to be frame 1 of 30 a second.
 TOLERANCE = Fraction(1, 1000)
@@ -51,7 +54,11 @@ class Timeline:
         self._last: Fraction | None = None
         self.notes = Notes()
         self.streams: list[StreamInfo] = []
-        self._chosen = self._choose_streams() if copy_streams else []
+        self._chosen: list[int] = []
+        self._given: list[StreamInfo] = []
+        """The chosen streams as the input has them; `streams` is what they become."""
+        if copy_streams:
+            self._choose_streams()
         first, pending = self._prime()
         origin = first[2]
         self.start = origin + start if start else None
@@ -61,18 +68,17 @@ class Timeline:
             first = self._skip_to(self.start, origin, first)
         self.first, self.zero = first[1], first[2]
 
-    def _choose_streams(self) -> list[int]:
-        """Positions in `source.streams` of those that are copied."""
-        chosen = []
+    def _choose_streams(self) -> None:
+        """Note the positions in `source.streams` of those that are copied, and what these are."""
         for position, stream in enumerate(self._source.streams):
             info, note = streams.copied_stream(stream)
             if info is None:
                 if not self._source.holds_chapters(stream):
                     self._source.notes.add(note)
             else:
-                chosen.append(position)
-                self.streams.append(info)
-        return chosen
+                self._chosen.append(position)
+                self._given.append(info)
+        self.streams = list(self._given)
 
     def metadata(self) -> Metadata:
         """That of the source, with chapters on the clock of what is read."""
@@ -84,6 +90,14 @@ class Timeline:
     def _begin(self) -> None:
         self._last = None
         copied = [self._source.streams[position] for position in self._chosen]
+        self._recoders: dict[int, ToFlac] = {}
+        for number, (stream, info) in enumerate(zip(copied, self._given, strict=True)):
+            if info.kind == "audio" and not has_template(info.codec, info.kind):
+                try:
+                    self._recoders[number] = recoder = ToFlac(stream, info, self.notes)
+                    self.streams[number] = recoder.info
+                except MEDIA_ERRORS:
+                    self.notes.add(f"sound ({info.codec}) is kept, but no output can hold it")
         self._timed = self._timing(self._source.items(copied))
 
     def _timing(self, items: Iterator[Item]) -> Iterator[Timed]:
@@ -92,12 +106,12 @@ class Timeline:
         waiting: list[Timed] = []
         for index, item in items:
             if index >= 0:
-                timed = index, item, streams.packet_times(item)[0] * self.streams[index].time_base
+                ready = self._copied(index, item)
                 if waiting and len(waiting) < _PATIENCE:
-                    waiting.append(timed)
+                    waiting.extend(ready)
                     continue
                 yield from self._settle(waiting)
-                yield timed
+                yield from ready
                 continue
             stamp = item.dts if item.pts is None else item.pts
             step = 1 / (self._source.frame_rate or DEFAULT_RATE)
@@ -116,6 +130,25 @@ class Timeline:
             yield from self._settle(waiting)
             waiting = [(-1, item, time)]
         yield from self._settle(waiting)
+        for index, recoder in self._recoders.items():
+            yield from (self._at(index, packet) for packet in recoder.rest())
+
+    def _look_out(self, timed: Timed) -> None:
+        """Say what will become of sound in outputs, by its first packet."""
+        index, packet, _ = timed
+        info = self.streams[index]
+        if info.kind == "audio":
+            sample = streams.to_packet(index, packet, Fraction(0), info.time_base)
+            if note := sound_outlook(info, sample):
+                self.notes.add(note)
+
+    def _copied(self, index: int, packet: Any) -> Iterator[Timed]:
+        recoder = self._recoders.get(index)
+        for each in [packet] if recoder is None else recoder.packets(packet):
+            yield self._at(index, each)
+
+    def _at(self, index: int, packet: Any) -> Timed:
+        return index, packet, streams.packet_times(packet)[0] * self.streams[index].time_base
 
     def _settle(self, waiting: list[Timed]) -> Iterator[Timed]:
         """Let the frame at the head of `waiting` go, and what is behind it."""
@@ -139,6 +172,7 @@ class Timeline:
                 frames.append(timed)
             elif timed[0] in missing:
                 missing.discard(timed[0])
+                self._look_out(timed)
                 self.streams[timed[0]] = streams.with_padding_of(self.streams[timed[0]], timed[1])
             enough = len(pending) >= _LOOK_AHEAD[0] or len(frames) >= most
             if frames and (enough or not (missing or doubtful)):

@@ -119,6 +119,11 @@ def _header(info: StreamInfo, sample: StreamPacket | None) -> bytes | None:
     return _element(0x1A45DFA3, ebml) + _element(0x18538067, segment)
 
 
+def has_template(codec: str, kind: str) -> bool:
+    """Whether streams of this codec can be put back into any output."""
+    return codec in (_SUBTITLES if kind == "subtitle" else {*_AUDIO, *_PCM, *_RIFF})
+
+
 def opened_template(info: StreamInfo, sample: StreamPacket | None) -> Any:
     """An opened input without packets, whose only stream has the parameters of `info`.
 
