@@ -2,7 +2,16 @@
 
 from lfqcodec.video.read.arrays import Pictures
 from lfqcodec.video.read.reader import VideoReader, open_video
+from lfqcodec.video.read.tally import Tally
 from lfqcodec.video.write.outputs import SUPPORTED_OUTPUTS, open_writer
 from lfqcodec.video.write.writer import VideoWriter
 
-__all__ = ["Pictures", "SUPPORTED_OUTPUTS", "VideoReader", "VideoWriter", "open_video", "open_writer"]
+__all__ = [
+    "SUPPORTED_OUTPUTS",
+    "Pictures",
+    "Tally",
+    "VideoReader",
+    "VideoWriter",
+    "open_video",
+    "open_writer",
+]

@@ -149,7 +149,8 @@ def encode(
     video_bits = bits - 8 * totals.copied_bytes
     went_on = (f"went on from frame {kept}: the frames before it were there already",) if kept else ()
     left = unused_part(_path(dest)) if part is None and _has_name(dest) else ()
-    notes = (*went_on, *left, *reader.notes, *missed_bitrate(options.bitrate, video_bits / seconds))
+    lost = () if reader.tally is None else ahead.ledger.differences(reader.tally, writer.frames)
+    notes = (*went_on, *left, *reader.notes, *lost, *missed_bitrate(options.bitrate, video_bits / seconds))
     return EncodeReport(
         frames=writer.frames,
         width=info.width,

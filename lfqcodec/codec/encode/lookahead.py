@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import max_valid
 from lfqcodec.codec.encode.analysis import Analysed, analyse
+from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import StreamPacket
@@ -58,6 +59,7 @@ class Lookahead:
         self._reader, self._gop, self._trail, self._scene_cuts = reader, gop, trail, scene_cuts
         self._on_read = on_read
         self._waiting: list[StreamPacket] = []
+        self.ledger = Ledger(reader.info.streams)
         self._gop_pictures = 0
         """In the chunks of the GOP that were handed out."""
         self._started = False
@@ -126,6 +128,7 @@ class Lookahead:
             else:
                 ready.append(packet)
         self._waiting = later
+        self.ledger.add(ready)
         if self._trail is not None:
             self._trail.packets(ready)
         return ready

@@ -17,7 +17,6 @@ _SIDE_DATA = {
     "MASTERING_DISPLAY_METADATA": "HDR metadata (mastering display, light levels) are left out",
     "CONTENT_LIGHT_LEVEL": "HDR metadata (mastering display, light levels) are left out",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata are left out",
-    "GOP_TIMECODE": "time codes are left out",
     "S12M_TIMECODE": "time codes are left out",
 }
 _FORMATS = {"mp4": ".mp4", "matroska": ".mkv", "mov": ".mov"}
