@@ -92,7 +92,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     for part, network in (("anchor", Anchor), ("between", Between)):
         yield f"{part} encoder", network, "analyse_likely", False
         yield f"{part} decoder", network, "decode_open", False
-    yield "between mask", Between, "weigh", False
+    yield "between mask", Between, "weigh_rows", False
     for name in ("depth", "with_depth", "options", "take"):
         yield "quantization", Numbers, name, False
     yield "choice of tokens", TernaryChoice, "__init__", False

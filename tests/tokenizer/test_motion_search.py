@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
 from lfqcodec.tokenizer.motion.search import (
     BETWEEN,
@@ -44,7 +45,8 @@ def test_finds_the_shift_of_a_whole_picture(x: int, y: int) -> None:
 
 def test_finds_quarter_pels() -> None:
     vectors = torch.tensor([5, -7]).expand(H // 16, W // 16, 2)
-    moved = to_samples(ReferencePicture(crop(0, 0)[0]).predict(vectors))
+    rows = to_samples(ReferencePicture(crop(0, 0)[0]).predict(vectors))
+    moved = from_patch_rows(rows, (H // 8, W // 8))
     found = search_anchor(moved[None], LumaPlanes(crop(0, 0)), None, 10.0)
     assert (found[0] == vectors).all(-1).float().mean() > 0.9
 

@@ -147,6 +147,12 @@ class TernaryQuantizer(nn.Module):
         total = values.new_zeros(values.shape[0], self.dim, *values.shape[2:])
         return total.index_add(1, self.channel, values * (3.0**self.digit)[:, None, None])
 
+    def number_rows(self, values: Tensor) -> Tensor:
+        """The same for rows: [n, 9 * layers] -> [n, dim]."""
+        digits = values.new_zeros(len(self.channel), self.dim)
+        digits[torch.arange(len(self.channel), device=values.device), self.channel] = 3.0**self.digit
+        return values @ digits
+
     def forward(self, latents: Tensor, q: Tensor) -> Quantized:
         """Quantize for training: float32 [B, dim, h, w], q float [B]."""
         gains = self.gains(q)

@@ -1,12 +1,16 @@
 """Building blocks of the networks: pointwise layers and depthwise 3x3 at 1/8 of the size.
 
-Tensors are channels_last batches [B, C, h, w]. A decoder need not act everywhere: `Region` names the
-positions that matter, and layers compute those alone, with the same result there.
+Tensors are channels_last batches [B, C, h, w]. When a picture is coded the networks need not act everywhere:
+`Region` names the positions that matter, and layers compute those alone, as rows [n, C]. What lies outside
+counts as zero there, as it does beyond the border of a picture.
 
 The short names of layers are those in weights files.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +33,16 @@ def to_patches(pictures: Tensor) -> Tensor:
 def from_patches(patches: Tensor, size: int = PATCH) -> Tensor:
     """[B, C * size^2, h, w] -> [B, C, size * h, size * w], contiguous."""
     return _split(patches, size).permute(0, 3, 1, 4, 2, 5).reshape(*_unfolded(patches, size))
+
+
+def patch_rows(picture: Tensor) -> Tensor:
+    """A picture [3, H, W] as rows, its patches in raster order: [H/8 * W/8, 192]."""
+    return to_patches(picture[None])[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def from_patch_rows(rows: Tensor, grid: Sequence[int]) -> Tensor:
+    """The inverse, for a `grid` of (h, w) patches."""
+    return from_patches(rows.reshape(1, *grid, -1).permute(0, 3, 1, 2))[0]
 
 
 def enlarge(x: Tensor, size: int) -> Tensor:
@@ -57,6 +71,19 @@ _LIMIT = 20.0
 """Of what blocks gate; ordinary pictures reach half of it."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some inputs of a layer, in units of their own: they are rows [n, C] * scale + offset."""
+
+    rows: Tensor
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def at(self, region: Region) -> Part:
+        """The rows of a region, out of those of all positions."""
+        return Part(region.rows(self.rows), self.scale, self.offset)
+
+
 class Pointwise(nn.Module):
     """A linear layer at every position."""
 
@@ -77,6 +104,19 @@ class Pointwise(nn.Module):
         outputs: Tensor = F.linear(x, self.weight, self.bias)
         return outputs
 
+    def parts(self, parts: Sequence[Part], constants: Tensor) -> Tensor:
+        """Rows [n, outputs] of inputs given in parts; the last inputs, [k], are alike everywhere."""
+        sizes = [*(part.rows.shape[1] for part in parts), len(constants)]
+        *weights, last = torch.split(self.weight, sizes, 1)
+        bias: Tensor = last @ constants if self.bias is None else self.bias + last @ constants
+        # Units are the affair of the weights: to change rows would take a copy of them.
+        for part, weight in zip(parts, weights, strict=True):
+            bias = bias + part.offset * weight.sum(1)
+        outputs: Tensor = bias.expand(len(parts[0].rows), -1).contiguous()
+        for part, weight in zip(parts, weights, strict=True):
+            outputs.addmm_(part.rows, (weight * part.scale).T)
+        return outputs
+
 
 class Block(nn.Module):
     """Two residual branches: a depthwise 3x3 between pointwise layers, then a gated pointwise layer."""
@@ -93,14 +133,14 @@ class Block(nn.Module):
         x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
-    def rows(self, x: Tensor, before: Region, after: Region) -> Tensor:
-        """The same for positions alone: rows of `before` [n, width] -> rows of `after` [m, width].
-
-        Every neighbour of a position in `after` that lies in the picture must be in `before`.
-        """
-        mixed = self.d(before.spread(F.leaky_relu(self.a.rows(x), 0.1)))
-        x = x[after.within(before)] + self.b.rows(after.rows(mixed))
-        return x + self.v.rows(_gated(*self.u.rows(x).chunk(2, -1)))
+    def rows(self, x: Tensor, region: Region) -> Tensor:
+        """The same for the rows of a region [n, width], in place."""
+        mixed = self.d(region.spread(F.leaky_relu_(self.a.rows(x), 0.1)))
+        x += self.b.rows(region.rows(mixed.permute(0, 2, 3, 1).flatten(0, 2)))
+        value, gate = self.u.rows(x).chunk(2, -1)
+        gate = F.silu(gate.clamp_(-_LIMIT, _LIMIT), inplace=True)
+        x += self.v.rows(gate.mul_(value.clamp_(-_LIMIT, _LIMIT)))
+        return x
 
 
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
@@ -118,26 +158,14 @@ class Stack(nn.Sequential):
         last = [] if outputs is None else [Pointwise(width, outputs, scale=0.05)]
         super().__init__(Pointwise(inputs, width), *(Block(width) for _ in range(blocks)), *last)
 
-    def rows(self, x: Tensor, region: Region, *, exact: bool = True) -> Tensor:
-        """The same in a region alone: [1, inputs, h, w] -> rows [n, outputs].
-
-        Where not `exact`, what lies outside the region counts as zero.
-        """
-        enter, *blocks = self
+    def rows(self, parts: Sequence[Part], constants: Tensor, region: Region) -> Tensor:
+        """The same in a region alone, with inputs as `Pointwise.parts` takes them: rows [n, outputs]."""
+        enter, *rest = self
         assert isinstance(enter, Pointwise)
-        last = blocks[-1] if isinstance(blocks[-1], Pointwise) else None
-        blocks = blocks if last is None else blocks[:-1]
-        regions = [region]
-        for _ in blocks:
-            regions.append(regions[-1].grown() if exact else region)
-        before = regions.pop()
-        rows = enter.rows(before.rows(x))
-        for block in blocks:
-            assert isinstance(block, Block)
-            after = regions.pop()
-            rows = block.rows(rows, before, after)
-            before = after
-        return rows if last is None else last.rows(rows)
+        rows = enter.parts(parts, constants)
+        for layer in rest:
+            rows = layer.rows(rows, region) if isinstance(layer, Block) else layer.rows(rows)  # type: ignore[operator]
+        return rows
 
 
 class Head(nn.Module):
@@ -157,16 +185,21 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> [B, 3, 8 * h, 8 * w]."""
-        return self._refine(self.h(x), self.f(x))
+        return from_patches(self._refined(self.h(x), self.f(x)), PATCH // 2)
 
-    def rows(self, x: Tensor, region: Region) -> Tensor:
-        """Rows of a region [n, width] -> [1, 3, 8 * h, 8 * w]; right where all neighbours are in it."""
-        return self._refine(region.spread(self.h.rows(x)), region.spread(self.f.rows(x)))
+    def rows(self, x: Tensor, region: Region, inner: Region) -> Tensor:
+        """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
+        refined = self._refined(region.spread(self.h.rows(x)), region.spread(self.f.rows(x)))
+        h, w = region.mask.shape
+        quarters = refined.permute(0, 2, 3, 1).reshape(h, 2, w, 2, 3, PATCH // 2, PATCH // 2)
+        row, column = inner.positions // w, inner.positions % w
+        return quarters.permute(0, 2, 4, 1, 5, 3, 6)[row, column].flatten(1)
 
-    def _refine(self, coarse: Tensor, fine: Tensor) -> Tensor:
+    def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
         coarse = enlarge(coarse, 2)
-        refined = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), 0.1))
-        return from_patches(coarse + refined, PATCH // 2)
+        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), 0.1))
+        return coarse + refined
 
 
 class Region:
@@ -175,6 +208,7 @@ class Region:
     def __init__(self, mask: Tensor) -> None:
         self.mask = mask
         self.positions = mask.flatten().nonzero()[:, 0]
+        self._whole = len(self.positions) == mask.numel()
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -184,14 +218,15 @@ class Region:
         return Region(F.max_pool2d(self.mask[None].float(), 3, 1, 1)[0] > 0)
 
     def rows(self, x: Tensor) -> Tensor:
-        """[1, C, h, w] -> the positions' vectors [n, C]."""
-        return x.permute(0, 2, 3, 1).flatten(0, 2)[self.positions]
+        """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
+        return x if self._whole else x.index_select(0, self.positions)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """Vectors [n, C] to their places: [1, C, h, w], channels_last, zero elsewhere."""
+        """Rows [n, C] to their places: [1, C, h, w], channels_last, zero elsewhere."""
         h, w = self.mask.shape
-        grid = rows.new_zeros(h * w, rows.shape[1])
-        grid[self.positions] = rows
+        grid = rows
+        if not self._whole:
+            grid = rows.new_zeros(h * w, rows.shape[1]).index_copy_(0, self.positions, rows)
         return grid.reshape(1, h, w, -1).permute(0, 3, 1, 2)
 
     def within(self, other: Region) -> Tensor:

@@ -4,15 +4,15 @@ A field int64 [H/16, W/16, 2] holds a vector (dx, dy) in quarter-pels for every 
 at (x, y) of the block is predicted from the reference at (x + dx/4, y + dy/4). Coordinates outside the
 reference are clamped to its border, so vectors may point anywhere.
 
-All arithmetic is in integers. With s = sample - 128, taps c of the phase (fx, fy) = (dx & 3, dy & 3) and
-whole parts (ix, iy) = (dx >> 2, dy >> 2), a block predicts the pixel (x, y), for k and m from 0 to 7:
+All numbers are whole. With s = sample - 128, taps c of the phase (fx, fy) = (dx & 3, dy & 3) and whole parts
+(ix, iy) = (dx >> 2, dy >> 2), a block predicts the pixel (x, y), for k and m from 0 to 7:
 
-    T(y, x) = sum_k c[fx][k] * s(y, ix + x + k - 3)
-    P(y, x) = (sum_m c[fy][m] * T(iy + y + m - 3, x) + 32) >> 6          in 1/64 steps of a sample
+    V(y, x) = sum_m c[fy][m] * s(iy + y + m - 3, x)
+    P(y, x) = (sum_k c[fx][k] * V(y, ix + x + k - 3) + 32) >> 6          in 1/64 steps of a sample
 
-P fits 16 bits. Every block predicts 24x24 pixels: its own and four beyond each side. In each direction its
-weights in sixteenths are 1, 3, .. 15 over the first eight of them, 16 over the next eight and 15, 13, .. 1
-over the last; at the picture's border the weight is 16 up to the border. The prediction of a pixel is
+V and P fit 16 bits. Every block predicts 24x24 pixels: its own and four beyond each side. In each direction
+its weights in sixteenths are 1, 3, .. 15 over the first eight of them, 16 over the next eight and 15, 13,
+.. 1 over the last; at the picture's border the weight is 16 up to the border. The prediction of a pixel is
 
     (sum over blocks of weight_y * weight_x * P + 128) >> 8              in 1/64 steps of a sample, less 128
 
@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES
+
 BLOCK = 16
 REACH = 4
 """Pixels that a block predicts beyond each of its sides."""
@@ -44,8 +46,8 @@ BEFORE, AFTER = 3, 4
 FRACTION = 64
 """Steps of a prediction to one of an 8-bit sample."""
 MIDDLE = 128
-_SOURCE = WINDOW + BEFORE + AFTER
-_MARGIN = _SOURCE
+_PHASES = 4
+_WIDE = BEFORE + WINDOW + AFTER
 
 
 class ReferencePicture:
@@ -53,114 +55,103 @@ class ReferencePicture:
 
     def __init__(self, picture: Tensor) -> None:
         self.picture = picture
-        self._windows = Windows(picture.float() - MIDDLE, _MARGIN)
+        # So far beyond the border that a window clamped to what there is holds what it should.
+        margins = (_WIDE, _WIDE, _WIDE + BEFORE, _WIDE + AFTER)
+        padded = F.pad((picture.float() - MIDDLE)[None], margins, mode="replicate")[0]
+        self._padded = padded.to(torch.int16)
+        channels, high, wide = self._padded.shape
+        shape = _PHASES, channels, high - BEFORE - AFTER, wide
+        self._planes = torch.empty(shape, device=picture.device)
+        self._filtered = [False] * _PHASES
 
     def predict(self, field: Tensor) -> Tensor:
-        """The compensated picture, int16 [3, H, W] in 1/64 steps of a sample less 128. See the module."""
+        """The compensated picture as patches, whole numbers in 1/64 steps of a sample less 128.
+
+        float32 [H/8 * W/8, 192], samples in the order of `lfqcodec.tokenizer.motion.blocks.to_patches`.
+        """
         rows, columns, _ = field.shape
         vectors = field.reshape(-1, 2)
-        order = (((vectors[:, 0] & 3) << 2) | (vectors[:, 1] & 3)).argsort(stable=True)
+        for phase in torch.unique(vectors[:, 1] & 3).tolist():
+            if not self._filtered[phase]:
+                self._filter_down(phase)
+        across, order = (vectors[:, 0] & 3).sort(stable=True)
         vectors = vectors[order]
-        y = torch.div(order, columns, rounding_mode="floor") * BLOCK + (vectors[:, 1] >> 2)
-        x = order % columns * BLOCK + (vectors[:, 0] >> 2)
-        source = self._windows.gather(y - REACH - BEFORE, x - REACH - BEFORE, _SOURCE)
-        across = _filtered_across(source, vectors[:, 0] & 3)
+        y = torch.div(order, columns, rounding_mode="floor") * BLOCK + (vectors[:, 1] >> 2) - REACH
+        x = order % columns * BLOCK + (vectors[:, 0] >> 2) - REACH
         windows = torch.empty(rows * columns, 3, WINDOW, WINDOW, device=field.device)
-        windows[order] = _filtered_down(across, vectors[:, 0] & 3, vectors[:, 1] & 3)
-        return _overlap(windows.reshape(rows, columns, 3, WINDOW, WINDOW)).to(torch.int16)
+        start = 0
+        for phase, count in enumerate(torch.bincount(across, minlength=_PHASES).tolist()):
+            part = slice(start, start + count)
+            start += count
+            if count and phase == 0:
+                windows[part] = self._windows(vectors[part, 1] & 3, y[part], x[part], WINDOW)
+            elif count:
+                source = self._windows(vectors[part, 1] & 3, y[part], x[part] - BEFORE, _WIDE)
+                torch.matmul(source, _filter(phase, source.device), out=windows[part])
+                windows[part].add_(FRACTION // 2).mul_(1 / FRACTION).floor_()
+        places = torch.empty_like(order)
+        places[order] = torch.arange(len(order), device=field.device)
+        return _overlap(windows.index_select(0, places).reshape(rows, columns, 3, WINDOW, WINDOW))
 
+    def _filter_down(self, phase: int) -> None:
+        """Make the plane V of a phase."""
+        plane = self._padded.new_zeros(self._planes.shape[1:])
+        for tap, weight in enumerate(TAPS[phase]):
+            if weight:
+                plane.add_(self._padded[:, tap : tap + plane.shape[1]], alpha=weight)
+        self._planes[phase] = plane
+        self._filtered[phase] = True
 
-class Windows:
-    """Square parts of an image [C, H, W] at any place, which a copied border makes fast to take."""
-
-    def __init__(self, image: Tensor, margin: int) -> None:
-        self._margin = margin
-        self._padded = F.pad(image[None], (margin,) * 4, mode="replicate")[0]
-
-    def gather(self, y: Tensor, x: Tensor, size: int) -> Tensor:
-        """The parts that begin at (y, x), int64 [n] each: [n, C, size, size].
-
-        Coordinates outside the image are clamped: `margin` must be at least `size`.
-        """
-        _, h, w = self._padded.shape
-        y = (y + self._margin).clamp(0, h - size)
-        x = (x + self._margin).clamp(0, w - size)
-        if self._padded.device.type == "cpu":
+    def _windows(self, phase: Tensor, y: Tensor, x: Tensor, wide: int) -> Tensor:
+        """Parts of V that begin at (y, x) of the picture, int64 [n] each: float32 [n, 3, 24, wide]."""
+        y = (y + _WIDE).clamp(0, self._planes.shape[2] - WINDOW)
+        x = (x + _WIDE).clamp(0, self._planes.shape[3] - wide)
+        if self._planes.device.type == "cpu":
             # Five times as fast as indexing in PyTorch.
-            views = np.lib.stride_tricks.sliding_window_view(self._padded.numpy(), (size, size), (1, 2))
-            return torch.from_numpy(views.transpose(1, 2, 0, 3, 4)[y.numpy(), x.numpy()])
-        return self._padded.unfold(1, size, 1).unfold(2, size, 1).permute(1, 2, 0, 3, 4)[y, x]
-
-
-def _filtered_across(source: Tensor, phases: Tensor) -> Tensor:
-    """T of windows [n, 3, 31, 31], sorted by phase: [n, 3, 31, 24]."""
-    across = torch.empty(*source.shape[:3], WINDOW, device=source.device)
-    start = 0
-    for phase, count in enumerate(torch.bincount(phases, minlength=4).tolist()):
-        part = slice(start, start + count)
-        start += count
-        if phase:
-            torch.matmul(source[part], _filter(phase, source.device), out=across[part])
-        else:
-            torch.mul(source[part, ..., BEFORE:-AFTER], FRACTION, out=across[part])
-    return across
-
-
-def _filtered_down(across: Tensor, phases_across: Tensor, phases: Tensor) -> Tensor:
-    """P of what `_filtered_across` gave, sorted by both phases: [n, 3, 24, 24]."""
-    down = torch.empty(*across.shape[:2], WINDOW, WINDOW, device=across.device)
-    start = 0
-    for both, count in enumerate(torch.bincount(phases_across * 4 + phases, minlength=16).tolist()):
-        part = slice(start, start + count)
-        start += count
-        if both & 3:
-            torch.matmul(_filter(both & 3, across.device).T, across[part], out=down[part])
-            down[part].add_(FRACTION // 2).div_(FRACTION).floor_()
-        else:
-            down[part] = across[part, :, BEFORE:-AFTER]
-    return down
+            views = np.lib.stride_tricks.sliding_window_view(self._planes.numpy(), (WINDOW, wide), (2, 3))
+            return torch.from_numpy(views.transpose(0, 2, 3, 1, 4, 5)[phase.numpy(), y.numpy(), x.numpy()])
+        unfolded = self._planes.unfold(2, WINDOW, 1).unfold(3, wide, 1)
+        return unfolded.permute(0, 2, 3, 1, 4, 5)[phase, y, x]
 
 
 @lru_cache(maxsize=16)
 def _filter(phase: int, device: torch.device) -> Tensor:
     """The filter of a phase as a matrix [31, 24]."""
-    matrix = torch.zeros(_SOURCE, WINDOW)
+    matrix = torch.zeros(_WIDE, WINDOW)
     for place in range(WINDOW):
         matrix[place : place + len(TAPS[phase]), place] = torch.tensor(TAPS[phase], dtype=torch.float32)
     return matrix.to(device)
 
 
-@lru_cache(maxsize=16)
-def _weights(count: int, device: torch.device) -> Tensor:
-    """Weights in sixteenths along one axis, for each of `count` blocks: float32 [count, 24]."""
+@lru_cache(maxsize=4)
+def _weights(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Weights of the windows of a picture: float32 [rows, columns, 1, 24, 24], whole 256ths."""
     ramp = torch.arange(1.0, 16.0, 2.0)
-    weights = torch.cat([ramp, torch.full((WINDOW - 16,), 16.0), ramp.flip(0)]).repeat(count, 1)
-    weights[0, : 2 * REACH] = 16
-    weights[-1, -2 * REACH :] = 16
-    return weights.to(device)
+    axes = []
+    for count in (rows, columns):
+        weights = torch.cat([ramp, torch.full((WINDOW - 16,), 16.0), ramp.flip(0)]).repeat(count, 1)
+        weights[0, : 2 * REACH] = 16
+        weights[-1, -2 * REACH :] = 16
+        axes.append(weights / 16)
+    return torch.einsum("ry,cx->rcyx", *axes)[:, :, None].contiguous().to(device)
 
 
 def _overlap(windows: Tensor) -> Tensor:
-    """Blend windows [rows, columns, 3, 24, 24] to a picture [3, 16 * rows, 16 * columns], whole numbers."""
+    """Blend windows [rows, columns, 3, 24, 24], in place, to what `ReferencePicture.predict` gives."""
     rows, columns = windows.shape[:2]
-    windows *= _weights(rows, windows.device)[:, None, None, :, None]
-    own = windows[..., REACH:-REACH, :].clone()
-    own[1:, ..., :REACH, :] += windows[:-1, ..., -REACH:, :]
-    own[:-1, ..., -REACH:, :] += windows[1:, ..., :REACH, :]
-    own *= _weights(columns, windows.device)[None, :, None, None]
-    picture = own[..., REACH:-REACH].clone()
-    picture[:, 1:, ..., :REACH] += own[:, :-1, ..., -REACH:]
-    picture[:, :-1, ..., -REACH:] += own[:, 1:, ..., :REACH]
-    picture = picture.permute(2, 0, 3, 1, 4).reshape(3, rows * BLOCK, columns * BLOCK)
-    return picture.add_(128).div_(256).floor_()
-
-
-def to_unit(prediction: Tensor) -> Tensor:
-    """A prediction, integers [3, H, W] in 1/64 steps less 128, as float32 near [-0.5, 0.5]."""
-    return prediction.float() / (FRACTION * 255) + (MIDDLE / 255 - 0.5)
+    windows *= _weights(rows, columns, windows.device)
+    near, inner, far = slice(REACH), slice(REACH, -REACH), slice(-REACH, None)
+    first, last = slice(REACH, 2 * REACH), slice(-2 * REACH, -REACH)
+    windows[1:, ..., first, :] += windows[:-1, ..., far, :]
+    windows[:-1, ..., last, :] += windows[1:, ..., near, :]
+    windows[:, 1:, :, inner, first] += windows[:, :-1, :, inner, far]
+    windows[:, :-1, :, inner, last] += windows[:, 1:, :, inner, near]
+    own = windows[..., inner, inner].reshape(rows, columns, 3, 2, PATCH, 2, PATCH)
+    return own.permute(0, 3, 1, 5, 2, 4, 6).reshape(-1, SAMPLES).add_(0.5).floor_()
 
 
 def to_samples(prediction: Tensor) -> Tensor:
-    """A prediction, integers [3, H, W] in 1/64 steps less 128, rounded to samples uint8 [3, H, W]."""
-    rounded = (prediction.to(torch.int32) + FRACTION // 2) >> 6
-    return (rounded + MIDDLE).clamp(0, 255).to(torch.uint8)
+    """A prediction, whole numbers in 1/64 steps less 128, rounded to samples uint8 of the same shape."""
+    return (
+        prediction.add(FRACTION // 2).mul_(1 / FRACTION).floor_().add_(MIDDLE).clamp_(0, 255).to(torch.uint8)
+    )

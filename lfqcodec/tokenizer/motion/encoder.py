@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
+from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
@@ -108,7 +109,8 @@ class IntraEncoder(MotionGroupEncoder):
     @torch.no_grad()
     def _close(self) -> tuple[Pictures, Reference]:
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
-        reference = Reference(picture, quality=self._steps, errors=block_errors(picture, self._picture))
+        errors = block_errors(patch_rows(picture), patch_rows(self._picture), grid_of(picture))
+        reference = Reference(picture, quality=self._steps, errors=errors)
         return to_pictures(picture[None], self._size), reference
 
 
@@ -132,6 +134,8 @@ class PredictedEncoder(MotionGroupEncoder):
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
         self._errors = {-1: group.reference_errors}
+        self._patches = [patch_rows(picture) for picture in pictures]
+        self._grid = grid_of(pictures)
 
     def _copy(self) -> MotionGroupEncoder:
         twin = copy(self)
@@ -166,13 +170,14 @@ class PredictedEncoder(MotionGroupEncoder):
         if following is None or following.part != part:
             self._group.add(part, self._predictions, self._numbers.values)
             for number in self._group.places[part]:
-                self._errors[number] = block_errors(self._group.picture(number), self._pictures[number])
+                decoded = patch_rows(self._group.picture(number))
+                self._errors[number] = block_errors(decoded, self._patches[number], self._grid)
 
     def _skipped(self, part: str) -> Tensor:
         """Where the predictions of a part are as good as what they come from, bool [planes, H/16, W/16]."""
         skipped = []
         for number, prediction in zip(self._group.places[part], self._predictions, strict=True):
-            errors = block_errors(to_samples(prediction.values), self._pictures[number])
+            errors = block_errors(to_samples(prediction.values), self._patches[number], self._grid)
             field, before = self._group.field(number), []
             for end, direction in zip(self._group.neighbours(number), (1, -1), strict=False):
                 known = self._errors[end]
@@ -184,8 +189,14 @@ class PredictedEncoder(MotionGroupEncoder):
         network = self._group.network(part)
         gains = network.quantizer.gains(self._group.q)
         latents = [
-            network.analyse_likely(unit(original[None]), prediction.context, gains)
-            for original, prediction in zip(self._originals(part), self._predictions, strict=True)
+            network.analyse_likely(
+                Part(self._patches[number].float(), 1 / 255, -0.5),
+                prediction.missed(self._patches[number]),
+                prediction.context,
+                gains,
+                self._grid,
+            )
+            for number, prediction in zip(self._group.places[part], self._predictions, strict=True)
         ]
         return Numbers.of(network.quantizer, network.out, torch.cat(latents), self._group.q)
 
@@ -193,6 +204,11 @@ class PredictedEncoder(MotionGroupEncoder):
         reference = self._group.reference()
         errors = self._errors[self._group.places["anchor"][0]]
         return to_pictures(self._group.pictures(), self._size), replace(reference, errors=errors)
+
+
+def grid_of(pictures: Tensor) -> tuple[int, int]:
+    """Rows and columns of patches of pictures [..., H, W]."""
+    return pictures.shape[-2] // PATCH, pictures.shape[-1] // PATCH
 
 
 def unit(pictures: Tensor) -> Tensor:

@@ -32,14 +32,13 @@ class Reference:
     """What the next group is predicted from: immutable, on the device of the tokenizer.
 
     `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
-    and `values` float32 [9 * layers, H/8, W/8], its ternary values; None after the first picture of a GOP.
+    None after the first picture of a GOP.
     `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error,
     is known to encoders alone.
     """
 
     picture: Tensor
     field: Tensor | None = None
-    values: Tensor | None = None
     quality: int = 0
     errors: Tensor | None = None
 
@@ -78,7 +77,6 @@ class GroupReconstruction:
         self.places = places(count)
         self._sources = {-1: Source(reference.picture)}
         self._fields: dict[int, Tensor] = {}
-        self._values: Tensor | None = None
 
     def copy(self) -> GroupReconstruction:
         """With the same pictures so far."""
@@ -122,7 +120,7 @@ class GroupReconstruction:
             field = anchor_field(tokens[0], self._reference.field)
             self._fields[self.places[part][0]] = field
             source = self._sources[-1].compensation
-            return [predict_anchor(self._networks.anchor, source, field, self.q)]
+            return [predict_anchor(source, field, self.q)]
         base, predictions = self.base(part), []
         level = 0.0 if part == "middle" else 1.0
         for number, plane in zip(self.places[part], tokens, strict=True):
@@ -136,8 +134,6 @@ class GroupReconstruction:
         network = self.network(part)
         for number, prediction, own in zip(self.places[part], predictions, values, strict=True):
             self._sources[number] = Source(reconstruct(network, prediction, own, self.q))
-        if part == "anchor":
-            self._values = values[0]
 
     def picture(self, number: int) -> Tensor:
         """A decoded picture, uint8 [3, H, W]."""
@@ -165,4 +161,4 @@ class GroupReconstruction:
         """What the next group is predicted from."""
         anchor = self.places["anchor"][0]
         steps = round(QUALITY_STEPS * float(self.q))
-        return Reference(self._sources[anchor].picture, self._fields[anchor], self._values, steps)
+        return Reference(self._sources[anchor].picture, self._fields[anchor], steps)

@@ -10,6 +10,8 @@ float32 [B, channels, H/8, W/8] before scaling by the quantizer's gains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from lfqcodec.tokenizer.lfq.ternary import Quantized, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import (
     SAMPLES,
     Head,
+    Part,
     Pointwise,
     Region,
     Stack,
@@ -30,8 +33,21 @@ from lfqcodec.tokenizer.motion.blocks import (
 from lfqcodec.tokenizer.motion.config import MotionConfig
 
 PIXELS = SAMPLES // 3
-DENSE = 0.8
-"""Share of positions from which on a decoder acts everywhere, because picking them out is slower."""
+Rows = TypeVar("Rows", Tensor, Part)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What encoder and decoder see besides, of one picture: `parts` of all positions, `constants` [k]."""
+
+    parts: tuple[Part, ...]
+    constants: Tensor
+
+    def at(self, region: Region) -> list[Part]:
+        """The parts in a region."""
+        return [part.at(region) for part in self.parts]
+
+
 LIKELY = 0.4
 """Steps of the linear path from which on an encoder looks closer: 0.6 make a token."""
 
@@ -100,34 +116,38 @@ class _Residual(nn.Module, ABC):
         self.quantizer.initialise_slots(variance, 0.45)
 
     @abstractmethod
-    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
-        """What the encoder sees of a picture [B, 192, h, w] and of what its prediction missed."""
+    def shown(self, patches: Rows, missed: Rows) -> list[Rows]:
+        """What the encoder sees of a picture and of what its prediction missed."""
 
     @abstractmethod
     def finish(self, features: Tensor) -> Tensor:
         """Features of the decoder to residuals [B, 3, H, W]."""
 
     @abstractmethod
-    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
-        """The same for one picture, from the rows of a region."""
+    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
+        """The same for one picture: rows of a region to patches of an `inner` one, [n, 192]."""
 
     def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
         """Pictures to latents, given what `context` gave for their predictions."""
         patches = to_patches(pictures)
         missed = patches - context[:, :SAMPLES]
-        seen = torch.cat([self.shown(patches, missed), context], 1)
+        seen = torch.cat([*self.shown(patches, missed), context], 1)
         return (self.into(missed) + self.encoder(seen)).float()  # type: ignore[no-any-return]
 
-    def analyse_likely(self, picture: Tensor, context: Tensor, gains: Tensor) -> Tensor:
-        """The same for one picture, nearly: the network acts only where there are likely to be tokens."""
-        patches = to_patches(picture)
-        missed = patches - context[:, :SAMPLES]
-        latents: Tensor = self.into(missed)
-        region = Region(((latents * gains).abs() > LIKELY).any(1)[0])
+    def analyse_likely(
+        self, patches: Part, missed: Part, context: Context, gains: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
+        """Patches of one picture, and what its prediction missed, to latents [1, channels, h, w], nearly.
+
+        The network acts only where there are likely to be tokens. `grid` is (h, w).
+        """
+        latents = self.into.parts([missed], gains.new_zeros(0))
+        region = Region(((latents * gains.flatten()).abs() > LIKELY).any(1).reshape(grid))
         if len(region):
-            seen = torch.cat([self.shown(patches, missed), context], 1)
-            latents = latents + region.spread(self.encoder.rows(seen, region, exact=False))
-        return latents
+            shown = [part.at(region) for part in self.shown(patches, missed)]
+            rows = self.encoder.rows([*shown, *context.at(region)], context.constants, region)
+            latents.index_add_(0, region.positions, rows)
+        return latents.reshape(1, *grid, -1).permute(0, 3, 1, 2)
 
     def decode(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
         """Decoded latents to residuals [B, 3, H, W], everywhere; `context` is what `context` gave."""
@@ -135,17 +155,21 @@ class _Residual(nn.Module, ABC):
         gate = to_pixels(near_tokens(values))
         return from_patches(self.out(decoded)).float() + gate * self.finish(features).float()
 
-    def decode_open(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
-        """The same for one picture, computed only where the gate is open."""
-        region = Region(near_tokens(values)[0])
-        if len(region) == 0:
-            return decoded.new_zeros(1, 3, *(8 * n for n in decoded.shape[2:]))
-        grown = region.grown()
-        if len(grown) > DENSE * grown.mask.numel():
-            return self.decode(decoded, values, context)
-        rows = self.decoder.rows(torch.cat([decoded, context], 1), grown)
-        gate = to_pixels(region.mask[None])
-        return from_patches(self.out(decoded)) + gate * self.finish_rows(rows, grown)
+    def decode_open(self, values: Tensor, q: Tensor, context: Context) -> tuple[Region, Tensor]:
+        """Ternary values of one picture [9 * layers, h, w] to residuals: where, and as patches [n, 192].
+
+        Nearly what `decode` gives: the network sees one position beyond the gate.
+        """
+        gate = Region(near_tokens(values[None])[0])
+        if not len(gate):
+            return gate, values.new_zeros(0, SAMPLES)
+        region = gate.grown()
+        inner = gate.within(region)
+        decoded = self.quantizer.number_rows(values.flatten(1).T.contiguous()[region.positions])
+        decoded /= self.quantizer.gains(q).flatten()
+        features = self.decoder.rows([Part(decoded), *context.at(region)], context.constants, region)
+        residuals = self.out.rows(decoded[inner])
+        return gate, residuals.add_(self.finish_rows(features, region, gate))
 
 
 class Anchor(_Residual):
@@ -166,14 +190,14 @@ class Anchor(_Residual):
         """What encoder and decoder see besides, of predictions as patches: [B, 193, h, w]."""
         return torch.cat([prediction, plane(q, prediction)], 1)
 
-    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
-        return patches
+    def shown(self, patches: Rows, missed: Rows) -> list[Rows]:
+        return [patches]
 
     def finish(self, features: Tensor) -> Tensor:
         return self.head(features)  # type: ignore[no-any-return]
 
-    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
-        return self.head.rows(rows, region)
+    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
+        return self.head.rows(rows, region, inner)
 
     def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
         """For training: pictures and predictions -> what is decoded, and the quantized latents."""
@@ -203,6 +227,14 @@ class Between(_Residual):
         mask = self.mask(torch.cat([(earlier + later) / 2, earlier - later], 1))
         return torch.sigmoid(from_patches(mask).float() * 4)
 
+    def weigh_rows(self, total: Part, difference: Part, region: Region) -> Tensor:
+        """The same for a region of one picture: half the sum and the difference of the predictions there.
+
+        They are patches [n, 192], and so are the weights [n, 64].
+        """
+        mask = self.mask.rows([total, difference], total.rows.new_zeros(0), region)
+        return mask.mul_(4).sigmoid_()
+
     def context(self, prediction: Tensor, difference: Tensor, q: Tensor, level: Tensor) -> Tensor:
         """What encoder and decoder see besides, of predictions as patches: [B, 386, h, w].
 
@@ -210,14 +242,14 @@ class Between(_Residual):
         """
         return torch.cat([prediction, difference, plane(q, prediction), plane(level, prediction)], 1)
 
-    def shown(self, patches: Tensor, missed: Tensor) -> Tensor:
-        return missed
+    def shown(self, patches: Rows, missed: Rows) -> list[Rows]:
+        return [missed]
 
     def finish(self, features: Tensor) -> Tensor:
         return from_patches(self.last(features))
 
-    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
-        return from_patches(region.spread(self.last.rows(rows)))
+    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
+        return self.last.rows(rows[inner.within(region)])
 
     def forward(
         self, pictures: Tensor, earlier: Tensor, later: Tensor, q: Tensor, level: Tensor

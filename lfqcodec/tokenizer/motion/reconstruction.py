@@ -1,8 +1,8 @@
 """What encoder and decoder must do alike: predict pictures, and add what the tokens say.
 
-Predictions are integers (`compensation`): a block without tokens, and with no neighbour that has any, is its
-prediction exactly. Residuals come out of networks in floats and are rounded to 1/64 steps before they are
-added.
+Predictions are whole numbers (`compensation`): a block without tokens, and with no neighbour that has any, is
+its prediction exactly. Residuals come out of networks in floats and are rounded to 1/64 steps before they are
+added. Pictures are patches here, rows [H/8 * W/8, 192] (`blocks.patch_rows`), until they are complete.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lfqcodec.tokenizer.motion.blocks import to_patches
-from lfqcodec.tokenizer.motion.compensation import FRACTION, ReferencePicture, to_samples, to_unit
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.blocks import SAMPLES, Part, Region, from_patch_rows
+from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, ReferencePicture, to_samples
+from lfqcodec.tokenizer.motion.networks import PIXELS, Anchor, Between, Context, Intra
 
+_UNIT = 1 / (FRACTION * 255)
+"""What networks see of a 1/64 step: samples lie in [-0.5, 0.5] for them."""
+_ZERO = MIDDLE / 255 - 0.5
 _WEIGHTS = 256
 
 
@@ -23,11 +26,15 @@ _WEIGHTS = 256
 class Prediction:
     """What a picture is predicted to be, and what networks see of it.
 
-    `values` int32 [3, H, W] in 1/64 steps less 128, `context` float32 [1, C, H/8, W/8].
+    `values` float32 [H/8 * W/8, 192], whole numbers in 1/64 steps less 128.
     """
 
     values: Tensor
-    context: Tensor
+    context: Context
+
+    def missed(self, patches: Tensor) -> Part:
+        """What there is besides in a picture, patches uint8 of the same shape."""
+        return Part(patches.float().sub_(MIDDLE).mul_(FRACTION).sub_(self.values), _UNIT)
 
 
 def quality(q: float, device: torch.device) -> Tensor:
@@ -35,10 +42,10 @@ def quality(q: float, device: torch.device) -> Tensor:
     return torch.tensor([q], dtype=torch.float32, device=device)
 
 
-def predict_anchor(network: Anchor, reference: ReferencePicture, field: Tensor, q: Tensor) -> Prediction:
+def predict_anchor(reference: ReferencePicture, field: Tensor, q: Tensor) -> Prediction:
     """An anchor from the one before; `field` int64 [H/16, W/16, 2]."""
     values = reference.predict(field)
-    return Prediction(values.int(), network.context(_patches(values), q))
+    return Prediction(values, Context((Part(values, _UNIT, _ZERO),), q))
 
 
 def predict_between(
@@ -55,20 +62,30 @@ def predict_between(
     w / 256; the prediction is (w * p + (256 - w) * r + 128) >> 8.
     """
     first, second = earlier.predict(field), later.predict(-field)
-    first_seen, second_seen = _patches(first), _patches(second)
-    weight = (network.weigh(first_seen, second_seen)[0] * _WEIGHTS).round().int()
-    values = (weight * first + (_WEIGHTS - weight) * second + _WEIGHTS // 2) >> 8
-    level_each = torch.full_like(q, level)
-    context = network.context(_patches(values), first_seen - second_seen, q, level_each)
-    return Prediction(values, context)
+    difference = first - second
+    # Where both are the same, weights do not matter.
+    differs = Region((difference != 0).any(1).reshape(2 * field.shape[0], 2 * field.shape[1]))
+    if len(differs):
+        region = differs.grown()
+        own, base = region.rows(difference), region.rows(second)
+        total = Part(base.add(own, alpha=0.5), _UNIT, _ZERO)
+        weight = network.weigh_rows(total, Part(own, _UNIT), region).mul_(_WEIGHTS).round_()
+        # Below 2^24, so exact: w p + (256 - w) r is 256 r + w (p - r).
+        change = own.view(-1, SAMPLES // PIXELS, PIXELS) * weight[:, None]
+        change = change.add_(_WEIGHTS // 2).mul_(1 / _WEIGHTS).floor_().view(-1, SAMPLES)
+        second.index_copy_(0, region.positions, change.add_(base))
+    seen = Part(second, _UNIT, _ZERO), Part(difference, _UNIT)
+    return Prediction(second, Context(seen, torch.cat([q, torch.full_like(q, level)])))
 
 
 def reconstruct(network: Anchor | Between, prediction: Prediction, values: Tensor, q: Tensor) -> Tensor:
     """A decoded picture, uint8 [3, H, W], of ternary values float32 [9 * layers, H/8, W/8]."""
-    quantizer, each = network.quantizer, values[None]
-    decoded = quantizer.numbers(each) / quantizer.gains(q)
-    residual = network.decode_open(decoded, each, prediction.context)[0].clamp(-2, 2)
-    return to_samples(prediction.values + (residual * (255 * FRACTION)).round().int())
+    gate, residuals = network.decode_open(values, q, prediction.context)
+    samples = to_samples(prediction.values)
+    if len(gate):
+        steps = residuals.clamp_(-2, 2).mul_(255 * FRACTION).round_()
+        samples[gate.positions] = to_samples(steps.add_(gate.rows(prediction.values)))
+    return from_patch_rows(samples, values.shape[1:])
 
 
 def reconstruct_intra(network: Intra, values: Tensor, q: Tensor) -> Tensor:
@@ -76,8 +93,3 @@ def reconstruct_intra(network: Intra, values: Tensor, q: Tensor) -> Tensor:
     decoded = network.quantizer.numbers(values[None]) / network.quantizer.gains(q)
     picture = network.synthesise(decoded, q)[0]
     return ((picture + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _patches(values: Tensor) -> Tensor:
-    """A prediction [3, H, W] as networks see it."""
-    return to_patches(to_unit(values)[None])

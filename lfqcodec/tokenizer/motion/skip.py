@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 BLOCK = 16
 _WORSE = 1.25
@@ -17,10 +16,13 @@ _FLOOR = 0.1 * 3 * BLOCK**2
 """Squared error of a block that nobody sees: 50 dB and better is never worth a token."""
 
 
-def block_errors(decoded: Tensor, original: Tensor) -> Tensor:
-    """Squared error of blocks of 16x16, over all channels: uint8 [3, H, W] twice -> float32 [H/16, W/16]."""
-    error = (decoded.float() - original.float()).square().sum(0)
-    return F.avg_pool2d(error[None, None], BLOCK)[0, 0] * BLOCK**2
+def block_errors(decoded: Tensor, original: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Squared error of blocks of 16x16, over all channels: float32 [h/2, w/2].
+
+    Both pictures are patches uint8 [h * w, 192] of a `grid` of (h, w).
+    """
+    errors = (decoded.to(torch.int16) - original).float().square_().sum(1)
+    return errors.reshape(grid[0] // 2, 2, grid[1] // 2, 2).sum((1, 3))
 
 
 def moved(errors: Tensor, field: Tensor) -> Tensor:
