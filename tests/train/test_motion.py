@@ -116,6 +116,7 @@ def test_clips_are_split_by_source_and_drawn_by_number(clips: Clips, folder: Pat
     assert {chains.segments(number) for number in range(60)} == {1}
     assert {chains.segments(number) for number in range(200, 260)} == {1, 2}
     assert all(chains.batch(n).shape[:2] == (2, 1 + 8 * chains.segments(n)) for n in (0, 200, 201, 202, 203))
+    assert {chains.group_size(n) for n in range(40)} == {1, 2, 4}
     np.save(tmp_path / "wrong.npy", np.zeros((3, 4)))
     with pytest.raises(InputVideoError, match="no frames"):
         Clips([tmp_path])
@@ -123,8 +124,9 @@ def test_clips_are_split_by_source_and_drawn_by_number(clips: Clips, folder: Pat
         Clips([])
 
 
+@pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_group_is_decoded_as_the_codec_does(
-    clips: Clips, begun: Any, monkeypatch: pytest.MonkeyPatch
+    clips: Clips, begun: Any, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     task = groups_task(clips, begun)
     task.close()
@@ -152,24 +154,25 @@ def test_a_group_is_decoded_as_the_codec_does(
     pictures = Chains(clips, config("groups")).batch(5)[:1]
     first = eight_bits(pictures[:, 0])
     with torch.no_grad():
-        coded, chain = model.code(pictures[:, 1:5], model.first(first), q)
-    assert values[0].any()
-    assert values[1].any()
-    middle, quarters = fields[0][0], fields[1]
+        coded, chain = model.code(pictures[:, 1 : 1 + size], model.first(first), q)
+    assert all(each.any() for each in values)
+    assert len(values) == (2 if size > 1 else 1)
     samples = ((first[0] + 0.5) * 255).round().to(torch.uint8)
     with torch.no_grad():
-        group = GroupReconstruction(model, Reference(samples), 3.0, 4)
+        group = GroupReconstruction(model, Reference(samples), 3.0, size)
         group.add("anchor", group.predict("anchor", anchor_tokens(chain.field[0], None)[None]), values[0])
-        tokens = between_tokens(middle, half(chain.field[0]))[None]
-        group.add("middle", group.predict("middle", tokens), values[1][:1])
-        tokens = torch.stack([between_tokens(each, half(middle)) for each in quarters])
-        group.add("quarters", group.predict("quarters", tokens), values[1][1:])
+        if size > 1:
+            tokens = between_tokens(fields[0][0], half(chain.field[0]))[None]
+            group.add("middle", group.predict("middle", tokens), values[1][:1])
+        if size > 2:
+            tokens = torch.stack([between_tokens(each, half(fields[0][0])) for each in fields[1]])
+            group.add("quarters", group.predict("quarters", tokens), values[1][1:])
     mine = (coded.decoded[0] + 0.5) * 255
     difference = (mine - group.pictures().float()).abs()
     # The codec rounds predictions, residuals and every decoded picture; training rounds none of them.
     assert float(difference.mean()) < 0.5
     assert float(difference.amax()) < 3
-    assert float((mine - (pictures[0, 1:5] + 0.5) * 255).abs().mean()) > 1
+    assert float((mine - (pictures[0, 1 : 1 + size] + 0.5) * 255).abs().mean()) > 1
 
 
 def test_both_phases_learn_and_are_measured(clips: Clips, tmp_path: Path) -> None:
@@ -192,7 +195,8 @@ def test_both_phases_learn_and_are_measured(clips: Clips, tmp_path: Path) -> Non
         assert [sum(row) for row in last["layers"]] == pytest.approx(last["bpp"], rel=0.01)
         assert last["bpp"][-1] > last["bpp"][0]
         assert last["psnr"][-1] > last["psnr"][0] > 10
-    assert {"quarter", "middle", "anchor", "last"} <= last.keys()
+    assert [len(row) for row in last["places"]] == [4] * 4
+    assert last["groups of 1"]["bpp"][-1] > last["groups of 1"]["bpp"][0]
 
 
 @pytest.mark.parametrize("phase", ["intra", "groups"])

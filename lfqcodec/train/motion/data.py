@@ -11,16 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.errors import InputVideoError
 from lfqcodec.train.data.pack import Entry, Pack
 from lfqcodec.train.data.sampling import SampleConfig, Sampler
 from lfqcodec.train.data.sources import Item
-from lfqcodec.train.motion.config import GROUP, GROUPS_OF_STEP, MotionTrainConfig
+from lfqcodec.train.motion.config import PICTURES_OF_STEP, MotionTrainConfig
 
 _SHRINK = 1.5
 _SKIP_CHANCE = 0.2
 _REVERSE_CHANCE = 0.4
-_HELD_OUT_GROUPS = 4
+_HELD_OUT_PICTURES = 16
 _SHORT, _MEDIUM = 60, 200
 PRACTISED = _MEDIUM
 """Number of the chain from which on they have any length. Networks that are new begin with number 0."""
@@ -87,9 +88,10 @@ class Chains:
 
     def __init__(self, clips: Pack, config: MotionTrainConfig, rank: int = 0, world: int = 1) -> None:
         self._seed, self._share = config.seed, (rank, world)
+        self._group_shares = config.group_shares
         self._samplers = {}
         for segments in (1, 2, 4):
-            frames = 1 + GROUP * GROUPS_OF_STEP * segments
+            frames = 1 + PICTURES_OF_STEP * segments
             shape = SampleConfig(config.batch * world, frames, config.size, _SHRINK, _SKIP_CHANCE)
             try:
                 self._samplers[segments] = Sampler(clips, shape, seed=config.seed)
@@ -104,6 +106,11 @@ class Chains:
             choice = [1] if number < _SHORT else [1, 1, 2]
         drawn = choice[int(np.random.default_rng((self._seed, number, 1)).integers(len(choice)))]
         return min(drawn, max(self._samplers))
+
+    def group_size(self, number: int) -> int:
+        """How many pictures the groups of chain `number` have."""
+        shares = np.asarray(self._group_shares) / sum(self._group_shares)
+        return int(np.random.default_rng((self._seed, number, 3)).choice(GROUP_SIZES, p=shares))
 
     def batch(self, number: int) -> Tensor:
         """Chains `number` of this process."""
@@ -127,10 +134,10 @@ def _mixed(batch: Tensor, number: int, rank: int) -> Tensor:
 def held_out_crops(clips: Pack, config: MotionTrainConfig) -> Tensor:
     """The same crops every time, float32 [N, T, 3, S, S]: T is 1, or 17 for groups; N 0 if nothing is."""
     first = config.phase == "intra"
-    frames = 1 if first else 1 + GROUP * _HELD_OUT_GROUPS
+    frames = 1 if first else 1 + _HELD_OUT_PICTURES
     count = config.held_out * 4 if first else config.held_out
     shape = SampleConfig(count, frames, config.size, _SHRINK, skip_chance=0.0)
-    for each in (shape, replace(shape, frames=min(frames, 1 + GROUP * GROUPS_OF_STEP))):
+    for each in (shape, replace(shape, frames=min(frames, 1 + PICTURES_OF_STEP))):
         try:
             return Sampler(clips, each, seed=0, held_out=True).batch(0).transpose(1, 2) / 2
         except InputVideoError:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion.config import GROUP
-from lfqcodec.train.motion.networks import Coded, GroupModel, IntraModel, eight_bits
+from lfqcodec.train.motion.networks import GroupModel, IntraModel, eight_bits
 from lfqcodec.train.motion.objective import LAMBDA, LAMBDA_BASE, PERCEPTUAL, psnr
 
 REFERENCE_BETTER = 1.3
@@ -56,31 +55,33 @@ def measure_intra(model: IntraModel, pictures: Tensor, lpips: LPIPS | None) -> F
 
 
 @torch.no_grad()
-def measure_groups(model: GroupModel, intra: IntraModel, chains: Tensor, lpips: LPIPS | None) -> Figures:
-    """Of chains float32 [N, 1 + 4 * groups, 3, S, S], references being decoded and rounded to 8 bits.
+def measure_groups(
+    model: GroupModel, intra: IntraModel, chains: Tensor, lpips: LPIPS | None, size: int
+) -> Figures:
+    """Of chains float32 [N, 1 + size * groups, 3, S, S], references being decoded and rounded to 8 bits.
 
-    Also `quarter`, `middle`, `anchor`: PSNR by place; `last`: of the last group.
+    Also `places`, PSNR by place in a group for every q, and `last`, that of the last group.
     """
     figures = Figures(lpips)
-    places: dict[str, list[float]] = {"quarter": [], "middle": [], "anchor": [], "last": []}
+    places: list[list[float]] = []
+    last: list[float] = []
     for level in range(model.anchor.quantizer.levels):
         q = torch.full((len(chains),), float(level), device=chains.device)
         best = intra.quantizer.levels - 1
         chain = model.first(
             eight_bits(intra.code(chains[:, 0], (q + REFERENCE_BETTER).clamp(max=best)).decoded)
         )
-        coded: list[Coded] = []
-        for group in chains[:, 1:].chunk((chains.shape[1] - 1) // GROUP, 1):
+        shown, bits = [], []
+        for group in torch.split(chains[:, 1:], size, 1):
             own, chain = model.code(group, chain, q)
             chain = chain._replace(picture=eight_bits(chain.picture))
-            coded.append(own)
-        decoded = eight_bits(torch.stack([each.decoded for each in coded], 1))
-        bpp = torch.stack([each.bits for each in coded]).mean((0, 1)) / (GROUP * chains[0, 0, 0].numel())
+            shown.append(own.decoded)
+            bits.append(own.bits)
+        decoded = eight_bits(torch.stack(shown, 1))
+        bpp = torch.stack(bits).mean((0, 1)) / (size * chains[0, 0, 0].numel())
         figures.add(level, decoded.flatten(0, 2), chains[:, 1:].flatten(0, 1), bpp)
         quality = psnr((decoded - chains[:, 1:].reshape(decoded.shape)).square().mean((3, 4, 5)) * 255.0**2)
-        quarters = quality[:, :, [0, 2]]
-        parts = (quarters, quality[:, :, 1], quality[:, :, 3], quality[:, -1])
-        for place, part in zip(places, parts, strict=True):
-            places[place].append(round(float(part.mean()), 3))
-    figures.rows.update(places)
+        places.append([round(value, 3) for value in quality.mean((0, 1)).tolist()])
+        last.append(round(float(quality[:, -1].mean()), 3))
+    figures.rows.update(places=places, last=last)
     return figures

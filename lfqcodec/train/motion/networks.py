@@ -27,7 +27,6 @@ from lfqcodec.tokenizer.motion.training.rate import (
     field_features,
     intra_rates,
 )
-from lfqcodec.train.motion.config import GROUP
 from lfqcodec.train.motion.search import luma, search_anchor, search_between
 
 _RATES = "rates"
@@ -36,8 +35,8 @@ _RATES = "rates"
 class Coded(NamedTuple):
     """Pictures after coding.
 
-    `decoded` float [B, 3, H, W], or [B, 4, 3, H, W] of a group; `bits` float [B, layers]; `pull` float [B], a
-    term of value 0 whose gradient shrinks numbers by what they cost; `stray` float [B], or [B, 4], the
+    `decoded` float [B, 3, H, W], or [B, n, 3, H, W] of a group; `bits` float [B, layers]; `pull` float [B], a
+    term of value 0 whose gradient shrinks numbers by what they cost; `stray` float [B], or [B, n], the
     squared rounding error of latents in 8-bit steps.
     """
 
@@ -82,7 +81,7 @@ class _Between(Between):
 
 
 class GroupModel(nn.Module):
-    """Groups of four pictures: anchor, middle, two quarters, and what their tokens cost.
+    """Groups of 4, 2 or 1 pictures: anchor, middle, two quarters, and what their tokens cost.
 
     `planes` makes the quarter-pel planes of references; it is there to be replaced by a faster one.
     """
@@ -108,64 +107,80 @@ class GroupModel(nn.Module):
             return self.planes(pictures.float())
 
     def code(self, pictures: Tensor, chain: Chain, q: Tensor) -> tuple[Coded, Chain]:
-        """Code a group [B, 4, 3, H, W]. Bits are those of the layers of anchor, middle and both quarters."""
-        batch, _, _, h, w = pictures.shape
-        first, middle, third, last = pictures.unbind(1)
-        current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, GROUP, 1, h, w)
+        """Code a group [B, n, 3, H, W] of 4, 2 or 1 pictures.
+
+        Bits are those of the layers of anchor, middle and both quarters.
+        """
+        batch, size, _, h, w = pictures.shape
+        current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, size, 1, h, w)
         lam = LAMBDA * 2.7 ** (-q / 2)
 
         earlier = self._planes(chain.picture)
         earlier_luma = luma(earlier)
-        field = search_anchor(current[:, 3], luma(chain.picture), earlier_luma, chain.field, lam)
-        anchor, anchor_latents = self.anchor(last, compensate(earlier, field), q)
+        field = search_anchor(current[:, -1], luma(chain.picture), earlier_luma, chain.field, lam)
+        anchor, anchor_latents = self.anchor(pictures[:, -1], compensate(earlier, field), q)
         anchor = anchor.clamp(-0.5, 0.5)
-
-        later = self._planes(anchor)
-        later_luma = luma(later)
-        middle_field = search_between(current[:, 1], earlier_luma, later_luma, half(field), lam * BETWEEN)
-        predictions = compensate(earlier, middle_field), compensate(later, -middle_field)
-        centre, centre_latents = self.between(middle, *predictions, q, torch.zeros_like(q))
-        centre = centre.clamp(-0.5, 0.5)
-
-        between = self._planes(centre)
-        between_luma = luma(between)
-        quarter_fields = search_between(
-            torch.cat([current[:, 0], current[:, 2]]),
-            torch.cat([earlier_luma, between_luma]),
-            torch.cat([between_luma, later_luma]),
-            half(middle_field).repeat(2, 1, 1, 1),
-            lam.repeat(2) * BETWEEN,
-        )
-        one, three = quarter_fields.chunk(2)
-        predictions = (
-            torch.cat([compensate(earlier, one), compensate(between, three)]),
-            torch.cat([compensate(between, -one), compensate(later, -three)]),
-        )
-        quarters, quarter_latents = self.between(
-            torch.cat([first, third]), *predictions, q.repeat(2), torch.ones_like(q).repeat(2)
-        )
-        quarters = quarters.clamp(-0.5, 0.5)
-
         values = anchor_latents.values
         level = plane(q, values)
         context = torch.cat(
             [fetch_values(chain.values, field), field_features(field, h // 8, w // 8), level], 1
         )
         bits, pull = _costs(self.anchor.quantizer, self.anchor.rates, anchor_latents, context)
-        three_latents = Quantized(*map(torch.cat, zip(centre_latents, quarter_latents, strict=True)))
-        place = torch.cat([level * 0, level * 0 + 1, level * 0 + 1])
+        end = Chain(anchor, values, field)
+        if size == 1:
+            return Coded(anchor[:, None], bits, pull, anchor_latents.stray[:, None]), end
+
+        later = self._planes(anchor)
+        later_luma = luma(later)
+        place = size // 2 - 1
+        middle_field = search_between(current[:, place], earlier_luma, later_luma, half(field), lam * BETWEEN)
+        predictions = compensate(earlier, middle_field), compensate(later, -middle_field)
+        centre, latents = self.between(pictures[:, place], *predictions, q, torch.zeros_like(q))
+        decoded, fields, level_of = [centre.clamp(-0.5, 0.5)], [middle_field], [level * 0]
+        if size == 4:
+            between = self._planes(decoded[0])
+            between_luma = luma(between)
+            quarter_fields = search_between(
+                torch.cat([current[:, 0], current[:, 2]]),
+                torch.cat([earlier_luma, between_luma]),
+                torch.cat([between_luma, later_luma]),
+                half(middle_field).repeat(2, 1, 1, 1),
+                lam.repeat(2) * BETWEEN,
+            )
+            one, three = quarter_fields.chunk(2)
+            predictions = (
+                torch.cat([compensate(earlier, one), compensate(between, three)]),
+                torch.cat([compensate(between, -one), compensate(later, -three)]),
+            )
+            quarters, quarter_latents = self.between(
+                torch.cat([pictures[:, 0], pictures[:, 2]]),
+                *predictions,
+                q.repeat(2),
+                torch.ones_like(q).repeat(2),
+            )
+            decoded += quarters.clamp(-0.5, 0.5).chunk(2)
+            latents = Quantized(*map(torch.cat, zip(latents, quarter_latents, strict=True)))
+            fields.append(quarter_fields)
+            level_of += [level * 0 + 1] * 2
+
+        many = size - 1
         # From one reference to the other: twice the way to either.
-        features = field_features(torch.cat([middle_field, quarter_fields]) * 2, h // 8, w // 8)
-        context = torch.cat([values.repeat(3, 1, 1, 1), features, level.repeat(3, 1, 1, 1), place], 1)
-        own_bits, own_pull = _costs(self.between.quantizer, self.between.rates, three_latents, context)
-        strays = three_latents.stray.reshape(3, batch)
-        coded = Coded(
-            torch.stack([quarters[:batch], centre, quarters[batch:], anchor], 1),
-            torch.cat([bits, *own_bits.chunk(3)], 1),
-            pull + own_pull.reshape(3, batch).sum(0),
-            torch.stack([strays[1], strays[0], strays[2], anchor_latents.stray], 1),
+        features = field_features(torch.cat(fields) * 2, h // 8, w // 8)
+        context = torch.cat(
+            [values.repeat(many, 1, 1, 1), features, level.repeat(many, 1, 1, 1), torch.cat(level_of)], 1
         )
-        return coded, Chain(anchor, values, field)
+        own_bits, own_pull = _costs(self.between.quantizer, self.between.rates, latents, context)
+        strays = [*latents.stray.chunk(many), anchor_latents.stray]
+        # From coding order to that of time.
+        order = [1, 0, 2, 3] if size == 4 else [0, 1]
+        shown = [*decoded, anchor]
+        coded = Coded(
+            torch.stack([shown[k] for k in order], 1),
+            torch.cat([bits, *own_bits.chunk(many)], 1),
+            pull + own_pull.reshape(many, batch).sum(0),
+            torch.stack([strays[k] for k in order], 1),
+        )
+        return coded, end
 
 
 def _costs(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion.config import GROUP
 from lfqcodec.train.motion.networks import Chain, Coded, GroupModel, IntraModel
 from lfqcodec.train.motion.search import constant
 
@@ -21,14 +20,14 @@ PERCEPTUAL = 2000.0
 """LPIPS in the distortion: 0.1 weighs as much as 200 squared steps."""
 STRAY = 1.3
 """Of the squared error that rounding makes: holds numbers at what they measure."""
-SHARES = (0.95, 0.95, 0.95, 1.25)
-"""Weights of a group's pictures in display order."""
+SHARES = {1: (1.0,), 2: (0.95, 1.1), 4: (0.95, 0.95, 0.95, 1.25)}
+"""Weights of the pictures of groups of 1, 2 and 4, in display order."""
 _MIDDLE = 1.5
 _SHIFT = 8
 
 
 class Measured(NamedTuple):
-    """`loss` without dimension. Then, for every picture, [B], or picture of a group, [B, groups, 4]: `error`,
+    """`loss` without dimension. Then, for every picture, [B], or picture of a group, [B, groups, n]: `error`,
     squared, in 8-bit steps; `perceptual`, LPIPS, or 0 without it; and `bpp`, bits a pixel by layer,
     [B, layers] or [B, groups, layers].
     """
@@ -73,23 +72,24 @@ def groups_loss(
     q: Tensor,
     rate_weight: Tensor,
     dtype: torch.dtype,
+    size: int,
 ) -> tuple[Measured, Chain]:
-    """Of groups in a chain, float32 [B, 4 * groups, 3, S, S]; gradients run through all of them."""
+    """Of groups of `size` in a chain, float32 [B, size * groups, 3, S, S]; gradients run through all."""
     lam, weight = weights(q)
-    shares = constant(SHARES, pictures.device)
+    shares = constant(SHARES[size], pictures.device)
     area = pictures.shape[3] * pictures.shape[4]
     losses, errors, distances, bits = [], [], [], []
-    for group in pictures.chunk(pictures.shape[1] // GROUP, 1):
+    for group in torch.split(pictures, size, 1):
         with _autocast(pictures.device, dtype):
             coded, chain = model.code(group, chain, q)
         error = _squared(coded.decoded - group).mean((2, 3, 4))
         flat = (x.flatten(0, 1) for x in (coded.decoded, group))
         perceptual = _perceptual(lpips, *flat).reshape(error.shape)
         distortion = ((error + STRAY * coded.stray + PERCEPTUAL * perceptual) * shares).sum(1)
-        losses.append((weight * (lam * distortion + _rate(coded, area) * rate_weight)).mean() / GROUP)
+        losses.append((weight * (lam * distortion + _rate(coded, area) * rate_weight)).mean() / size)
         errors.append(error)
         distances.append(perceptual)
-        bits.append(coded.bits / (GROUP * area))
+        bits.append(coded.bits / (size * area))
     stacked = (torch.stack(each, 1) for each in (errors, distances, bits))
     return Measured(torch.stack(losses).mean(), *stacked), chain
 

@@ -21,7 +21,7 @@ from lfqcodec.train.data.prefetch import Prefetcher
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import Task
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion.config import GROUP, GROUPS_OF_STEP, MotionTrainConfig
+from lfqcodec.train.motion.config import PICTURES_OF_STEP, MotionTrainConfig
 from lfqcodec.train.motion.data import PRACTISED, Chains, Pictures, held_out_crops
 from lfqcodec.train.motion.held_out import measure_groups, measure_intra
 from lfqcodec.train.motion.networks import Chain, GroupModel, IntraModel, eight_bits, is_rate
@@ -105,6 +105,11 @@ class MotionTask(Task[Network]):
 
     def restart(self) -> None:
         """After a step that was left out."""
+
+    @property
+    def variant(self) -> int:
+        """Steps of one variant do the same with tensors of the same shapes."""
+        return 0
 
     logged = ("psnr", "perceptual", "bpp")
 
@@ -199,7 +204,7 @@ class GroupsTask(MotionTask[GroupModel]):
         self.intra = intra.to(self.device).eval().requires_grad_(False)
         self._best = config.model.anchor_levels - 1, config.model.intra_levels - 1
         chains = Chains(clips, config, self.world.rank, self.world.size)
-        self._segments = chains.segments
+        self._segments, self._group_size = chains.segments, chains.group_size
         self._held_out = held_out_crops(clips, config).to(self.device)
         self._batches = self._prefetcher(chains, 1)
         # The chain that is under way, and how many of its segments are done.
@@ -230,16 +235,28 @@ class GroupsTask(MotionTask[GroupModel]):
         if self._done == 0:
             better = self._uniform(*_REFERENCE, chain, 1)
             self._set(self.model.first(self._first_pictures(self._pictures[:, 0], q + better)))
-        length = GROUP * GROUPS_OF_STEP
-        start = 1 + length * int(self._done)
-        return self._pictures[:, start : start + length], *self._chain, q, self._rate_weight(number)
+        start = 1 + PICTURES_OF_STEP * int(self._done)
+        return self._pictures[:, start : start + PICTURES_OF_STEP], *self._chain, q, self._rate_weight(number)
 
     def loss(self, inputs: Tensors) -> tuple[Tensor, Tensors, Tensors]:
         """See `groups_loss`."""
         pictures, picture, values, field, q, rate_weight = inputs
-        chain = Chain(picture, values, field)
-        measured, chain = groups_loss(self.model, self.lpips, pictures, chain, q, rate_weight, self.dtype)
+        measured, chain = groups_loss(
+            self.model,
+            self.lpips,
+            pictures,
+            Chain(picture, values, field),
+            q,
+            rate_weight,
+            self.dtype,
+            self.variant,
+        )
         return measured.loss, _means(measured), chain
+
+    @property
+    def variant(self) -> int:
+        """The size of the groups of the chain that is under way."""
+        return self._group_size(int(self._number))
 
     def keep(self, outputs: Tensors) -> None:
         """Go on in the chain."""
@@ -284,10 +301,13 @@ class GroupsTask(MotionTask[GroupModel]):
         self.model.between.initialise_from(torch.cat(middles))
 
     def held_out(self, average: GroupModel) -> dict[str, Any]:
-        """See `measure_groups`; empty where nothing is held out."""
+        """Figures of groups of 4, and under `groups of 1` of 1; empty where nothing is held out."""
         if not len(self._held_out):
             return {}
-        return dict(measure_groups(average, self.intra, self._held_out, self.lpips).rows)
+        four, one = (
+            measure_groups(average, self.intra, self._held_out, self.lpips, size).rows for size in (4, 1)
+        )
+        return {**four, "groups of 1": one}
 
     def close(self) -> None:
         """Stop preparing batches."""
