@@ -119,7 +119,8 @@ def count(path: Path, model: str | None) -> tuple[_Counter, _Counter | None, int
         for chunk in (unit for unit in file.units() if isinstance(unit, Chunk)):
             head = chunk.head
             payload += WORD_BITS * sum(head.words)
-            pictures = decoder.layout.groups(head.valid, gop_start=head.gop_start)
+            size = head.group_size
+            pictures = decoder.layout.groups(head.valid, gop_start=head.gop_start, group_size=size)
             for group, (many, tokens) in enumerate(zip(pictures, decoder.decode(chunk), strict=True)):
                 first = head.gop_start and not group
                 layers = decoder.layout.layers(many, (header.height, header.width), first=first)

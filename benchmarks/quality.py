@@ -66,7 +66,8 @@ def places_of(path: Path, model: str | None) -> Iterator[Place]:
         number = 0
         for head in (head for head in file.heads() if isinstance(head, ChunkHead)):
             number = 0 if head.gop_start else number
-            for group, count in enumerate(layout.groups(head.valid, gop_start=head.gop_start)):
+            sizes = layout.groups(head.valid, gop_start=head.gop_start, group_size=head.group_size)
+            for group, count in enumerate(sizes):
                 if head.gop_start and not group:
                     parts = {0: FIRST}
                 else:

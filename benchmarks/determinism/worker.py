@@ -109,7 +109,8 @@ def recode(path: str, chunks: list[list[GroupTokens]], model: str | None, device
         units = [unit for unit in file.units() if isinstance(unit, Chunk)]
     same = True
     for chunk, given in zip(units, chunks, strict=True):
-        streams = coder.encode(given, chunk.head.valid, gop_start=chunk.head.gop_start)
+        head = chunk.head
+        streams = coder.encode(given, head.valid, gop_start=head.gop_start, group_size=head.group_size)
         same &= [s.tobytes() for s in streams] == [s.tobytes() for s in chunk.streams]
     return same
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream.fields import Cursor, crc32, pack, pack_varint, require
-from lfqcodec.bitstream.geometry import max_valid, max_words, stream_tokens
+from lfqcodec.bitstream.geometry import GROUP_SIZES, max_valid, max_words, stream_tokens
 from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MAX_STREAMS, MIN_PTS, Profile
 from lfqcodec.bitstream.timeline import Timeline
@@ -22,7 +22,8 @@ FLAG_GOP_START = 1
 FLAG_FIRST_PTS = 2
 DELTA_SHIFT = 2
 DELTA_INHERITED, DELTA_CONSTANT, DELTA_LISTED = 0, 1, 2
-RESERVED_FLAGS = 0xF0
+GROUP_SHIFT = 4
+RESERVED_FLAGS = 0xC0
 MAX_DURATION = (1 << 32) - 1
 
 
@@ -32,8 +33,8 @@ class ChunkHead:
 
     `number` counts chunks from 0, `first_frame` frames. `pts` holds one presentation time per new frame in
     ticks of the header's time base, strictly increasing; `last_duration` is the duration of the last of
-    them. `words` and `token_crcs` have one entry per stream. `offset` is the file position of the unit and
-    `size` its length in bytes.
+    them. Groups have `group_size` pictures, one of `GROUP_SIZES`. `words` and `token_crcs` have one entry
+    per stream. `offset` is the file position of the unit and `size` its length in bytes.
     """
 
     number: int
@@ -43,6 +44,7 @@ class ChunkHead:
     last_duration: int
     words: tuple[int, ...]
     token_crcs: tuple[int, ...]
+    group_size: int = GROUP_SIZES[0]
     offset: int = 0
     size: int = 0
 
@@ -68,7 +70,8 @@ class ChunkHead:
 
     def tokens(self, header: FileHeader) -> tuple[int, ...]:
         """How many tokens each stream that the chunk can have holds."""
-        return stream_tokens(header.layers, (header.height, header.width), self.valid, self.gop_start)
+        size = header.height, header.width
+        return stream_tokens(header.layers, size, self.valid, self.gop_start, self.group_size)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def pack_chunk_head(head: ChunkHead, timeline: Timeline) -> bytes:
     else:
         mode, stored = DELTA_LISTED, durations
     flags = (FLAG_GOP_START if head.gop_start else 0) | (0 if continues else FLAG_FIRST_PTS)
-    flags |= mode << DELTA_SHIFT
+    flags |= mode << DELTA_SHIFT | GROUP_SIZES.index(head.group_size) << GROUP_SHIFT
     out = [pack("BBBI", "frames, streams or chunk number", flags, head.valid, head.stream_count, head.number)]
     if head.gop_start:
         out.append(pack("Q", "first frame", head.first_frame))
@@ -170,9 +173,12 @@ def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -
     flags, valid, streams, _ = cursor.unpack("BBBI", "start of a chunk head")
     at = frame.head_offset
     check(flags & RESERVED_FLAGS == 0, f"reserved chunk flags are set: {flags:#04x}", at)
+    code = flags >> GROUP_SHIFT & 3
+    check(code < len(GROUP_SIZES), f"reserved size of groups: {code}", at)
     most = max_valid(gop_start)
     check(1 <= valid <= most, f"valid frames must be 1..{most}, not {valid}", at + 1)
-    tokens = stream_tokens(header.layers, (header.height, header.width), valid, gop_start)
+    size = header.height, header.width
+    tokens = stream_tokens(header.layers, size, valid, gop_start, GROUP_SIZES[code])
     most = MAX_STREAMS if tokens[-1] else 1
     check(1 <= streams <= most, f"streams must be 1..{most}, not {streams}", at + 2)
     first_frame = cursor.unpack("Q", "first frame")[0] if gop_start else timeline.frames
@@ -201,6 +207,7 @@ def parse_chunk_head(frame: UnitFrame, header: FileHeader, timeline: Timeline) -
         last_duration=pts[-1] - pts[-2],
         words=tuple(words),
         token_crcs=tuple(crcs),
+        group_size=GROUP_SIZES[code],
         offset=frame.offset,
         size=frame.size,
     )

@@ -21,6 +21,8 @@ SUBTOKENS = 2
 SUBTOKEN_BITS = BITS_PER_TOKEN // SUBTOKENS
 PRECISION_BITS = 24
 WORD_BITS = 32
+GROUP_SIZES = (4, 2, 1)
+"""How many pictures the groups of a chunk have, by the code in its head; the last of a GOP may have fewer."""
 BLOCK_SIZE = 16
 """Pixels of a motion block in each direction; pictures are padded to a multiple of it."""
 
@@ -75,17 +77,19 @@ def max_valid(gop_start: bool) -> int:
     return CHUNK_FRAMES if gop_start else CHUNK_FRAMES - 1
 
 
-def group_sizes(valid: int, gop_start: bool) -> tuple[int, ...]:
-    """How many pictures each group of a chunk with `valid` new frames has.
+def group_sizes(valid: int, gop_start: bool, size: int = TEMPORAL_FACTOR) -> tuple[int, ...]:
+    """How many pictures each group of a chunk with `valid` new frames has, where groups are of `size`.
 
     1, 4, 4, 4, 4 in a full chunk at a GOP start, else 4, 4, 4, 4; the last may have fewer. `InvalidField`
-    where `valid` is out of range.
+    where `valid` is out of range, `ValueError` for a size that is not one of `GROUP_SIZES`.
     """
+    if size not in GROUP_SIZES:
+        raise ValueError(f"groups have one of {GROUP_SIZES} pictures, not {size}")
     if not 1 <= valid <= max_valid(gop_start):
         raise InvalidField(f"valid frames must be 1..{max_valid(gop_start)}, not {valid}")
     first = (1,) if gop_start else ()
     rest = valid - len(first)
-    return first + tuple(min(TEMPORAL_FACTOR, rest - done) for done in range(0, rest, TEMPORAL_FACTOR))
+    return first + tuple(min(size, rest - done) for done in range(0, rest, size))
 
 
 def group_layers(
@@ -108,10 +112,12 @@ def group_layers(
     return tuple(layers)
 
 
-def stream_tokens(counts: LayerCounts, size: tuple[int, int], valid: int, gop_start: bool) -> tuple[int, ...]:
+def stream_tokens(
+    counts: LayerCounts, size: tuple[int, int], valid: int, gop_start: bool, group_size: int = TEMPORAL_FACTOR
+) -> tuple[int, ...]:
     """How many tokens each of the two streams of a chunk has; the second has none without middles."""
     totals = [0] * MAX_STREAMS
-    for number, pictures in enumerate(group_sizes(valid, gop_start)):
+    for number, pictures in enumerate(group_sizes(valid, gop_start, group_size)):
         for layer in group_layers(counts, size, pictures, first=gop_start and not number):
             totals[layer.stream] += math.prod(layer.shape)
     return tuple(totals)

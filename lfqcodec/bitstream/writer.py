@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_chunk, pack_body, pack_chunk_head
 from lfqcodec.bitstream.fields import require
+from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.bitstream.header import FileHeader, check_limits, pack_header
 from lfqcodec.bitstream.index import Index, make_index, pack_index, pack_trailer
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
@@ -101,12 +102,13 @@ class BitstreamWriter:
         last_duration: int,
         streams: Sequence[NDArray[np.uint32]],
         token_crcs: Sequence[int],
+        group_size: int = GROUP_SIZES[0],
     ) -> ChunkHead:
         """Write the next chunk and give its head.
 
         `pts` are the presentation times of the new frames (1..17 at the start of a GOP, else 1..16) and
         `last_duration` the duration of the last one, in ticks; `streams` the rANS words of each stream,
-        uint32 [n]; `token_crcs` the `token_crc` of each stream.
+        uint32 [n]; `token_crcs` the `token_crc` of each stream; `group_size` one of `GROUP_SIZES`.
         """
         head = ChunkHead(
             number=self._timeline.number,
@@ -116,6 +118,7 @@ class BitstreamWriter:
             last_duration=int(last_duration),
             words=tuple(len(stream) for stream in streams),
             token_crcs=tuple(int(crc) for crc in token_crcs),
+            group_size=group_size,
             offset=self._written,
         )
         require(not self._closed, "the file is closed")
@@ -147,6 +150,7 @@ class BitstreamWriter:
             last_duration=chunk.head.last_duration,
             streams=chunk.streams,
             token_crcs=chunk.head.token_crcs,
+            group_size=chunk.head.group_size,
         )
 
     def write_packets(self, packets: Iterable[StreamPacket]) -> None:

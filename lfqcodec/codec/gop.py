@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk, ChunkHead, Layer, Profile, check_tokens, token_crc
+from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.entropy import Chooser, RateModel, StreamDecoder, StreamEncoder, Words, as_given
 from lfqcodec.errors import CorruptPayload, NumericsMismatch
 from lfqcodec.tokenizer.layout import Layout
@@ -33,7 +34,8 @@ class OperatingPoint:
     """How much is spent: so many `streams`, `lambda_`, what a bit is worth, and the quality to aim at.
 
     `lambda_` is in squared error, in 8-bit units summed over all samples; 0 takes the tokens as they are.
-    `quality` is in units of the tokenizer. First pictures of a GOP have both for themselves.
+    `quality` is in units of the tokenizer. First pictures of a GOP have both for themselves. Groups have
+    `group_size` pictures.
     """
 
     streams: int
@@ -41,18 +43,21 @@ class OperatingPoint:
     quality: float = 0.0
     intra_lambda: float = 0.0
     intra_quality: float = 0.0
+    group_size: int = GROUP_SIZES[0]
 
 
 @dataclass(frozen=True)
 class CodedChunk:
     """What coding makes of a chunk: words and checksum of the tokens of each stream.
 
-    `pictures` uint8 [n, H, W, 3] are those of the decoder, None where nobody asked for them.
+    Its groups have `group_size` pictures. `pictures` uint8 [n, H, W, 3] are those of the decoder, None where
+    nobody asked for them.
     """
 
     streams: list[Words]
     token_crcs: list[int]
     pictures: Pictures | None
+    group_size: int = GROUP_SIZES[0]
 
     @property
     def size(self) -> int:
@@ -70,7 +75,10 @@ def plain_choice(options: Options, lambda_: float) -> Chooser:
 
 
 class GopEncoder:
-    """Codes the chunks of a file in order. With `decoded` it gives the decoder's pictures, too."""
+    """Codes the chunks of a file in order. With `decoded` it gives the decoder's pictures, too.
+
+    `effort` is for the tokenizer: how long it looks for what costs least.
+    """
 
     def __init__(
         self,
@@ -79,8 +87,10 @@ class GopEncoder:
         choose: ChooseLayer = plain_choice,
         *,
         decoded: bool = False,
+        effort: str = "medium",
     ) -> None:
         self._tokenizer, self._rates, self._choose, self._decoded = tokenizer, rates, choose, decoded
+        self._effort = effort
         self._reference: Reference = None
 
     def encode(
@@ -97,12 +107,14 @@ class GopEncoder:
         """
         streams = [StreamEncoder() for _ in range(point.streams)]
         shown: list[Pictures | None] = []
-        for begin, count in _groups(self._tokenizer.layout, len(pictures), gop_start=gop_start):
+        layout, size = self._tokenizer.layout, point.group_size
+        for begin, count in _groups(layout, len(pictures), size, gop_start=gop_start):
             first = gop_start and not begin
             group = self._tokenizer.encode(
                 pictures[begin : begin + count],
                 None if first else self._reference,
                 point.intra_quality if first else point.quality,
+                self._effort,
             )
             lambda_ = point.intra_lambda if first else point.lambda_
             self._rates.begin_group(group.layers, gop_start=first)
@@ -119,7 +131,7 @@ class GopEncoder:
         while len(streams) > 1 and not streams[-1].tokens().any():
             streams.pop()
         crcs = [token_crc(stream.tokens()) for stream in streams]
-        return CodedChunk([stream.words() for stream in streams], crcs, made)
+        return CodedChunk([stream.words() for stream in streams], crcs, made, size)
 
     def snapshot(self) -> Any:
         """The state between two chunks, for `restore`."""
@@ -137,10 +149,17 @@ class TokenEncoder:
     def __init__(self, layout: Layout, rates: RateModel, size: tuple[int, int]) -> None:
         self._layout, self._rates, self._size = layout, rates, size
 
-    def encode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> list[Words]:
+    def encode(
+        self,
+        groups: Sequence[GroupTokens],
+        count: int,
+        *,
+        gop_start: bool,
+        group_size: int = GROUP_SIZES[0],
+    ) -> list[Words]:
         """The words of each stream of a chunk of `count` pictures, whose tokens are given by group."""
         streams: dict[int, StreamEncoder] = {}
-        counts = _groups(self._layout, count, gop_start=gop_start)
+        counts = _groups(self._layout, count, group_size, gop_start=gop_start)
         for (begin, many), tokens in zip(counts, groups, strict=True):
             first = gop_start and not begin
             layers = self._layout.layers(many, self._size, first=first)
@@ -194,7 +213,7 @@ class TokenDecoder:
 
     def names(self, head: ChunkHead) -> list[tuple[str, ...]]:
         """The names of the layers of each group of a chunk."""
-        counts = _groups(self.layout, head.valid, gop_start=head.gop_start)
+        counts = _groups(self.layout, head.valid, head.group_size, gop_start=head.gop_start)
         firsts = ((many, head.gop_start and not begin) for begin, many in counts)
         groups = (self.layout.layers(many, self._size, first=first) for many, first in firsts)
         return [tuple(layer.name for layer in layers) for layers in groups]
@@ -202,7 +221,7 @@ class TokenDecoder:
     def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
         """Group, its layers, number of a layer in it, the layer: in coding order."""
         plan = []
-        groups = _groups(self.layout, head.valid, gop_start=head.gop_start)
+        groups = _groups(self.layout, head.valid, head.group_size, gop_start=head.gop_start)
         for group, (begin, count) in enumerate(groups):
             layers = self.layout.layers(count, self._size, first=head.gop_start and not begin)
             plan += [(group, layers, k, each) for k, each in enumerate(layers) if each.stream < streams]
@@ -224,18 +243,19 @@ class GopDecoder:
         self._tokenizer, self._size = tokenizer, size
         self._reference: Reference = None
 
-    def decode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> Pictures:
-        """The `count` new pictures of a chunk, uint8 [count, H, W, 3]."""
+    def decode(self, groups: Sequence[GroupTokens], head: ChunkHead) -> Pictures:
+        """The new pictures of the next chunk, uint8 [valid, H, W, 3], from its tokens."""
         shown = []
-        counts = _groups(self._tokenizer.layout, count, gop_start=gop_start)
+        layout = self._tokenizer.layout
+        counts = _groups(layout, head.valid, head.group_size, gop_start=head.gop_start)
         for (begin, many), tokens in zip(counts, groups, strict=True):
-            reference = None if gop_start and not begin else self._reference
+            reference = None if head.gop_start and not begin else self._reference
             pictures, self._reference = self._tokenizer.decode(tokens, many, self._size, reference)
             shown.append(pictures)
         return np.concatenate(shown)
 
 
-def _groups(layout: Layout, count: int, *, gop_start: bool) -> Iterator[tuple[int, int]]:
+def _groups(layout: Layout, count: int, group_size: int, *, gop_start: bool) -> Iterator[tuple[int, int]]:
     """(first picture, number of pictures) of the groups of a chunk."""
-    counts = layout.groups(count, gop_start=gop_start)
+    counts = layout.groups(count, gop_start=gop_start, group_size=group_size)
     return zip((0, *accumulate(counts)), counts, strict=False)

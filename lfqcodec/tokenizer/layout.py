@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.geometry import Layer, LayerCounts, group_layers, group_sizes
+from lfqcodec.bitstream.geometry import GROUP_SIZES, Layer, LayerCounts, group_layers, group_sizes
 from lfqcodec.bitstream.limits import MAX_STREAMS
 from lfqcodec.bitstream.tokens import check_group
 
@@ -24,9 +24,9 @@ class Layout:
     counts: LayerCounts
     streams: int = MAX_STREAMS
 
-    def groups(self, count: int, *, gop_start: bool) -> tuple[int, ...]:
-        """How many pictures each group of a chunk of `count` new pictures has."""
-        return group_sizes(count, gop_start)
+    def groups(self, count: int, *, gop_start: bool, group_size: int = GROUP_SIZES[0]) -> tuple[int, ...]:
+        """How many pictures each group of a chunk of `count` new pictures has, in groups of `group_size`."""
+        return group_sizes(count, gop_start, group_size)
 
     def layers(self, count: int, size: tuple[int, int], *, first: bool) -> tuple[Layer, ...]:
         """The layers of a group of `count` pictures of `size` (H, W); `first` if it starts a GOP."""

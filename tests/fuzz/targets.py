@@ -246,7 +246,7 @@ def pictures(data: bytes) -> None:
     for unit in itertools.islice(reader, MOST_UNITS):
         if isinstance(unit, Chunk):
             head = unit.head
-            shown = decoder.decode(tokens.decode(unit), head.valid, gop_start=head.gop_start)
+            shown = decoder.decode(tokens.decode(unit), head)
             if shown.shape != (head.valid, *size, 3) or shown.dtype != np.uint8:
                 raise Broken("these are not the pictures of the chunk")
 

@@ -43,13 +43,12 @@ class Reconstructor:
 
         Raises what `TokenDecoder.decode` does for a chunk that is not damaged.
         """
-        head = chunk.head
-        most = head.stream_count
+        most = chunk.head.stream_count
         wanted = most if self._streams is None else min(self._streams, most)
         groups, right = self._decode(chunk, wanted, damaged=damaged)
         if groups is None:
             return None
-        pictures = self._decoder.decode(groups, head.valid, gop_start=head.gop_start)
+        pictures = self._decoder.decode(groups, chunk.head)
         return Reconstruction(pictures, right, wanted)
 
     def _decode(self, chunk: Chunk, most: int, *, damaged: bool) -> tuple[list[GroupTokens] | None, int]:

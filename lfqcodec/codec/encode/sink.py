@@ -56,6 +56,7 @@ class ChunkSink:
             last_duration=chunk.last_duration,
             streams=coded.streams,
             token_crcs=coded.token_crcs,
+            group_size=coded.group_size,
         )
         totals.payload_bytes += coded.size
         totals.end = head.end_pts
