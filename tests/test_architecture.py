@@ -40,7 +40,7 @@ ALLOWED = {
     },
     "cli": {
         *("__init__", "arguments", "bitstream", "codec", "errors", "media", "output", "prior"),
-        *("scaling", "video", "weights"),
+        *("scaling", "tokenizer", "video", "weights"),
     },
     "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},

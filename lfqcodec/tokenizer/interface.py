@@ -73,9 +73,16 @@ class GroupTokenizer(Tokenizer, ABC):
 
     @abstractmethod
     def encode(
-        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference = None, quality: float = 0.0
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        reference: Reference = None,
+        quality: float = 0.0,
+        effort: str = "medium",
     ) -> GroupEncoder:
-        """Begin to code a group of pictures uint8 [H, W, 3]; without `reference` it starts a GOP."""
+        """Begin to code a group of pictures uint8 [H, W, 3]; without `reference` it starts a GOP.
+
+        `effort` "fast", "medium" or "slow" is how long to look for what costs least.
+        """
 
     @abstractmethod
     def decode(

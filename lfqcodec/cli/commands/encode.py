@@ -18,9 +18,10 @@ from lfqcodec.cli.shared.options import (
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import human_bytes, plural, print_json, print_notes
 from lfqcodec.cli.shared.types import bitrate, scale
-from lfqcodec.codec.encode.options import DEFAULT_GOP, EFFORTS, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
+from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
 from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.output import undisturbed
+from lfqcodec.tokenizer.motion.effort import EFFORTS
 
 
 @click.command("encode")
@@ -47,7 +48,7 @@ from lfqcodec.output import undisturbed
 @click.option("--stats", metavar="FILE", help="Where pass 1 writes what pass 2 reads.")
 @click.option(
     "--effort",
-    type=click.Choice(EFFORTS),
+    type=click.Choice(list(EFFORTS)),
     default="medium",
     show_default=True,
     help="How long motion is searched for.",

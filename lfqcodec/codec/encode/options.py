@@ -13,12 +13,12 @@ from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.codec.decode.cut import check_range
 from lfqcodec.errors import ArgumentValueError
 from lfqcodec.scaling import Scale, parse_scale
+from lfqcodec.tokenizer.motion.effort import EFFORTS
 
 MAX_CRF = 63.0
 DEFAULT_GOP = 129
 MAX_GOP = max_valid(True) + (MAX_GOP_CHUNKS - 1) * max_valid(False)
 PROFILES = ("exact", "static")
-EFFORTS = ("fast", "medium", "slow")
 MAX_RATE = 1000
 
 
@@ -71,7 +71,7 @@ class EncodeOptions:
                 arguments.path(name, getattr(self, name))
         if self.profile is not None:
             arguments.choice("profile", self.profile, PROFILES)
-        arguments.choice("effort", self.effort, EFFORTS)
+        arguments.choice("effort", self.effort, tuple(EFFORTS))
         arguments.text("device", self.device)
         check_range(self.start, self.duration)
         arguments.integer("gop", self.gop, 1, MAX_GOP)

@@ -23,11 +23,13 @@ _BITRATE_TOLERANCE = 0.05
 class Plan:
     """What the options come to for a model: the prior, the number of streams, and the crf of all chunks.
 
-    `crf` is None with a bitrate; `stats` are those of pass 1, where they are to be used.
+    `effort` is that of the search for motion. `crf` is None with a bitrate; `stats` are those of pass 1,
+    where they are to be used.
     """
 
     prior: Prior | None
     streams: int
+    effort: str
     crf: float | None
     stats: list[ChunkStats] | None
 
@@ -47,7 +49,7 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
         assert options.stats is not None
         stats = load_stats(options.stats)
     crf = DEFAULT_CRF if options.crf is None else options.crf
-    return Plan(prior, streams, crf if options.bitrate is None else None, stats)
+    return Plan(prior, streams, options.effort, crf if options.bitrate is None else None, stats)
 
 
 def rate_control(
@@ -100,4 +102,4 @@ def gop_encoder(model: Model, plan: Plan, device: str, *, measure: bool) -> GopE
     from lfqcodec.codec.encode.rdo import choose_tokens
 
     tokenizer = load_group_tokenizer(model, device)
-    return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=measure)
+    return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=measure, effort=plan.effort)

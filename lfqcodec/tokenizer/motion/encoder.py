@@ -14,6 +14,7 @@ from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
+from lfqcodec.tokenizer.motion.effort import SearchEffort
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
@@ -128,9 +129,10 @@ class PredictedEncoder(MotionGroupEncoder):
         pictures: Tensor,
         size: tuple[int, int],
         before: int,
+        effort: SearchEffort,
     ) -> None:
         super().__init__(kinds, layers, size, float(group.q), before)
-        self._group, self._pictures = group, pictures
+        self._group, self._pictures, self._effort = group, pictures, effort
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
         self._errors = {-1: group.reference_errors}
@@ -147,7 +149,8 @@ class PredictedEncoder(MotionGroupEncoder):
 
     def _options(self, kind: Kind) -> Options:
         if kind.name.startswith("motion."):
-            return Options(self._group.search(kind.part, self._originals(kind.part)).cpu().numpy())
+            found = self._group.search(kind.part, self._originals(kind.part), self._effort)
+            return Options(found.cpu().numpy())
         assert self._numbers is not None
         return (
             self._numbers.options()

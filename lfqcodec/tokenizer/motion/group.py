@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
+from lfqcodec.tokenizer.motion.effort import SearchEffort
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, places
 from lfqcodec.tokenizer.motion.networks import Anchor, Between
@@ -97,19 +98,19 @@ class GroupReconstruction:
         """The field of linear motion for pictures of a part between, int64 [rows, columns, 2]."""
         return half(self._fields[self.places["anchor" if part == "middle" else "middle"][0]])
 
-    def search(self, part: str, pictures: Tensor) -> Tensor:
+    def search(self, part: str, pictures: Tensor, effort: SearchEffort) -> Tensor:
         """Motion tokens int32 [planes, rows, columns] for the pictures of a part, uint8 [planes, 3, H, W]."""
         lam = motion_lambda(float(self.q))
         if part == "anchor":
             prior = self._reference.field
             found = search_anchor(
-                pictures, self._sources[-1].luma, None if prior is None else prior[None], lam
+                pictures, self._sources[-1].luma, None if prior is None else prior[None], lam, effort
             )
             return anchor_tokens(found[0], prior)[None]
         base, tokens = self.base(part), []
         for number, picture in zip(self.places[part], pictures, strict=True):
             earlier, later = self.ends(number)
-            found = search_between(picture[None], earlier.luma, later.luma, base[None], lam * BETWEEN)
+            found = search_between(picture[None], earlier.luma, later.luma, base[None], lam * BETWEEN, effort)
             tokens.append(between_tokens(found[0], base))
         return torch.stack(tokens)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS
+from lfqcodec.tokenizer.motion.effort import MEDIUM, SearchEffort
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
@@ -22,10 +23,7 @@ BETWEEN = 1.8
 """How much more it is worth for pictures between."""
 _MARGIN = BLOCK
 _COARSE = 4
-_COARSE_REACH = 12
 _LENGTH_COST = 8.0
-_STEPS = (8, 4, 2, 2, 1, 1)
-_ROUNDS = 2
 _NO_BITS = 0.3
 _FIRST_BITS = 3.5
 
@@ -125,7 +123,9 @@ def motion_bits(difference: Tensor) -> Tensor:
     return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS).sum(-1)
 
 
-def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor) -> Tensor:
+def _refine(
+    matching: _Matching, start: Tensor, base: Tensor, lam: Tensor, rounds: int, steps: tuple[int, ...]
+) -> Tensor:
     """The field with the least cost near one of `start` [K, B, h, w, 2]; `lam` float [B * h * w].
 
     A vector costs the difference to the median of its neighbourhood, after `base` is taken from all of them.
@@ -135,7 +135,7 @@ def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor) -> Te
     sad, first = sads.min(0)
     best = _picked(start.reshape(len(start), -1, 2), first)
     searched: Tensor | None = None
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         relative = best.reshape(shape) - base
         free = (base + torch.stack([relative, *neighbours(relative)]).median(0).values).reshape(-1, 2)
         cost = sad + lam * motion_bits(best - free)
@@ -153,7 +153,7 @@ def _refine(matching: _Matching, start: Tensor, base: Tensor, lam: Tensor) -> Te
             # Nothing is new where the start and what is free are as they were.
             worth &= (torch.cat([best, free], 1) != searched).any(1)
         chosen = worth.nonzero()[:, 0]
-        _descend(matching, chosen, best, cost, sad, free, lam)
+        _descend(matching, chosen, (best, cost, sad), free, lam, steps)
         searched = torch.cat([best, free], 1)
     return best.reshape(shape)
 
@@ -164,15 +164,21 @@ def _picked(candidates: Tensor, which: Tensor) -> Tensor:
 
 
 def _descend(
-    matching: _Matching, chosen: Tensor, best: Tensor, cost: Tensor, sad: Tensor, free: Tensor, lam: Tensor
+    matching: _Matching,
+    chosen: Tensor,
+    found: tuple[Tensor, Tensor, Tensor],
+    free: Tensor,
+    lam: Tensor,
+    steps: tuple[int, ...],
 ) -> None:
-    """Improve `best`, `cost` and `sad` of the `chosen` blocks by smaller and smaller steps, in place.
+    """Improve what was `found` for the `chosen` blocks by smaller and smaller `steps`, in place.
 
-    `free` [n, 2] are the vectors that cost next to nothing.
+    `found` are vectors, costs and SAD of all blocks. `free` [n, 2] are the vectors that cost next to nothing.
     """
+    best, cost, sad = found
     own, own_cost, own_sad, own_free, own_lam = (each[chosen] for each in (best, cost, sad, free, lam))
     directions = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], device=best.device)
-    for step in _STEPS:
+    for step in steps:
         candidates = (own + directions[:, None] * step).clamp(-LIMIT, LIMIT)
         sads = matching.sad(candidates, chosen)
         costs, which = (sads + own_lam * motion_bits(candidates - own_free)).min(0)
@@ -183,9 +189,8 @@ def _descend(
     best[chosen], cost[chosen], sad[chosen] = own, own_cost, own_sad
 
 
-def _coarse(current: Tensor, reference: Tensor) -> Tensor:
-    """Full search at a quarter of the size, +-48 pixels, over windows of 24x24: luma int16 -> field."""
-    reach = _COARSE_REACH
+def _coarse(current: Tensor, reference: Tensor, reach: int) -> Tensor:
+    """Full search at a quarter of the size, +- `reach` pixels of it, over windows of 24x24: luma -> field."""
     centre, wide = (
         F.pad(F.avg_pool2d(each[:, None].float(), _COARSE), (border,) * 4, mode="replicate")[:, 0]
         .round()
@@ -222,7 +227,11 @@ def _window_sums(values: Tensor, axis: int) -> Tensor:
 
 @torch.no_grad()
 def search_anchor(
-    current: Tensor, reference: LumaPlanes, before: Tensor | None, lam: float | Tensor
+    current: Tensor,
+    reference: LumaPlanes,
+    before: Tensor | None,
+    lam: float | Tensor,
+    effort: SearchEffort = MEDIUM,
 ) -> Tensor:
     """The field of anchors uint8 [B, 3, H, W], predicted from `reference`.
 
@@ -234,20 +243,26 @@ def search_anchor(
     weights = _per_block(lam, matching.shape, current.device)
     start = [zero] if before is None else [zero, before]
     if bool((matching.sad(zero.reshape(1, -1, 2))[0] > (_FIRST_BITS - _NO_BITS) * weights).any()):
-        start.append(_coarse(own, reference.full))
-    return _refine(matching, torch.stack(start), zero, weights)
+        start.append(_coarse(own, reference.full, effort.reach))
+    return _refine(matching, torch.stack(start), zero, weights, effort.rounds, effort.steps)
 
 
 @torch.no_grad()
 def search_between(
-    current: Tensor, earlier: LumaPlanes, later: LumaPlanes, base: Tensor, lam: float | Tensor
+    current: Tensor,
+    earlier: LumaPlanes,
+    later: LumaPlanes,
+    base: Tensor,
+    lam: float | Tensor,
+    effort: SearchEffort = MEDIUM,
 ) -> Tensor:
     """The field of pictures uint8 [B, 3, H, W] in the middle between two references.
 
     A vector points to the earlier reference, its negative to the later. It costs its difference to `base`.
     """
     matching = _Matching(luma(current), earlier, later)
-    return _refine(matching, base[None], base, _per_block(lam, matching.shape, current.device))
+    weights = _per_block(lam, matching.shape, current.device)
+    return _refine(matching, base[None], base, weights, effort.between_rounds, effort.between_steps)
 
 
 def _per_block(lam: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:

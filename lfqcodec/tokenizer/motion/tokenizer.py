@@ -13,6 +13,7 @@ from lfqcodec.errors import BitstreamError
 from lfqcodec.tokenizer.interface import GroupTokenizer, Pictures, Tokens
 from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
 from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.effort import EFFORTS
 from lfqcodec.tokenizer.motion.encoder import (
     IntraEncoder,
     MotionGroupEncoder,
@@ -49,11 +50,15 @@ class MotionTokenizer(GroupTokenizer):
         self.intra, self.anchor, self.between = Intra(config), Anchor(config), Between(config)
 
     def encode(
-        self, pictures: Sequence[NDArray[np.uint8]], reference: Reference | None = None, quality: float = 0.0
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        reference: Reference | None = None,
+        quality: float = 0.0,
+        effort: str = "medium",
     ) -> MotionGroupEncoder:
         """Begin to code pictures uint8 [H, W, 3] of one size: 1, which starts a GOP, or 1 to 4.
 
-        `quality` is q, from 0 to the levels less 1, and cut to that.
+        `quality` is q, from 0 to the levels less 1, and cut to that. `effort` is one of `EFFORTS`.
         """
         first = reference is None
         count, size = len(pictures), (pictures[0].shape[0], pictures[0].shape[1])
@@ -67,7 +72,7 @@ class MotionTokenizer(GroupTokenizer):
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
         group = GroupReconstruction(self, reference, q, count)
-        return PredictedEncoder(group, kinds, layers, padded, size, reference.quality)
+        return PredictedEncoder(group, kinds, layers, padded, size, reference.quality, EFFORTS[effort])
 
     @torch.no_grad()
     def decode(
