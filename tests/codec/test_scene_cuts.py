@@ -1,4 +1,4 @@
-"""Scene cuts start GOPs; pans, fades, flashes and noise do not."""
+"""Scene cuts, slides and flashes start GOPs; pans, fades and noise do not."""
 
 from __future__ import annotations
 
@@ -57,11 +57,26 @@ def test_noise_has_none():
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_flashes_are_none(length):
+def test_a_flash_and_what_follows_it(length):
     shown = scene(6, 30)
     shown[12 : 12 + length] = 255 - 0.1 * shown[12 : 12 + length]
     shown[20 : 20 + length] = scene(7, length)
-    assert cuts(pictures(shown)) == []
+    assert cuts(pictures(shown)) == [12, 12 + length, 20, 20 + length]
+
+
+SLIDES = {
+    "colours": np.array([[200, 60, 60], [60, 120, 60], [80, 80, 250], [130, 100, 30]])[:, None, None]
+    + np.zeros((HEIGHT, WIDTH, 1)),
+    "black and white": np.array([0, 255, 0, 255, 0])[:, None, None, None] + np.zeros((HEIGHT, WIDTH, 3)),
+    "scenes": np.concatenate([scene(seed, 1) for seed in (0, 1, 2, 5, 6)]),
+}
+
+
+@pytest.mark.parametrize("name", SLIDES)
+@pytest.mark.parametrize("each", [1, 2, 3])
+def test_slides(name, each):
+    shown = pictures(np.repeat(SLIDES[name], each, 0))
+    assert cuts(shown) == list(range(each, len(shown), each))
 
 
 @pytest.mark.parametrize("level", [0.0, 255.0])
