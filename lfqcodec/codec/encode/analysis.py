@@ -81,7 +81,7 @@ def analyse(events: Iterable[Frame | StreamPacket]) -> Iterator[Analysed | Strea
         small = small_luma(event.rgb)
         difference = 0.0 if last is None else change(last, small)
         novelty = 0.0 if last is None else difference / _contrast(last, small)
-        mean = event.rgb[::4, ::4].mean((0, 1))
+        mean = event.rgb[::8, ::8].mean((0, 1))
         step = 0.0 if colour is None else float(np.abs(mean - colour).max())
         ahead.append(_Seen(event, difference, novelty, step))
         last, colour = small, mean

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import max_valid
-from lfqcodec.codec.encode.analysis import Analysed, analyse
+from lfqcodec.codec.encode.analysis import Analysed, analyse, best_group_size
 from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.errors import InputVideoError
@@ -37,6 +37,11 @@ class SourceChunk:
     written: bool
     change: float
     detail: float
+
+    @property
+    def group_size(self) -> int:
+        """How many pictures its groups should have."""
+        return best_group_size(self.change / max(1, len(self.pts) - self.gop_start))
 
 
 class Lookahead:

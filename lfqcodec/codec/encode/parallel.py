@@ -14,7 +14,8 @@ from lfqcodec.codec.quality import QualityMeter
 from lfqcodec.codec.workers import report
 from lfqcodec.weights.store import Model
 
-Pictures = list[NDArray[np.uint8]]
+ChunkJob = tuple[list[NDArray[np.uint8]], int]
+"""The pictures of a chunk, uint8 [H, W, 3], and how many of them a group has."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class EncodeGop:
     measure: bool
     who: str = "encoder"
 
-    def run(self, job: list[Pictures]) -> CodedGop:
-        """The frames of each chunk, uint8 [H, W, 3], coded."""
+    def run(self, job: list[ChunkJob]) -> CodedGop:
+        """The chunks, coded."""
         encoder = gop_encoder(self.model, self.plan, self.device, measure=self.measure)
         assert self.plan.crf is not None
-        point = operating_point(self.plan.crf, self.plan.streams)
         chunks, quality = [], QualityMeter()
-        for number, pictures in enumerate(job):
+        for number, (pictures, group_size) in enumerate(job):
+            point = operating_point(self.plan.crf, self.plan.streams, group_size)
             coded = encoder.encode(pictures, point, gop_start=number == 0, on_coded=report)
             if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from lfqcodec.codec.encode.lookahead import Lookahead, SourceChunk
-from lfqcodec.codec.encode.parallel import CodedGop, Pictures
+from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop
 from lfqcodec.codec.encode.rate.control import RateControl
 from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.resume import Trail
@@ -62,7 +62,7 @@ class SerialCoder:
     def put(self, chunk: SourceChunk) -> None:
         """Code and write the chunk."""
         crf = self._control.crf(chunk)
-        point = operating_point(crf, self._streams)
+        point = operating_point(crf, self._streams, chunk.group_size)
         coded = self._encoder.encode(
             chunk.pictures, point, gop_start=chunk.gop_start, on_coded=self._on_coded
         )
@@ -84,7 +84,7 @@ class ParallelCoder:
     In memory are a GOP for each worker and the one that is being read.
     """
 
-    def __init__(self, workers: Workers[list[Pictures], CodedGop], crf: float, sink: ChunkSink) -> None:
+    def __init__(self, workers: Workers[list[ChunkJob], CodedGop], crf: float, sink: ChunkSink) -> None:
         self._workers, self._crf, self._sink = workers, crf, sink
         self._open: list[SourceChunk] = []
         self._given: deque[list[SourceChunk]] = deque()
@@ -106,7 +106,7 @@ class ParallelCoder:
     def _give(self) -> None:
         if self._workers.full:
             self._take()
-        self._workers.give([chunk.pictures for chunk in self._open])
+        self._workers.give([(chunk.pictures, chunk.group_size) for chunk in self._open])
         self._given.append([replace(chunk, pictures=[]) for chunk in self._open])
         self._open = []
 

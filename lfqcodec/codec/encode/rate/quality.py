@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.codec.gop import OperatingPoint
 
 DEFAULT_CRF = 30.0
@@ -18,13 +19,13 @@ _SHARE = 0.1
 """Of what training pays for a bit, one below the lowest quality: training pays for LPIPS, too."""
 
 
-def operating_point(crf: float, streams: int) -> OperatingPoint:
-    """Where chunks are coded at `crf`.
+def operating_point(crf: float, streams: int, group_size: int = GROUP_SIZES[0]) -> OperatingPoint:
+    """Where chunks with groups of `group_size` are coded at `crf`.
 
     Within the qualities of a model tokens stay as they are rounded; below the lowest one they are chosen.
     """
     q = (_ZERO_CRF - crf) / _CRF_PER_QUALITY
     if q >= 0:
-        return OperatingPoint(streams, quality=q, intra_quality=q + _INTRA_ABOVE)
+        return OperatingPoint(streams, 0.0, q, 0.0, q + _INTRA_ABOVE, group_size)
     lambda_ = -q * _SHARE * 3 / _WEIGHT
-    return OperatingPoint(streams, lambda_, 0.0, 0.0, _INTRA_ABOVE + _INTRA_SLOPE * q)
+    return OperatingPoint(streams, lambda_, 0.0, 0.0, _INTRA_ABOVE + _INTRA_SLOPE * q, group_size)

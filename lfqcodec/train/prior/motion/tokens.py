@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lfqcodec.bitstream.geometry import Layer, max_valid
+from lfqcodec.bitstream.geometry import GROUP_SIZES, Layer, max_valid
 from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.rdo import choose_tokens
 from lfqcodec.codec.gop import GopEncoder
@@ -59,11 +59,14 @@ class _Recorder(StaticMotionRates):
 
 
 def encode_gop(
-    tokenizer: GroupTokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float
+    tokenizer: GroupTokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float, group_size: int
 ) -> list[dict[str, NDArray[np.int32]]]:
-    """The tokens of a GOP of up to 17 pictures uint8 [H, W, 3] at `crf`, by group and layer."""
+    """The tokens of a GOP of up to 17 pictures uint8 [H, W, 3] at `crf`, by group and layer.
+
+    Groups have `group_size` pictures.
+    """
     rates = _Recorder()
-    point = operating_point(crf, tokenizer.layout.streams)
+    point = operating_point(crf, tokenizer.layout.streams, group_size)
     GopEncoder(tokenizer, rates, choose_tokens).encode(pictures, point, gop_start=True)
     return [{name: each.astype(np.int32) for name, each in group.items()} for group in rates.groups]
 
@@ -86,16 +89,16 @@ def build_store(
         entry = clips[number % len(clips)] if number < gops else pack.entries[number % len(pack.entries)]
         frames = min(max_valid(True), 4 * ((entry.frames - 1) // 4) + 1) if number < gops else 1
         crop = _crop(pack.frames(entry, int(rng.integers(entry.frames - frames + 1)), frames), rng)
-        crf = float(rng.uniform(*_CRF))
+        crf, size = float(rng.uniform(*_CRF)), int(rng.choice(GROUP_SIZES))
         path = out / f"{number:05}.npz"
         if not path.exists():
-            groups = encode_gop(tokenizer, list(crop), crf)
+            groups = encode_gop(tokenizer, list(crop), crf, size)
             partial = path.with_suffix(".partial")
             with partial.open("wb") as file:
                 flat = {f"{g}/{name}": t for g, group in enumerate(groups) for name, t in group.items()}
                 np.savez_compressed(file, **flat)  # type: ignore[arg-type]
             os.replace(partial, path)
-        count = len(tokenizer.layout.groups(frames, gop_start=True))
+        count = len(tokenizer.layout.groups(frames, gop_start=True, group_size=size))
         rows.append(Gop(path.name, entry.source in held, count, crop[..., 0].size))
     index = {"tokenizer": identity, "gops": [asdict(row) for row in rows]}
     (out / _INDEX).write_text(json.dumps(index))
