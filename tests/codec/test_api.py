@@ -267,6 +267,14 @@ def test_arrays_and_tensors():
         lfqcodec.encode([*arrays[:2], arrays[2][:32]], io.BytesIO())
 
 
+def test_effort(source, data):
+    """Medium is what there is without it; every effort gives a file that decodes."""
+    assert encoded(source, gop=17, effort="medium") == data
+    made = [encoded(source, gop=17, effort=effort) for effort in ("fast", "slow")]
+    assert made[0] != data
+    assert [len(frames_of(each)) for each in made] == [20, 20]
+
+
 @pytest.mark.parametrize(
     ("wanted", "size"),
     [((24, -2), (24, 20)), ("24x-1", (24, 20)), ("-2:30", (36, 30)), ("50%", (24, 20)), ("32:24", (32, 24))],

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
+from lfqcodec.tokenizer.motion.effort import EFFORTS
 from lfqcodec.tokenizer.motion.search import (
     BETWEEN,
     LIMIT,
@@ -59,6 +60,14 @@ def test_vectors_are_worth_their_bits() -> None:
     generator = torch.Generator().manual_seed(3)
     noise = torch.randint(0, 256, (1, 3, H, W), generator=generator, dtype=torch.uint8)
     assert not search_anchor(noise, LumaPlanes(crop(0, 0)), None, 1e6).any()
+
+
+@pytest.mark.parametrize(("effort", "found"), [("fast", (20,)), ("medium", (20, 40)), ("slow", (20, 40, 60))])
+def test_more_effort_reaches_further(effort: str, found: tuple[int, ...]) -> None:
+    for x in (20, 40, 60):
+        field = search_anchor(crop(x, 0), LumaPlanes(crop(0, 0)), None, 10.0, EFFORTS[effort])
+        right = (field[0, :, :4] == torch.tensor([4 * x, 0])).all(-1).float().mean()
+        assert (right > 0.9) == (x in found), x
 
 
 def test_the_field_before_is_a_candidate() -> None:

@@ -30,8 +30,9 @@ from lfqcodec.tokenizer.motion.effort import EFFORTS
 @click.option(
     "--crf",
     type=click.FloatRange(0, MAX_CRF),
+    metavar="N",
     help=f"Quality: the lower, the better and the larger. 6 more is about half the size.  "
-    f"[default: {DEFAULT_CRF:g}; 0 to {MAX_CRF:g}]",
+    f"[default: {DEFAULT_CRF:g}]",
 )
 @click.option(
     "--bitrate",
@@ -51,7 +52,9 @@ from lfqcodec.tokenizer.motion.effort import EFFORTS
     type=click.Choice(list(EFFORTS)),
     default="medium",
     show_default=True,
-    help="How long motion is searched for.",
+    help="How long the encoder looks for what costs least. fast: a quarter less time, about 7% larger at "
+    "equal quality; slow: looks further and more often for motion, up to an eighth more time, 0.5% smaller. "
+    "(Measured on one clip of 640x360 and a CPU.)",
 )
 @click.option(
     "--gop",

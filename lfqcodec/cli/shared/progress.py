@@ -69,7 +69,8 @@ class _Display:
             _write(f"{line}\n")
             return
         with contextlib.suppress(OSError, ValueError):
-            line = line[: os.get_terminal_size(sys.stderr.fileno()).columns - 1]
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            line = line[: columns - 1] if columns else line
         _write(f"\r{line}\x1b[K")
 
     def _speed(self) -> float:

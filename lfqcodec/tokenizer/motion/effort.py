@@ -1,4 +1,4 @@
-"""How long an encoder searches for motion. Importing it loads no torch."""
+"""How long an encoder looks for what costs least. Importing it loads no torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SearchEffort:
-    """Settings of `lfqcodec.tokenizer.motion.search`.
+class Effort:
+    """Settings of `lfqcodec.tokenizer.motion.search`, and where the networks of an encoder look closely.
 
     `reach` of the full search for anchors, in pixels of a quarter of the size, to all sides. `steps`, in
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so
-    many `rounds` over all blocks; pictures between anchors have their own.
+    many `rounds` over all blocks; pictures between anchors have their own. The networks analyse the places
+    where a number of the linear path is over `likely`; from 0.6 on it makes a token.
     """
 
     reach: int = 12
@@ -19,12 +20,13 @@ class SearchEffort:
     steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
     between_rounds: int = 2
     between_steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
+    likely: float = 0.4
 
 
-MEDIUM = SearchEffort()
+MEDIUM = Effort()
 EFFORTS = {
-    "fast": SearchEffort(8, 1, (8, 4, 2, 1), 1, (2, 1)),
+    "fast": Effort(reach=8, rounds=1, steps=(4, 2, 1), between_rounds=1, between_steps=(1,), likely=0.7),
     "medium": MEDIUM,
-    "slow": SearchEffort(24, 4, (16, 8, 8, 4, 4, 2, 2, 1, 1), 4, (16, 8, 8, 4, 4, 2, 2, 1, 1)),
+    "slow": Effort(reach=16, rounds=4, between_rounds=4),
 }
 """By the names that `EncodeOptions.effort` has."""

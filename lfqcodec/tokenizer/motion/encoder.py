@@ -14,7 +14,7 @@ from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
-from lfqcodec.tokenizer.motion.effort import SearchEffort
+from lfqcodec.tokenizer.motion.effort import Effort
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
 from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
@@ -129,7 +129,7 @@ class PredictedEncoder(MotionGroupEncoder):
         pictures: Tensor,
         size: tuple[int, int],
         before: int,
-        effort: SearchEffort,
+        effort: Effort,
     ) -> None:
         super().__init__(kinds, layers, size, float(group.q), before)
         self._group, self._pictures, self._effort = group, pictures, effort
@@ -198,6 +198,7 @@ class PredictedEncoder(MotionGroupEncoder):
                 prediction.context,
                 gains,
                 self._grid,
+                self._effort.likely,
             )
             for number, prediction in zip(self._group.places[part], self._predictions, strict=True)
         ]

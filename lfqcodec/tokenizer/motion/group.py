@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
-from lfqcodec.tokenizer.motion.effort import SearchEffort
+from lfqcodec.tokenizer.motion.effort import Effort
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, places
 from lfqcodec.tokenizer.motion.networks import Anchor, Between
@@ -98,7 +98,7 @@ class GroupReconstruction:
         """The field of linear motion for pictures of a part between, int64 [rows, columns, 2]."""
         return half(self._fields[self.places["anchor" if part == "middle" else "middle"][0]])
 
-    def search(self, part: str, pictures: Tensor, effort: SearchEffort) -> Tensor:
+    def search(self, part: str, pictures: Tensor, effort: Effort) -> Tensor:
         """Motion tokens int32 [planes, rows, columns] for the pictures of a part, uint8 [planes, 3, H, W]."""
         lam = motion_lambda(float(self.q))
         if part == "anchor":

@@ -31,6 +31,7 @@ from lfqcodec.tokenizer.motion.blocks import (
     to_pixels,
 )
 from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.effort import MEDIUM
 
 PIXELS = SAMPLES // 3
 Rows = TypeVar("Rows", Tensor, Part)
@@ -46,10 +47,6 @@ class Context:
     def at(self, region: Region) -> list[Part]:
         """The parts in a region."""
         return [part.at(region) for part in self.parts]
-
-
-LIKELY = 0.4
-"""Steps of the linear path from which on an encoder looks closer: 0.6 make a token."""
 
 
 class Intra(nn.Module):
@@ -135,14 +132,21 @@ class _Residual(nn.Module, ABC):
         return (self.into(missed) + self.encoder(seen)).float()  # type: ignore[no-any-return]
 
     def analyse_likely(
-        self, patches: Part, missed: Part, context: Context, gains: Tensor, grid: tuple[int, int]
+        self,
+        patches: Part,
+        missed: Part,
+        context: Context,
+        gains: Tensor,
+        grid: tuple[int, int],
+        likely: float = MEDIUM.likely,
     ) -> Tensor:
         """Patches of one picture, and what its prediction missed, to latents [1, channels, h, w], nearly.
 
-        The network acts only where there are likely to be tokens. `grid` is (h, w).
+        The network acts only where there are likely to be tokens: where a number is over `likely`. `grid` is
+        (h, w).
         """
         latents = self.into.parts([missed], gains.new_zeros(0))
-        region = Region(((latents * gains.flatten()).abs() > LIKELY).any(1).reshape(grid))
+        region = Region(((latents * gains.flatten()).abs() > likely).any(1).reshape(grid))
         if len(region):
             shown = [part.at(region) for part in self.shown(patches, missed)]
             rows = self.encoder.rows([*shown, *context.at(region)], context.constants, region)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS
-from lfqcodec.tokenizer.motion.effort import MEDIUM, SearchEffort
+from lfqcodec.tokenizer.motion.effort import MEDIUM, Effort
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
@@ -231,7 +231,7 @@ def search_anchor(
     reference: LumaPlanes,
     before: Tensor | None,
     lam: float | Tensor,
-    effort: SearchEffort = MEDIUM,
+    effort: Effort = MEDIUM,
 ) -> Tensor:
     """The field of anchors uint8 [B, 3, H, W], predicted from `reference`.
 
@@ -254,7 +254,7 @@ def search_between(
     later: LumaPlanes,
     base: Tensor,
     lam: float | Tensor,
-    effort: SearchEffort = MEDIUM,
+    effort: Effort = MEDIUM,
 ) -> Tensor:
     """The field of pictures uint8 [B, 3, H, W] in the middle between two references.
 
