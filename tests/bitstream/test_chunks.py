@@ -6,6 +6,7 @@ import io
 import zlib
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +46,8 @@ from lfqcodec.bitstream import (
     stream_tokens,
     token_crc,
 )
+from lfqcodec.bitstream.geometry import GROUP_SIZES
+from lfqcodec.codec.repair.repair import repair
 
 BARE = without_streams()
 # Units: 0 starts a GOP, 17 frames; 1 has 3 frames, all inherited; 2 starts a GOP, 2 frames; 3 is the index.
@@ -52,22 +55,32 @@ DATA, TOKENS = make_file(header=BARE)
 
 
 @pytest.mark.parametrize(
-    ("valid", "first", "later"),
-    [(1, 1, 1), (2, 2, 1), (4, 2, 1), (5, 2, 2), (6, 3, 2), (9, 3, 3), (13, 4, 4), (16, 5, 4), (17, 5, None)],
+    ("size", "valid", "first", "later"),
+    [
+        (4, 17, (1, 4, 4, 4, 4), None),
+        (4, 6, (1, 4, 1), (4, 2)),
+        (4, 3, (1, 2), (3,)),
+        (2, 17, (1, *(2,) * 8), None),
+        (2, 6, (1, 2, 2, 1), (2, 2, 2)),
+        (2, 1, (1,), (1,)),
+        (1, 16, (1,) * 16, (1,) * 16),
+    ],
 )
-def test_how_many_groups_a_chunk_has(valid, first, later):
-    assert len(group_sizes(valid, True)) == first
-    if later is None:
-        with pytest.raises(errors.InvalidField):
-            group_sizes(valid, False)
-    else:
-        assert len(group_sizes(valid, False)) == later
+def test_groups(size, valid, first, later):
+    assert group_sizes(valid, True, size) == first
+    if later is not None:
+        assert group_sizes(valid, False, size) == later
+    assert GROUP_SIZES == (4, 2, 1)
+    with pytest.raises(ValueError, match="not 3"):
+        group_sizes(valid, True, 3)
 
 
 @pytest.mark.parametrize("valid", [0, -1, 18])
 def test_valid_out_of_range(valid):
     with pytest.raises(errors.InvalidField):
         group_sizes(valid, True)
+    with pytest.raises(errors.InvalidField):
+        group_sizes(17, False)
 
 
 def test_geometry():
@@ -77,16 +90,6 @@ def test_geometry():
     assert latent_grid(16, 17) == (4, 2)
     assert max_words(1) == 4
     assert max_words(18000) == 27002
-
-
-@pytest.mark.parametrize(
-    ("valid", "first", "later"),
-    [(1, (1,), (1,)), (3, (1, 2), (3,)), (6, (1, 4, 1), (4, 2)), (16, (1, 4, 4, 4, 3), (4, 4, 4, 4))],
-)
-def test_groups(valid, first, later):
-    assert group_sizes(valid, True) == first
-    assert group_sizes(valid, False) == later
-    assert group_sizes(17, True) == (1, 4, 4, 4, 4)
 
 
 def test_layers():
@@ -110,11 +113,13 @@ def test_layers():
     of_group = 1 + 6 + 2 + 3 * 24
     assert stream_tokens(header.layers, (24, 40), 6, True) == (1 + 2 * 24 + 2 * of_group, 3 * (6 + 2 + 24))
     assert stream_tokens(header.layers, (24, 40), 1, True)[1] == 0
+    assert stream_tokens(header.layers, (24, 40), 6, True, 1) == (1 + 2 * 24 + 5 * of_group, 0)
+    assert stream_tokens(header.layers, (24, 40), 6, False, 2) == (3 * of_group, 3 * (6 + 2 + 24))
 
 
 @st.composite
 def videos(draw):
-    """GOPs of chunks with frame durations, and pauses before chunks."""
+    """GOPs of chunks with frame durations and sizes of groups, and pauses before chunks."""
     gops = []
     for _ in range(draw(st.integers(1, 4))):
         full = draw(st.integers(0, 3))
@@ -128,7 +133,8 @@ def videos(draw):
         for position, valid in enumerate(gop):
             pts += draw(pause)
             steps = [draw(duration) for _ in range(valid)]
-            chunks.append((position == 0, [pts + sum(steps[:k]) for k in range(valid)], steps[-1]))
+            times = [pts + sum(steps[:k]) for k in range(valid)]
+            chunks.append((position == 0, times, steps[-1], draw(st.sampled_from(GROUP_SIZES))))
             pts += sum(steps)
     return chunks
 
@@ -141,25 +147,27 @@ def test_round_trip(chunks, streams, piped):
     out = Pipe() if piped else io.BytesIO()
     heads, tokens = [], []
     with BitstreamWriter(out, header) as writer:
-        for gop_start, pts, last in chunks:
-            tokens.append(chunk_tokens(header, len(pts), gop_start, noise, streams=streams))
-            heads.append(add_chunk(writer, tokens[-1], gop_start, pts, last, encoder))
+        for gop_start, pts, last, size in chunks:
+            tokens.append(chunk_tokens(header, len(pts), gop_start, noise, streams=streams, group_size=size))
+            heads.append(add_chunk(writer, tokens[-1], gop_start, pts, last, encoder, size))
     data = out.getvalue()
     reader = BitstreamReader(Pipe(data) if piped else io.BytesIO(data))
     units = list(reader)
     assert [unit.head for unit in units] == heads
-    assert [(unit.head.gop_start, list(unit.head.pts), unit.head.last_duration) for unit in units] == chunks
+    assert [(h.gop_start, list(h.pts), h.last_duration, h.group_size) for h in heads] == chunks
     decoder = token_decoder(header)
     assert same_tokens([decoder.decode(unit) for unit in units], tokens)
     assert reader.complete
-    total = sum(len(pts) for _, pts, _ in chunks)
+    total = sum(len(pts) for _, pts, *_ in chunks)
     assert reader.header.frame_count == (None if piped else total)
     assert [entry.first_pts for entry in reader.index().entries] == [
-        pts[0] for start, pts, _ in chunks if start
+        pts[0] for start, pts, *_ in chunks if start
     ]
     assert (reader.index().chunks, reader.index().frames) == (len(chunks), total)
     found = independent.decode(data, keep_tokens=True)
-    assert [(c["gop_start"], c["pts"], c["last_duration"]) for c in found["chunks"]] == chunks
+    assert [(c["gop_start"], c["pts"], c["last_duration"]) for c in found["chunks"]] == [
+        c[:3] for c in chunks
+    ]
     for theirs, ours in zip(found["tokens"], tokens, strict=True):
         for layers, own in zip(theirs, ours, strict=True):
             flat = [each.reshape(-1).tolist() for each in own]
@@ -220,6 +228,7 @@ GOOD = {
         {"streams": [np.zeros(0, np.int32)]},
         {"streams": [np.zeros((0, 2), np.uint32)]},
         {"streams": [np.ones(1000, np.uint32)]},
+        {"pts": (17, 18), "streams": [np.zeros(0, np.uint32)] * 2, "token_crcs": [0] * 2, "group_size": 1},
     ],
 )
 def test_writer_refuses_what_a_reader_would(change):
@@ -327,6 +336,25 @@ def test_drop_streams_without_decoding():
     ]
     assert same_tokens(decode_file(out.getvalue()), kept)
     assert error_of_independent(out.getvalue()) is None
+
+
+def test_size_of_groups_stays():
+    """A copy of chunks with groups of all sizes, repaired or with fewer streams, keeps them."""
+    data = (Path(independent.__file__).parent / "uncommon" / "groups-of-every-size.lfq").read_bytes()
+    heads = list(BitstreamReader(io.BytesIO(data)).heads())
+    assert [head.group_size for head in heads] == [1, 4, 2, 2, 1, 2, 4]
+    assert [head.stream_count for head in heads] == [1, 2, 2, 2, 1, 2, 2]
+    repaired, stripped = io.BytesIO(), io.BytesIO()
+    repair(io.BytesIO(data[:-1]), repaired)
+    assert repaired.getvalue() == data
+    reader = BitstreamReader(io.BytesIO(data))
+    with BitstreamWriter(stripped, reader.header) as writer:
+        for chunk in reader:
+            writer.copy_chunk(drop_streams(chunk, 1))
+    left = BitstreamReader(io.BytesIO(stripped.getvalue())).heads()
+    assert [head.group_size for head in left] == [head.group_size for head in heads]
+    whole, first = (independent.decode(each, keep_tokens=True) for each in (data, stripped.getvalue()))
+    assert [c["quality"] for c in whole["chunks"]] == [c["quality"] for c in first["chunks"]]
 
 
 @pytest.mark.parametrize("keep", [0, 3])

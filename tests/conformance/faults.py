@@ -158,7 +158,7 @@ _CHUNKS = make_file(((17, 3), (1,)), header=without_streams())[0]
 _BOUNDS = [max_words(53), max_words(72)]
 """Of 16x8 pixels, 2 intra layers, 2 of anchors, 1 of others: 1 + 2 4 and 4 (3 + 2 4); 4 (3 (2 + 4))."""
 _HEADS: Sequence[tuple[str, int, Change, str]] = [
-    ("flag 4", 0, put(0, b"\x17"), FIELD),
+    ("flag 6", 0, put(0, b"\x47"), FIELD),
     ("flag 7", 0, put(0, b"\x87"), FIELD),
     ("durations 3", 0, put(0, b"\x0f"), FIELD),
     ("first chunk does not start a GOP", 0, lambda old: b"\x06" + old[1:7] + old[15:], FIELD),
@@ -421,6 +421,7 @@ def all_cases() -> list[Case]:
     return [
         *(*of_the_header(), *of_the_units(), *of_the_tokens(), *of_the_packets(), *of_the_end()),
         *of_the_metadata(),
+        *of_the_groups(),
     ]
 
 
@@ -452,3 +453,9 @@ def of_the_metadata() -> Iterator[Case]:
     for what, added in _METADATA:
         yield Case("metadata", what, "3.3", FIELD, patch_header(data, 10, b"\2\0", grow=added))
     yield Case("metadata", "flag 2", "3.1", FIELD, patch_header(data, 10, b"\4\0"))
+
+
+def of_the_groups() -> Iterator[Case]:
+    """Section 6: how many pictures groups have."""
+    for what, flags in (("groups of size 3", b"\x37"), ("2 streams and groups of one picture", b"\x27")):
+        yield Case("chunk", what, "6", FIELD, patch_unit(_CHUNKS, 0, head=put(0, flags)))

@@ -256,10 +256,10 @@ class Video:
     def read_chunk(self, data, at, f, body, end):
         h = self.header
         flags, valid, count = f.u(1), f.u(1), f.u(1)
-        starts, mode = flags & 1, flags >> 2 & 3
-        f.need(flags < 16 and mode < 3, "reserved flags")
+        starts, mode, groups = flags & 1, flags >> 2 & 3, flags >> 4 & 3
+        f.need(flags < 64 and mode < 3 and groups < 3, "reserved flags")
         f.need(1 <= valid <= (17 if starts else 16), "valid frames")
-        groups = list_groups(h, valid, starts)
+        groups = list_groups(h, valid, starts, (4, 2, 1)[groups])
         streams = [Stream(number, groups) for number in range(2)]
         f.need(1 <= count <= (2 if streams[1].tokens else 1), "streams")
         number = f.u(4)

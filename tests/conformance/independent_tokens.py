@@ -25,11 +25,11 @@ class Layer:
         self.tokens = [0] * (grid[0] * grid[1] * pictures)
 
 
-def list_groups(header, valid, starts):
-    """Section 5: the groups of a chunk, each a list of layers in coding order."""
+def list_groups(header, valid, starts, size):
+    """Section 5: the groups of a chunk, of `size` pictures, each a list of layers in coding order."""
     groups = [list_layers(header, 0)] if starts else []
     rest = valid - 1 if starts else valid
-    return groups + [list_layers(header, min(4, rest - first)) for first in range(0, rest, 4)]
+    return groups + [list_layers(header, min(size, rest - first)) for first in range(0, rest, size)]
 
 
 def list_layers(header, count):

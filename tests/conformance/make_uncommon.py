@@ -76,6 +76,13 @@ def cases() -> list[Case]:
             tuple((17, n) for n in range(1, 17)),
             Style(1),
         ),
+        Case(
+            "groups-of-every-size",
+            replace(base, width=40, gop_chunks=4),
+            ((17, 16, 16, 3), (2,), (17, 7)),
+            Style(2, 32, 20),
+            group_sizes=(1, 4, 2, 2, 1, 2, 4),
+        ),
         Case("words-in-stream-1-only", base, ((5,),), Style(20, 64, 40, empty_stream=0)),
         Case("largest-tokens", base, ((9,),), Style(64, 64, 0, 255, depths=(3,), qualities=(511, 511))),
         Case(

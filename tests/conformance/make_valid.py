@@ -66,6 +66,7 @@ class Case:
     gops: tuple[tuple[int, ...], ...]
     style: Style = USUAL
     streams: tuple[int, ...] = (2,)  # most that are coded, repeats over chunks
+    group_sizes: tuple[int, ...] = (4,)  # repeats over chunks
     durations: tuple[int, ...] = (1,)  # repeats over frames
     first_pts: int = 0
     packets: bool = False
@@ -96,6 +97,7 @@ def _of_groups() -> Iterator[Case]:
     yield Case("first-picture-alone", BASE, ((1,),))
     yield Case("first-picture-and-one", BASE, ((2,),))
     yield Case("full-chunk", BASE, ((17,),))
+    yield Case("groups-of-one", replace(BASE, gop_chunks=2), ((17, 3),), group_sizes=(1,))
     yield Case("gops-of-one-picture", BASE, ((1,),) * 5)
     yield Case("gops-of-one-chunk", BASE, ((17,), (6,), (17,)))
     yield Case("gop-of-three-chunks", replace(BASE, gop_chunks=3), ((17, 16, 16),))
@@ -203,9 +205,11 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
             times = [pts + sum(steps[:k]) for k in range(valid + 1)]
             start, number = position == 0, len(chunks)
             most = case.streams[number % len(case.streams)]
-            groups = chunk_tokens(case.header, valid, start, noise, case.style, most)
-            streams = encoder.encode(groups, valid, gop_start=start)
-            crcs = [token_crc(own) for own in by_stream(case.header, valid, start, groups)][: len(streams)]
+            size = case.group_sizes[number % len(case.group_sizes)]
+            groups = chunk_tokens(case.header, valid, start, noise, case.style, most, size)
+            streams = encoder.encode(groups, valid, gop_start=start, group_size=size)
+            coded = by_stream(case.header, valid, start, groups, size)[: len(streams)]
+            crcs = [token_crc(own) for own in coded]
             if start:
                 gops.append([writer.bytes_written, frame, pts])
             writer.write_chunk(
@@ -214,20 +218,21 @@ def build(case: Case) -> tuple[bytes, dict[str, object]]:
                 last_duration=steps[-1],
                 streams=streams,
                 token_crcs=crcs,
+                group_size=size,
             )
             if case.dropped and case.dropped[number % len(case.dropped)]:
-                crcs = crcs[:1]
+                crcs, layers = crcs[:1], layers_of(case.header, valid, start, size)
                 groups = [
-                    tuple(tokens[: sum(layer.stream == 0 for layer in layers)])
-                    for layers, tokens in zip(layers_of(case.header, valid, start), groups, strict=True)
+                    tuple(tokens[: sum(layer.stream == 0 for layer in own)])
+                    for own, tokens in zip(layers, groups, strict=True)
                 ]
-            for own in by_stream(case.header, valid, start, groups):
+            for own in by_stream(case.header, valid, start, groups, size):
                 tokens_digest.update(own.astype("<u4").tobytes())
             qualities = []
             for group in groups:
                 quality = (int(group[0][0, 0, 0]) + quality * (not start or bool(qualities))) % 512
                 qualities.append(quality)
-            fields, before = decode_motion(case.header, valid, start, groups, before)
+            fields, before = decode_motion(case.header, valid, start, groups, before, size)
             for field in fields:
                 motion_digest.update("".join(f"{dx} {dy}\n" for dx, dy in field.tolist()).encode())
             chunks.append(

@@ -63,9 +63,11 @@ def test_our_decoder_finds_what_went_in(name):
             continue
         assert isinstance(unit, Chunk)
         head, groups = unit.head, decoder.decode(unit)
-        for own in by_stream(reader.header, head.valid, head.gop_start, groups):
+        for own in by_stream(reader.header, head.valid, head.gop_start, groups, head.group_size):
             digest.update(own.astype("<u4").tobytes())
-        fields, before = decode_motion(reader.header, head.valid, head.gop_start, groups, before)
+        fields, before = decode_motion(
+            reader.header, head.valid, head.gop_start, groups, before, head.group_size
+        )
         for field in fields:
             motion.update("".join(f"{dx} {dy}\n" for dx, dy in field.tolist()).encode())
         changes = [int(group[0][0, 0, 0]) for group in groups]

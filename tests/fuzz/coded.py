@@ -46,12 +46,12 @@ def coded(seed: object, layers: LayerCounts | None = None, *, wrong: int = 1) ->
     with BitstreamWriter(out, header) as writer:
         for gop in chance.choice(_GOPS):
             for position, valid in enumerate(gop):
-                streams = chance.choice((1, 2, 2))
-                groups = chunk_tokens(header, valid, position == 0, noise, _style(chance), streams)
+                start, streams, size = position == 0, chance.choice((1, 2, 2)), chance.choice((4, 4, 2, 1))
+                groups = chunk_tokens(header, valid, start, noise, _style(chance), streams, size)
                 for _ in range(chance.randint(0, wrong) if spoil else 0):
                     layer = chance.choice(chance.choice(groups)).reshape(-1)
                     token = chance.choice((chance.randrange(1 << 18), 1 << chance.randrange(18)))
                     layer[chance.randrange(len(layer))] = token
-                add_chunk(writer, groups, position == 0, range(pts, pts + valid), 1, encoder)
+                add_chunk(writer, groups, start, range(pts, pts + valid), 1, encoder, size)
                 pts += valid
     return out.getvalue()

@@ -108,7 +108,7 @@ def read_all(data: bytes, *, pipe: bool = False) -> bool:
 def _decode(decoder: TokenDecoder, header: FileHeader, chunk: Chunk) -> None:
     groups = decoder.decode(chunk)
     head = chunk.head
-    for tokens in by_stream(header, head.valid, head.gop_start, groups):
+    for tokens in by_stream(header, head.valid, head.gop_start, groups, head.group_size):
         if len(tokens) and not (tokens.min() >= 0 and tokens.max() < 1 << 18):
             raise Broken("a token is out of range")
 
@@ -177,11 +177,11 @@ class Grey:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size, self._state = size, 0
 
-    def decode(self, groups: Sequence[GroupTokens], count: int, *, gop_start: bool) -> NDArray[np.uint8]:
+    def decode(self, groups: Sequence[GroupTokens], head: ChunkHead) -> NDArray[np.uint8]:
         """As `lfqcodec.codec.gop.GopDecoder` does it."""
         total = sum(int(layer.astype(np.int64).sum()) for tokens in groups for layer in tokens)
-        self._state = (0 if gop_start else self._state) + total
-        return np.full((count, *self._size, 3), self._state % 256, np.uint8)
+        self._state = (0 if head.gop_start else self._state) + total
+        return np.full((head.valid, *self._size, 3), self._state % 256, np.uint8)
 
 
 def shown(data: bytes) -> None:

@@ -70,7 +70,7 @@ FIELDS = [
     (4, "CRC of the 185 bytes before"),
     "unit: chunk",
     (4, "LFQC"), (2, "head length 34"), (4, "body length 20"),
-    (1, "flags: GOP start, time present, durations 1"), (1, "3 frames: groups of 1 and 2"),
+    (1, "flags: GOP start, time present, durations 1, groups of 4"), (1, "3 frames: groups of 1 and 2"),
     (1, "2 streams"), (4, "chunk 0"), (8, "first frame 0"), (8, "first time 0"), (1, "duration 1"),
     (1, "4 words of stream 0"), (4, "CRC of its tokens"),
     (1, "1 word of stream 1"), (4, "CRC of its tokens"),

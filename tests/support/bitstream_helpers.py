@@ -38,15 +38,16 @@ class Pipe(io.BytesIO):
         return super().read(min(count, 7) if count >= 0 else count)
 
 
-def add_chunk(writer, tokens, gop_start, pts, last_duration, encoder):
+def add_chunk(writer, tokens, gop_start, pts, last_duration, encoder, group_size=4):
     """Write the next chunk of `encoder`, which codes a whole file; tokens by group and layer."""
-    streams = encoder.encode(tokens, len(pts), gop_start=gop_start)
+    streams = encoder.encode(tokens, len(pts), gop_start=gop_start, group_size=group_size)
     return writer.write_chunk(
         gop_start=gop_start,
         pts=pts,
         last_duration=last_duration,
         streams=streams,
-        token_crcs=crcs_of(writer.header, len(pts), gop_start, tokens)[: len(streams)],
+        token_crcs=crcs_of(writer.header, len(pts), gop_start, tokens, group_size)[: len(streams)],
+        group_size=group_size,
     )
 
 

@@ -105,22 +105,30 @@ def size_of(header: FileHeader) -> tuple[int, int]:
     return header.height, header.width
 
 
-def layers_of(header: FileHeader, valid: int, gop_start: bool) -> list[tuple[Layer, ...]]:
+def layers_of(
+    header: FileHeader, valid: int, gop_start: bool, group_size: int = 4
+) -> list[tuple[Layer, ...]]:
     """The layers of each group of a chunk."""
     layout = Layout(header.layers)
-    counts = layout.groups(valid, gop_start=gop_start)
+    counts = layout.groups(valid, gop_start=gop_start, group_size=group_size)
     return [
         layout.layers(count, size_of(header), first=gop_start and not k) for k, count in enumerate(counts)
     ]
 
 
 def chunk_tokens(
-    header: FileHeader, valid: int, gop_start: bool, noise: Noise, style: Style = USUAL, streams: int = 2
+    header: FileHeader,
+    valid: int,
+    gop_start: bool,
+    noise: Noise,
+    style: Style = USUAL,
+    streams: int = 2,
+    group_size: int = 4,
 ) -> list[GroupTokens]:
     """Tokens of each group of a chunk, of the layers of its first `streams` streams."""
     return [
         group_tokens([layer for layer in layers if layer.stream < streams], noise, style, number)
-        for number, layers in enumerate(layers_of(header, valid, gop_start), int(not gop_start))
+        for number, layers in enumerate(layers_of(header, valid, gop_start, group_size), int(not gop_start))
     ]
 
 
@@ -134,19 +142,23 @@ def token_decoder(header: FileHeader) -> TokenDecoder:
     return TokenDecoder(Layout(header.layers), StaticMotionRates(), Profile.STATIC, size_of(header))
 
 
-def by_stream(header: FileHeader, valid: int, gop_start: bool, groups: Sequence[GroupTokens]) -> list[Array]:
+def by_stream(
+    header: FileHeader, valid: int, gop_start: bool, groups: Sequence[GroupTokens], group_size: int = 4
+) -> list[Array]:
     """The tokens of each stream of a chunk in coding order; 0 where `groups` has none, as in a decoder."""
     flat: list[list[Array]] = [[np.zeros(0, np.int32)] for _ in range(2)]
-    for layers, tokens in zip(layers_of(header, valid, gop_start), groups, strict=True):
+    for layers, tokens in zip(layers_of(header, valid, gop_start, group_size), groups, strict=True):
         for number, layer in enumerate(layers):
             own = tokens[number] if number < len(tokens) else np.zeros(layer.shape, np.int32)
             flat[layer.stream].append(own.reshape(-1))
     return [np.concatenate(parts).astype(np.int32) for parts in flat]
 
 
-def crcs_of(header: FileHeader, valid: int, gop_start: bool, groups: Sequence[GroupTokens]) -> list[int]:
+def crcs_of(
+    header: FileHeader, valid: int, gop_start: bool, groups: Sequence[GroupTokens], group_size: int = 4
+) -> list[int]:
     """The token CRC of each stream that has tokens."""
-    return [token_crc(own) for own in by_stream(header, valid, gop_start, groups) if len(own)]
+    return [token_crc(own) for own in by_stream(header, valid, gop_start, groups, group_size) if len(own)]
 
 
 def decode_motion(
@@ -155,11 +167,12 @@ def decode_motion(
     gop_start: bool,
     groups: Sequence[GroupTokens],
     before: torch.Tensor | None,
+    group_size: int = 4,
 ) -> tuple[list[Array], torch.Tensor | None]:
     """The fields [blocks, 2] of a chunk in coding order, and the last anchor's, `before` that before it."""
     fields: list[Array] = []
     before = None if gop_start else before
-    for layers, tokens in zip(layers_of(header, valid, gop_start), groups, strict=True):
+    for layers, tokens in zip(layers_of(header, valid, gop_start, group_size), groups, strict=True):
         own = {layer.name: np.zeros(layer.shape, np.int32) for layer in layers}
         own |= {layer.name: each for layer, each in zip(layers, tokens, strict=False)}
         of_group = {name: torch.from_numpy(each) for name, each in own.items() if name.startswith("motion.")}
@@ -176,5 +189,6 @@ def decode_motion(
 
 def flat_tokens(chunk: Chunk, header: FileHeader, groups: Sequence[GroupTokens]) -> bytes:
     """All tokens of a chunk as u32 LE, stream after stream."""
-    streams = by_stream(header, chunk.head.valid, chunk.head.gop_start, groups)
+    head = chunk.head
+    streams = by_stream(header, head.valid, head.gop_start, groups, head.group_size)
     return b"".join(own.astype("<u4").tobytes() for own in streams)
