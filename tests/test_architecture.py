@@ -28,11 +28,12 @@ ALLOWED = {
     "entropy": {"bitstream", "errors"},
     "tokenizer": {"bitstream", "configuration", "errors"},
     "prior": {"bitstream", "configuration", "entropy", "errors", "reproducible", "tokenizer"},
-    "video": {"arguments", "errors", "media", "output", "scaling"},
+    "timespan": {"arguments", "errors"},
+    "video": {"arguments", "errors", "media", "output", "scaling", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
         *("arguments", "bitstream", "entropy", "errors", "media", "output"),
-        *("prior", "scaling", "tokenizer", "video", "weights"),
+        *("prior", "scaling", "timespan", "tokenizer", "video", "weights"),
     },
     "train": {
         *("bitstream", "codec", "entropy", "errors", "media", "output"),
@@ -58,7 +59,8 @@ OUTSIDE = {
     "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
     "numpy": set(ALLOWED)
-    - {"arguments", "configuration", "errors", "output", "scaling", "reproducible", "__init__", "__main__"},
+    - {"arguments", "configuration", "errors", "output", "scaling", "reproducible", "timespan"}
+    - {"__init__", "__main__"},
 }
 CLI = sorted(path.relative_to(ROOT) for path in (ROOT / "cli").rglob("[a-z]*.py"))
 # What has to start fast: none of these may load torch or PyAV when it is imported.

@@ -11,7 +11,7 @@ from codec_support import encoded, frames_of, one_thread, y4m
 from video_support import pipe, write_video
 
 import lfqcodec
-from lfqcodec.codec.decode.cut import Cut, exact_seconds
+from lfqcodec.timespan import TOLERANCE, exact_seconds
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,8 +48,8 @@ def expected(data, start, duration):
     with lfqcodec.open(io.BytesIO(data), device="cpu") as video:
         base = video.info.time_base
         frames = list(video.frames())
-    begin = (start or 0) - Cut.TOLERANCE
-    end = None if duration is None else (start or 0) + duration - Cut.TOLERANCE
+    begin = (start or 0) - TOLERANCE
+    end = None if duration is None else (start or 0) + duration - TOLERANCE
     chosen = [f for f in frames if f.pts * base >= begin and (end is None or f.pts * base < end)]
     return [(f.pts - chosen[0].pts, f.rgb) for f in chosen]
 

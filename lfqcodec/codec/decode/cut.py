@@ -5,43 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lfqcodec import arguments
 from lfqcodec.bitstream import FileHeader
-from lfqcodec.errors import ArgumentValueError
 from lfqcodec.media import StreamPacket
-
-
-def exact_seconds(value: float | Fraction | None, name: str) -> Fraction | None:
-    """`value` as an exact number of seconds. `ArgumentError`, calling it `name`, where it is not finite."""
-    return None if value is None else arguments.seconds(name, value)
-
-
-def check_range(start: float | Fraction | None, duration: float | Fraction | None) -> None:
-    """`ArgumentError` unless `start` >= 0 and `duration` > 0 seconds; None is allowed."""
-    begin, length = exact_seconds(start, "start"), exact_seconds(duration, "duration")
-    if begin is not None and begin < 0:
-        raise ArgumentValueError("start", "must be at least 0 seconds")
-    if length is not None and length <= 0:
-        raise ArgumentValueError("duration", "must be over 0 seconds")
+from lfqcodec.timespan import TOLERANCE, TimeSpan
 
 
 class Cut:
     """The frames from `start` (seconds after the first frame of the file) on, for `duration` seconds.
 
-    The first frame that is taken becomes time 0. Without `start` all sound from before it is kept, with
-    `start` only packets that are still heard then; `lfqcodec.video` cuts its inputs by the same rules.
+    Those of a `TimeSpan`, in ticks of the streams of a .lfq file.
     """
-
-    # Frame times are ticks, but users give decimal seconds: allow what rounding loses.
-    TOLERANCE = Fraction(1, 1000)
 
     def __init__(
         self, header: FileHeader, start: float | Fraction | None, duration: float | Fraction | None
     ) -> None:
-        check_range(start, duration)
+        self.span = TimeSpan.of(start, duration)
         self._header = header
-        self.start = exact_seconds(start, "start") or None
-        self._duration = exact_seconds(duration, "duration")
         self._origin: int | None = None
         self._zero: int | None = None
         self.seconds = Fraction(0)
@@ -60,29 +39,22 @@ class Cut:
     def _since_origin(self, pts: int) -> Fraction:
         return (pts - (self._origin or 0)) * self._header.time_base
 
-    @property
-    def _end(self) -> Fraction | None:
-        return None if self._duration is None else (self.start or 0) + self._duration
-
     def is_over(self, pts: int) -> bool:
         """True for a frame, shown from tick `pts` on, behind the end."""
-        return self._end is not None and self._since_origin(pts) >= self._end - self.TOLERANCE
+        return self.span.is_over(self._since_origin(pts))
 
     def touches(self, begin: int, end: int) -> bool:
         """True where any of the time from tick `begin` to `end`, which may be the same, is in the cut."""
-        early = self.start is not None and self._since_origin(end) < self.start - self.TOLERANCE
-        return not early and not self.is_over(begin)
+        return not self.span.is_before(self._since_origin(end)) and not self.is_over(begin)
 
     def first_tick(self) -> int:
         """The first tick that may belong to the cut."""
-        wanted = (self.start or Fraction(0)) - self.TOLERANCE
+        wanted = (self.span.start or Fraction(0)) - TOLERANCE
         return (self._origin or 0) - (-wanted // self._header.time_base)
 
     def frame(self, pts: int, duration: int) -> int | None:
         """The new time of a frame, None where it lies outside; all in ticks of the video."""
-        if self.is_over(pts):
-            return None
-        if self.start is not None and self._since_origin(pts) < self.start - self.TOLERANCE:
+        if self.is_over(pts) or self.span.is_before(self._since_origin(pts)):
             return None
         if self._zero is None:
             self._zero = pts
@@ -91,20 +63,20 @@ class Cut:
 
     def may_take(self, packet: StreamPacket) -> bool:
         """False for a packet that is over before the start, whichever frame will be the first."""
-        ticks = packet.pts + packet.duration
-        heard_until = ticks * self._header.streams[packet.stream].time_base
+        return self.span.may_be_heard(self._since_origin_of_packet(packet)[1])
+
+    def _since_origin_of_packet(self, packet: StreamPacket) -> tuple[Fraction, Fraction]:
+        """When it begins and when it ends."""
+        base = self._header.streams[packet.stream].time_base
         origin = (self._origin or 0) * self._header.time_base
-        return self.start is None or heard_until - origin > self.start - self.TOLERANCE
+        return packet.pts * base - origin, (packet.pts + packet.duration) * base - origin
 
     def packet(self, packet: StreamPacket) -> StreamPacket | None:
         """The packet moved as the frames are, None where it is not heard in the cut. Needs `begun`."""
         assert self._zero is not None
+        begins, ends = self._since_origin_of_packet(packet)
+        if not self.span.is_heard(begins, ends, self._since_origin(self._zero)):
+            return None
         base = self._header.streams[packet.stream].time_base
-        zero = self._zero * self._header.time_base
-        begins, ends = packet.pts * base, (packet.pts + packet.duration) * base
-        if self.start is not None and begins < zero and ends <= zero:
-            return None
-        if self._end is not None and begins - (self._origin or 0) * self._header.time_base >= self._end:
-            return None
-        ticks = round(zero / base)
+        ticks = round(self._zero * self._header.time_base / base)
         return replace(packet, pts=packet.pts - ticks, dts=packet.dts - ticks)

@@ -20,6 +20,7 @@ from lfqcodec.codec.repair.salvage import Salvage
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, InputVideoError, InvalidField
 from lfqcodec.media import Frame, StreamPacket
+from lfqcodec.timespan import TOLERANCE
 from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _walk(file: LfqFile, cut: Cut, damage: list[Loss] | None) -> tuple[Salvage, 
     index: Index | None = None
     begin: IndexEntry | None = None
     first = 0
-    if reader.seekable and cut.start is not None:
+    if reader.seekable and cut.span.start is not None:
         index = index_of(reader)
         cut.begin(index.entries[0].first_pts)
         gop = _first_gop(reader, index, cut.first_tick())
@@ -82,7 +83,7 @@ def _first_gop(reader: BitstreamReader, index: Index, tick: int) -> int:
     if gop + 1 == len(index.entries):
         return gop
     near = index.entries[gop + 1].first_pts - tick
-    if near * reader.header.time_base <= Cut.TOLERANCE:
+    if near * reader.header.time_base <= TOLERANCE:
         # A cut that begins with a GOP: because of the tolerance the last frame before it could count too.
         last = tick
         with suppress(BitstreamError):

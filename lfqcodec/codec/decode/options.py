@@ -9,8 +9,8 @@ from typing import TypedDict
 
 from lfqcodec import arguments
 from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
-from lfqcodec.codec.decode.cut import check_range
 from lfqcodec.errors import ArgumentTypeError
+from lfqcodec.timespan import TimeSpan
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class DecodeOptions:
             arguments.path("model", self.model)
         if self.streams is not None:
             arguments.integer("streams", self.streams, 1)
-        check_range(self.start, self.duration)
+        TimeSpan.of(self.start, self.duration)
         arguments.text("device", self.device)
         arguments.integer("workers", self.workers, 1)
         if not isinstance(self.limits, Limits):

@@ -10,9 +10,9 @@ from typing import Literal, TypedDict
 from lfqcodec import arguments
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
-from lfqcodec.codec.decode.cut import check_range
 from lfqcodec.errors import ArgumentValueError
 from lfqcodec.scaling import Scale, parse_scale
+from lfqcodec.timespan import TimeSpan
 from lfqcodec.tokenizer.motion.effort import EFFORTS
 
 MAX_CRF = 63.0
@@ -73,7 +73,7 @@ class EncodeOptions:
             arguments.choice("profile", self.profile, PROFILES)
         arguments.choice("effort", self.effort, tuple(EFFORTS))
         arguments.text("device", self.device)
-        check_range(self.start, self.duration)
+        TimeSpan.of(self.start, self.duration)
         arguments.integer("gop", self.gop, 1, MAX_GOP)
         arguments.integer("workers", self.workers, 1)
         if self.frames is not None:

@@ -19,13 +19,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead, FileHeader
-from lfqcodec.codec.decode.cut import exact_seconds
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.errors import BitstreamError, LfqError, OutputError
 from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import check_target, fitting, followed, is_at, lock, put_in_place, replacing
 from lfqcodec.scaling import parse_scale
+from lfqcodec.timespan import exact_seconds
 from lfqcodec.weights.store import Model
 
 PART, JOURNAL = ".part", ".part.jsonl"

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.scaling import Scale, parse_scale
+from lfqcodec.timespan import TimeSpan
 from lfqcodec.video.colour import inspect, square_after_scaling, to_rgb
 from lfqcodec.video.failures import Notes, reading
 from lfqcodec.video.read import streams
@@ -39,8 +40,7 @@ class VideoReader:
         self,
         source: Source,
         *,
-        start: Fraction | None,
-        duration: Fraction | None,
+        span: TimeSpan,
         max_frames: int | None,
         scale: Scale | None,
         copy_streams: bool,
@@ -50,9 +50,9 @@ class VideoReader:
         self._notes = Notes()
         self._used = False
         self._last = -1
-        self._line = Timeline(source, start=start, duration=duration, copy_streams=copy_streams)
+        self._line = Timeline(source, span=span, copy_streams=copy_streams)
         self.info = self._describe(self._line.first, scale)
-        self.estimated_frames = self._estimate(start or Fraction(0), duration)
+        self.estimated_frames = self._estimate(span)
 
     def _describe(self, frame: Any, scale: Scale | None) -> VideoInfo:
         source = self._source
@@ -67,7 +67,7 @@ class VideoReader:
             sar = square_after_scaling(sar, size, final)
         self._raw_size = final[::-1] if self._orientation.swaps_sides else final
         self._coded_size = (int(frame.width), int(frame.height))
-        count = source.frame_count if self._line.start is None and self._line.end is None else None
+        count = source.frame_count if self._line.span == TimeSpan() else None
         if count is not None and self._max_frames is not None:
             count = min(count, self._max_frames)
         notes = [*source.notes, *self._conversion.notes, *([note] if note else [])]
@@ -87,17 +87,18 @@ class VideoReader:
             metadata=self._line.metadata(),
         )
 
-    def _estimate(self, start: Fraction, duration: Fraction | None) -> int | None:
+    def _estimate(self, span: TimeSpan) -> int | None:
         source, rate = self._source, self._source.frame_rate
         bounds = [] if self._max_frames is None else [Fraction(self._max_frames)]
         total = None if source.frame_count is None else Fraction(source.frame_count)
         if rate is not None:
+            begin = span.start or Fraction(0)
             if total is None and source.duration is not None:
                 total = source.duration * rate
             if total is not None:
-                total = max(Fraction(1), total - start * rate)
-            if duration is not None:
-                bounds.append(max(Fraction(1), duration * rate))
+                total = max(Fraction(1), total - begin * rate)
+            if span.end is not None:
+                bounds.append(max(Fraction(1), (span.end - begin) * rate))
         if total is not None:
             bounds.append(total)
         return round(min(bounds)) if bounds else None
@@ -110,8 +111,11 @@ class VideoReader:
     @property
     def tally(self) -> Tally | None:
         """What the demuxer gave, once all events were taken; None where only a part was wanted."""
-        whole = self._line.start is None and self._line.end is None and self._max_frames is None
-        return self._source.tally if whole else None
+        return self._source.tally if self._is_whole else None
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._line.span == TimeSpan() and self._max_frames is None
 
     def _convert(self, frame: Any, time: Fraction) -> Frame:
         if (frame.width, frame.height) != self._coded_size:
@@ -139,12 +143,8 @@ class VideoReader:
         if self._used:
             raise RuntimeError("events() may be called once")
         self._used = True
-        line = self._line
-        sound = [index for index, info in enumerate(line.streams) if info.kind == "audio"]
-        state: Inside | Behind = Inside(line.end, self._max_frames, sound)
-        for timed in line.items:
-            if timed[0] >= 0 and line.start is not None and line.finish(timed) <= line.zero:
-                continue
+        state: Inside | Behind = Inside(self._line, self._max_frames)
+        for timed in self._line.items:
             ready, following = state.step(timed)
             for each in ready:
                 yield self._event(each)
@@ -163,16 +163,6 @@ class VideoReader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _seconds(value: float | Fraction | None, name: str) -> Fraction | None:
-    if value is None:
-        return None
-    # Through its decimal form: 0.28 is meant as 28/100, not as the binary number next to it.
-    seconds = value if isinstance(value, Fraction) else Fraction(str(value))
-    if seconds < 0 or (name == "duration" and seconds == 0):
-        raise ValueError(f"{name} must be {'over' if name == 'duration' else 'at least'} 0 seconds")
-    return seconds
 
 
 def open_video(
@@ -195,15 +185,14 @@ def open_video(
     Raises `InputVideoError`, with one line that names the input, where it is missing, unreadable, not a
     video, or without a frame that can be decoded; `ValueError` for arguments out of range.
     """
-    begin, length = _seconds(start, "start"), _seconds(duration, "duration")
+    span = TimeSpan.of(start, duration)
     if max_frames is not None and max_frames < 1:
         raise ValueError("max_frames must be at least 1")
     opened = open_source(source)
     try:
         return VideoReader(
             opened,
-            start=begin,
-            duration=length,
+            span=span,
             max_frames=max_frames,
             scale=None if scale is None else parse_scale(scale),
             copy_streams=copy_streams,

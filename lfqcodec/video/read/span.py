@@ -5,40 +5,38 @@ A state takes an item and gives what goes out now, and the state after it: None 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from fractions import Fraction
 
-from lfqcodec.video.read.timeline import TOLERANCE, Timed
+from lfqcodec.video.read.timeline import Timed, Timeline
 
 # How far (seconds) to go on behind the end for sound that is stored later than the pictures it belongs to.
 _LINGER = 2
 
 
 class Inside:
-    """Pictures are wanted: up to the time `end`, and at most `most` of them; None for no such bound.
+    """Pictures are wanted: those of a `Timeline` within its span, at most `most` of them (None for all)."""
 
-    `sound` are the numbers of the audio streams.
-    """
-
-    def __init__(self, end: Fraction | None, most: int | None, sound: Iterable[int]) -> None:
-        self._end, self._most, self._count = end, most, 0
-        self._open = set(sound)
+    def __init__(self, line: Timeline, most: int | None) -> None:
+        self._line, self._most, self._count = line, most, 0
+        self._open = {number for number, info in enumerate(line.streams) if info.kind == "audio"}
         # Where pictures are counted the end is known only when the one behind it comes: packets wait for it.
         self._held: list[Timed] = []
 
     def step(self, timed: Timed) -> tuple[list[Timed], Inside | Behind | None]:
         """Take the next item."""
         index, _, time = timed
+        span, since_origin = self._line.span, time - self._line.origin
         if index >= 0:
-            if self._end is not None and time >= self._end:
-                self._open.discard(index)
+            if not self._line.is_heard(timed):
+                if span.end is not None and since_origin >= span.end:
+                    self._open.discard(index)
                 return [], self
             if self._most is not None:
                 self._held.append(timed)
                 return [], self
             return [timed], self
-        if self._end is not None and time >= self._end - TOLERANCE:
-            return self._finish(self._end)
+        if span.end is not None and span.is_over(since_origin):
+            return self._finish(self._line.origin + span.end)
         if self._most is not None and self._count >= self._most:
             return self._finish(time)
         self._count += 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import Metadata, StreamInfo
+from lfqcodec.timespan import TOLERANCE, TimeSpan
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes
 from lfqcodec.video.read import streams
 from lfqcodec.video.read.losses import sound_outlook
@@ -22,8 +23,6 @@ from lfqcodec.video.read.recode import ToFlac
 from lfqcodec.video.read.source import Item, Source
 from lfqcodec.video.write.template import has_template
 
-# Times are compared this generously (seconds): 0.0333 is meant to be frame 1 of 30 a second.
-TOLERANCE = Fraction(1, 1000)
 # How many items, and frames, may be looked at for the first packet of every copied stream.
 _LOOK_AHEAD = (400, 4)
 # So many frames tell the rate where the announced one is not plausible.
@@ -35,10 +34,10 @@ Timed = tuple[int, Any, Fraction]  # (stream or -1, av.Packet or av.VideoFrame, 
 
 
 class Timeline:
-    """The items of a source with their times, from the first frame at or after `start` seconds on.
+    """The items of a source with their times, from the first frame in `span` on.
 
-    `zero` is the time of that frame, `first` the frame itself; `start` and `end` are the cut, None where
-    there is none. `streams` describes the copied streams. Packets in `items` may be older than `zero`.
+    `origin` is the time of the first frame of all, `zero` that of the first in the span, which is `first`.
+    `streams` describes the copied streams. Packets in `items` may be older than `zero`.
     Raises `InputVideoError` where there is no such frame.
     """
 
@@ -46,11 +45,10 @@ class Timeline:
         self,
         source: Source,
         *,
-        start: Fraction | None,
-        duration: Fraction | None,
+        span: TimeSpan,
         copy_streams: bool,
     ) -> None:
-        self._source = source
+        self._source, self.span = source, span
         self._last: Fraction | None = None
         self.notes = Notes()
         self.streams: list[StreamInfo] = []
@@ -60,12 +58,10 @@ class Timeline:
         if copy_streams:
             self._choose_streams()
         first, pending = self._prime()
-        origin = first[2]
-        self.start = origin + start if start else None
-        self.end = None if duration is None else origin + (start or 0) + duration
+        self.origin = first[2]
         self.items: Iterator[Timed] = itertools.chain(pending, self._timed)
-        if self.start is not None:
-            first = self._skip_to(self.start, origin, first)
+        if span.start is not None:
+            first = self._skip_to(span.start, first)
         self.first, self.zero = first[1], first[2]
 
     def _choose_streams(self) -> None:
@@ -83,8 +79,8 @@ class Timeline:
     def metadata(self) -> Metadata:
         """That of the source, with chapters on the clock of what is read."""
         made = self._source.metadata([self._source.streams[position] for position in self._chosen])
-        cut = self.start is not None or self.end is not None
-        chapters = chapters_from(made.chapters, self.zero, self.end, cut=cut)
+        until = None if self.span.end is None else self.origin + self.span.end
+        chapters = chapters_from(made.chapters, self.zero, until, cut=self.span != TimeSpan())
         return replace(made, chapters=chapters)
 
     def _begin(self) -> None:
@@ -209,21 +205,25 @@ class Timeline:
         self._begin()
         self.items = self._timed
 
-    def _skip_to(self, start: Fraction, origin: Fraction, first: Timed) -> Timed:
-        """Go to the first frame at or after `start`; packets that last until then stay in `_items`."""
+    def _skip_to(self, start: Fraction, first: Timed) -> Timed:
+        """Go to the first frame in the span, which has a `start`; packets that last until then stay."""
         # Without stored time stamps (raw streams) only counting from the start tells the time.
-        if self._source.seekable and first[1].pts is not None and start - origin > 1:
-            self._seek(start - TOLERANCE, origin)
+        if self._source.seekable and first[1].pts is not None and start > 1:
+            self._seek(self.origin + start - TOLERANCE, self.origin)
         kept: list[Timed] = []
         for timed in self.items:
-            if timed[0] < 0 and timed[2] >= start - TOLERANCE:
+            if timed[0] < 0 and not self.span.is_before(timed[2] - self.origin):
                 self._trim_padding(kept, timed[2])
                 self.items = itertools.chain(kept, [timed], self.items)
                 return timed
-            if timed[0] >= 0 and self.finish(timed) > start - TOLERANCE:
+            if timed[0] >= 0 and self.span.may_be_heard(self.finish(timed) - self.origin):
                 kept.append(timed)
-        seconds = float(start - origin)
-        raise InputVideoError(f"{self._source.name}: has no frame at or after {seconds:g} s")
+        raise InputVideoError(f"{self._source.name}: has no frame at or after {float(start):g} s")
+
+    def is_heard(self, timed: Timed) -> bool:
+        """Whether a packet belongs to the frames from `zero` on, as far as the span goes."""
+        begins, ends = timed[2] - self.origin, self.finish(timed) - self.origin
+        return self.span.is_heard(begins, ends, self.zero - self.origin)
 
     def finish(self, timed: Timed) -> Fraction:
         """When a packet ends."""
