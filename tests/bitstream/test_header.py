@@ -200,4 +200,4 @@ def test_limits_hold_for_reader_and_writer(changes, limits):
 
 def test_limits_can_be_raised():
     header = replace(HEADER, width=20000)
-    parse_header(pack_header(header), Limits(max_width=20000))
+    assert parse_header(pack_header(header), Limits(max_width=20000)) == header

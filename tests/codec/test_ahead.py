@@ -163,7 +163,7 @@ def test_one_gop_takes_no_workers(tmp_path, monkeypatch):
     path = tmp_path / "a.lfq"
     path.write_bytes(encoded(y4m(5, (24, 24)), profile="static"))
     monkeypatch.setattr(Workers, "__init__", lambda *_: 1 // 0)
-    lfqcodec.decode(path, tmp_path / "a.mkv", workers=8, device="cpu")
+    assert lfqcodec.decode(path, tmp_path / "a.mkv", workers=8, device="cpu").frames == 5
 
 
 def test_the_command(plain, tmp_path):

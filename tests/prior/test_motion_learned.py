@@ -121,7 +121,10 @@ def test_damaged_tokens_break_nothing(networks: MotionNetworks) -> None:
     for _, tokens in gop:
         for name, each in tokens.items():
             tokens[name] = rng.integers(0, 1 << 18, each.shape).astype(np.int32)
-    gop_rows(LearnedMotionRates(networks), gop)
+    for group in gop_rows(LearnedMotionRates(networks), gop):
+        for positions, frequencies in group.values():
+            assert len(positions) == len(frequencies)
+            assert (frequencies > 0).all()
 
 
 def test_other_layers_than_the_prior_knows_are_refused() -> None:

@@ -83,7 +83,8 @@ def test_from_clips_to_a_coded_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {gop.held_out for gop in store.gops} == {False, True}
     assert any(tokens.any() for tokens in store.tokens(store.gops[0])[1].values())
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert any("bpp" in line.get("held_out", line) for line in log)
+    assert all(line["bpp"] > 0 for line in log if line["event"] == "evaluation")
+    assert [line["step"] for line in log if line["event"] == "evaluation"] == [4, 6]
 
     dest = tmp_path / "models" / "prior.safetensors"
     arguments = ["export-prior", str(out), str(dest), "--name", "mine", "--json"]
