@@ -39,7 +39,7 @@ ALL = "all"
 class Place:
     """Where a picture is: the number of pictures of the GOP before it, and its part.
 
-    The part is `first`, or what it is in its group of four: `anchor`, `middle`, `quarters`.
+    The part is `first`, or what it is in its group: `anchor`, `middle`, `quarters`.
     """
 
     number: int

@@ -123,7 +123,7 @@ def test_an_error_in_a_worker_is_an_error(clip, monkeypatch):
         lfqcodec.encode(clip, io.BytesIO(), workers=2, device="cpu", gop=17)
 
     def broken(self, chunks):
-        give(self, [[picture[:, :0] for picture in pictures] for pictures in chunks])
+        give(self, [([picture[:, :0] for picture in pictures], size) for pictures, size in chunks])
 
     monkeypatch.undo()
     give = Workers.give

@@ -30,7 +30,7 @@ from lfqcodec.errors import DamageConcealed
 @click.option(
     "--streams",
     type=click.IntRange(1, MAX_STREAMS),
-    help="1 decodes without the second stream: faster, with less detail in three of four pictures.  "
+    help="1 decodes without the second stream: faster, with less detail in up to three of four pictures.  "
     "[default: all]",
 )
 @time_options

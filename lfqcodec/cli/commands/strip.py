@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Make a smaller file of IN by leaving out its second stream. Nothing is re-encoded.
 
-    The second stream has the detail of three of four pictures: those between two anchors, which are then
+    The second stream has the detail of pictures between two anchors, up to three of four, which are then
     shown as motion predicts them. No other picture changes. Either may be - for standard input or output;
     without OUT, clip.lfq becomes clip-stripped.lfq.
     """
