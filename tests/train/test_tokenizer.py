@@ -151,8 +151,8 @@ def test_a_run_starts_from_a_model(tmp_path: Path, finished: Path, media: tuple[
 
 def test_pack_holds_the_decoded_frames(finished: Path, media: tuple[Path, Path]) -> None:
     pack = data.Pack(finished / "pack")
-    entry = next(e for e in pack.entries if e.name == "clip1_a.mkv")
-    with open_video(media[0] / "clip1_a.mkv") as reader:
+    entry = next(e for e in pack.entries if e.name == "clip7.mkv")
+    with open_video(media[0] / "clip7.mkv") as reader:
         frames = [event.rgb for event in reader.events() if isinstance(event, Frame)]
     assert np.array_equal(pack.frames(entry, 0, 12), np.stack(frames))
     assert np.array_equal(pack.frames(entry, 1, 3, step=2), np.stack(frames[1:7:2]))
@@ -168,8 +168,8 @@ def test_unreadable_training_files_are_reported_and_left_out(
 ) -> None:
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(b"not a video")
-    data.build_pack([broken, media[0] / "clip0_a.mkv"], tmp_path / "pack")
-    assert [e.name for e in data.Pack(tmp_path / "pack").entries] == ["clip0_a.mkv"]
+    data.build_pack([broken, media[0] / "clip6.mkv"], tmp_path / "pack")
+    assert [e.name for e in data.Pack(tmp_path / "pack").entries] == ["clip6.mkv"]
     assert "broken.mkv" in caplog.text
     with pytest.raises(InputVideoError):
         data.build_pack([broken], tmp_path / "none")
