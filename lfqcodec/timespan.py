@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from lfqcodec import arguments
 from lfqcodec.errors import ArgumentValueError
+from lfqcodec.media import Chapter
 
+_NANOSECONDS = 10**9
 TOLERANCE = Fraction(1, 1000)
 """Times of frames are ticks, but users give decimal seconds: 0.0333 is meant to be frame 1 of 30 a second."""
 
@@ -49,6 +52,20 @@ class TimeSpan:
     def may_be_heard(self, ends: Fraction) -> bool:
         """False for a packet that `ends` before the start, whichever frame will be the first."""
         return self.start is None or ends > self.start - TOLERANCE
+
+    def chapters(self, chapters: Iterable[Chapter], first: Fraction) -> tuple[Chapter, ...]:
+        """What is left of `chapters` where the first frame in the span, at the time `first`, is time 0."""
+        begin = round(first * _NANOSECONDS)
+        end = None if self.end is None else round(self.end * _NANOSECONDS)
+        kept = []
+        for each in chapters:
+            over = end is not None and each.start >= end
+            if self != TimeSpan() and (each.end <= begin or over):
+                continue
+            last = each.end if end is None else min(each.end, end)
+            start = max(0, each.start - begin)
+            kept.append(Chapter(start, max(start, last - begin), each.title))
+        return tuple(kept)
 
     def is_heard(self, begins: Fraction, ends: Fraction, first: Fraction) -> bool:
         """Whether a packet belongs to the frames from the time `first` on."""

@@ -28,7 +28,7 @@ ALLOWED = {
     "entropy": {"bitstream", "errors"},
     "tokenizer": {"bitstream", "configuration", "errors"},
     "prior": {"bitstream", "configuration", "entropy", "errors", "reproducible", "tokenizer"},
-    "timespan": {"arguments", "errors"},
+    "timespan": {"arguments", "errors", "media"},
     "video": {"arguments", "errors", "media", "output", "scaling", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {

@@ -20,7 +20,7 @@ from lfqcodec.cli.shared.options import (
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import plural, print_damage, print_json, print_notes
 from lfqcodec.codec.decode.file import open_file
-from lfqcodec.codec.decode.options import DecodeOptions
+from lfqcodec.codec.decode.options import AUDIO_CODECS, DecodeOptions
 from lfqcodec.errors import DamageConcealed
 
 
@@ -40,6 +40,14 @@ from lfqcodec.errors import DamageConcealed
     default=1,
     show_default=True,
     help="Processes that decode a GOP each, at the same time.",
+)
+@click.option(
+    "--audio-codec",
+    type=click.Choice(AUDIO_CODECS),
+    default="auto",
+    show_default=True,
+    help="auto: sound is put back as it is where OUT can hold it, else converted; copy: never converted; "
+    "else the codec that all of it is converted to.",
 )
 @click.option("--best-effort", is_flag=True, help="Exit with 0 even where IN is damaged.")
 @overwrite_option

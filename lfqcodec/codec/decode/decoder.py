@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from typing import Any, BinaryIO
 
 from lfqcodec import arguments
@@ -75,9 +76,11 @@ def decode(
         file.prior()
         cut = Cut(file.header, options.start, options.duration)
         if options.start is not None or options.duration is not None:
-            info = replace(info, frame_count=None)
+            start = cut.span.start or Fraction(0)
+            chapters = cut.span.chapters(info.metadata.chapters, start)
+            info = replace(info, frame_count=None, metadata=replace(info.metadata, chapters=chapters))
         damage: list[Loss] = []
-        with open_writer(dest, info, overwrite=options.overwrite) as writer:
+        with open_writer(dest, info, overwrite=options.overwrite, audio_codec=options.audio_codec) as writer:
             events = file.events(cut, streams=options.streams, damage=damage, workers=options.workers)
             with closing(events):
                 for event in events:

@@ -12,11 +12,16 @@ from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
 from lfqcodec.errors import ArgumentTypeError
 from lfqcodec.timespan import TimeSpan
 
+AUDIO_CODECS = ("auto", "copy", "aac", "flac")
+
 
 @dataclass(frozen=True)
 class DecodeOptions:
     """How to decode. `start`, `duration` in seconds; `streams` 1 leaves out the second stream,
     all that pictures between two anchors have besides what is predicted.
+
+    `audio_codec` "auto" puts sound back as it is where the output can hold it, else converted; "copy" leaves
+    it out then; the name of a codec converts all of it.
 
     With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
     So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
@@ -33,6 +38,7 @@ class DecodeOptions:
     best_effort: bool = False
     workers: int = 1
     limits: Limits = DEFAULT_LIMITS
+    audio_codec: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("overwrite", "best_effort"):
@@ -44,6 +50,7 @@ class DecodeOptions:
         TimeSpan.of(self.start, self.duration)
         arguments.text("device", self.device)
         arguments.integer("workers", self.workers, 1)
+        arguments.choice("audio_codec", self.audio_codec, AUDIO_CODECS)
         if not isinstance(self.limits, Limits):
             raise ArgumentTypeError("limits", f"must be lfqcodec.Limits, not {self.limits!r}")
 
@@ -60,3 +67,4 @@ class DecodeKeywords(TypedDict, total=False):
     best_effort: bool
     workers: int
     limits: Limits
+    audio_codec: str

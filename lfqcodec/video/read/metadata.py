@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from lfqcodec.media import Chapter, Metadata, Tags, Track
@@ -47,22 +46,6 @@ def read_metadata(container: Any, video: Any, copied: Sequence[Any], notes: Note
         notes.add("tags and chapters are left out: there are too many")
         return Metadata()
     return Metadata() if metadata == Metadata(streams=(Track(),) * len(copied)) else metadata
-
-
-def chapters_from(
-    chapters: Sequence[Chapter], zero: Fraction, until: Fraction | None, *, cut: bool
-) -> tuple[Chapter, ...]:
-    """Chapters on a clock that is 0 at `zero` seconds; of a `cut` only what lies between that and `until`."""
-    begin = round(zero * _NANOSECONDS)
-    end = None if until is None else round(until * _NANOSECONDS)
-    kept = []
-    for each in chapters:
-        if cut and (each.end <= begin or (end is not None and each.start >= end)):
-            continue
-        last = each.end if end is None else min(each.end, end)
-        start = max(0, each.start - begin)
-        kept.append(Chapter(start, max(start, last - begin), each.title))
-    return tuple(kept)
 
 
 def _tags(pairs: Mapping[str, str], notes: Notes) -> Tags:

@@ -12,12 +12,11 @@ from fractions import Fraction
 from typing import Any
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.media import Metadata, StreamInfo
+from lfqcodec.media import Chapter, Metadata, StreamInfo
 from lfqcodec.timespan import TOLERANCE, TimeSpan
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes
 from lfqcodec.video.read import streams
 from lfqcodec.video.read.losses import sound_outlook
-from lfqcodec.video.read.metadata import chapters_from
 from lfqcodec.video.read.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
 from lfqcodec.video.read.recode import ToFlac
 from lfqcodec.video.read.source import Item, Source
@@ -29,6 +28,7 @@ _LOOK_AHEAD = (400, 4)
 _RATE_FRAMES = 16
 # A frame waits for the next one, to see whether its time stamp is right, past at most so many packets.
 _PATIENCE = 400
+_NANOSECONDS = 10**9
 
 Timed = tuple[int, Any, Fraction]  # (stream or -1, av.Packet or av.VideoFrame, time)
 
@@ -79,9 +79,9 @@ class Timeline:
     def metadata(self) -> Metadata:
         """That of the source, with chapters on the clock of what is read."""
         made = self._source.metadata([self._source.streams[position] for position in self._chosen])
-        until = None if self.span.end is None else self.origin + self.span.end
-        chapters = chapters_from(made.chapters, self.zero, until, cut=self.span != TimeSpan())
-        return replace(made, chapters=chapters)
+        early = round(self.origin * _NANOSECONDS)
+        moved = [Chapter(each.start - early, each.end - early, each.title) for each in made.chapters]
+        return replace(made, chapters=self.span.chapters(moved, self.zero - self.origin))
 
     def _begin(self) -> None:
         self._last = None

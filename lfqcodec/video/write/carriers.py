@@ -142,17 +142,23 @@ def fits(form: str, info: StreamInfo, sample: StreamPacket | None) -> bool:
         return False
 
 
-def carry(container: Any, info: StreamInfo, sample: StreamPacket | None) -> Carrier:
+def carry(container: Any, info: StreamInfo, sample: StreamPacket | None, wish: str = "auto") -> Carrier:
     """The way for a stream into a container whose header is not yet written.
 
-    Raises ValueError, with the reason in words, where there is none.
+    `wish` is for sound: "auto" copies it where that can be, "copy" does nothing else, and the name of a codec
+    converts it to that. Raises ValueError, with the reason in words, where there is none.
     """
     form = container.format.name
     if info.kind == "subtitle":
         needs_text = form in _MP4 or info.codec == "mov_text"
         return Text(container, info) if needs_text else Copied(container, info, sample)
-    if fits(form, info, sample):
+    if wish in ("auto", "copy", info.codec) and fits(form, info, sample):
         return Copied(container, info, sample)
+    if wish == "copy":
+        raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {form}")
     if sample is None:
         raise ValueError(f"{info.kind} ({info.codec}), which is empty, cannot be stored in {form}")
-    return Converted(container, info, sample, _CONVERTED[form])
+    carrier = Converted(container, info, sample, _CONVERTED[form] if wish == "auto" else wish)
+    if wish != "auto":
+        carrier.note = ""
+    return carrier

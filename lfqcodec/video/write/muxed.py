@@ -13,13 +13,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
 from lfqcodec.errors import OutputError
-from lfqcodec.media import Frame, StreamPacket
+from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
 from lfqcodec.video.failures import MEDIA_ERRORS, writing
@@ -53,6 +54,12 @@ class MuxedWriter(VideoWriter):
     """Encodes frames as they come and interleaves copied packets with them."""
 
     keeps_packets = True
+
+    def __init__(
+        self, dest: Path, info: VideoInfo, *, overwrite: bool = False, audio_codec: str = "auto"
+    ) -> None:
+        super().__init__(dest, info, overwrite=overwrite)
+        self._audio_codec = audio_codec
 
     def _begin(self) -> None:
         self._format = FORMATS[self._dest.suffix.lower()]
@@ -109,6 +116,9 @@ class MuxedWriter(VideoWriter):
         picture.time_base = self.info.time_base
         picture.duration = self._duration
         with writing(self.name):
+            # Behind the first picture, as packets that are heard with it may follow it.
+            if self._early is not None and self.frames and not self._silent:
+                self._start()
             coded = self._video.encode(picture)
             if self._early is None:
                 self._mux_video(coded)
@@ -125,18 +135,18 @@ class MuxedWriter(VideoWriter):
             self._wait([packet], len(packet.data))
 
     def _wait(self, packets: Iterable[Any], size: int) -> None:
-        """Keep packets until the header is there, and write it when it can be."""
+        """Keep packets until the header is there; it is written in time even if some sound does not begin."""
         assert self._early is not None
         self._early.extend(packets)
         self._early_bytes += size
-        if self._early_bytes > _PATIENCE or (self._early_bytes and not self._silent):
+        if self._early_bytes > _PATIENCE:
             self._start()
 
     def _start(self) -> None:
         """Write the header and everything that waits for it."""
         for number, info in enumerate(self.info.streams):
             try:
-                carrier = carry(self._container, info, self._first.get(number))
+                carrier = carry(self._container, info, self._first.get(number), self._audio_codec)
             except ValueError as error:
                 self.notes.add(f"left out: {error}")
                 continue

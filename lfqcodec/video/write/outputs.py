@@ -16,19 +16,25 @@ SUPPORTED_OUTPUTS = ".mp4, .mov, .mkv, .y4m, .png, .jpg, a folder (name ending w
 
 
 def open_writer(
-    dest: str | os.PathLike[str] | BinaryIO, info: VideoInfo, *, overwrite: bool = False
+    dest: str | os.PathLike[str] | BinaryIO,
+    info: VideoInfo,
+    *,
+    overwrite: bool = False,
+    audio_codec: str = "auto",
 ) -> VideoWriter:
     """Prepare to write `dest`, in the format its name tells; work starts on entering the `with` block.
 
-    .mp4, .mov    H.264 at visually lossless quality, 4:2:0 (4:4:4 for odd sizes, which H.264 cannot have in
-                  4:2:0); audio copied; time stamps kept exactly
-    .mkv          FFV1 4:2:0, lossless after the conversion from RGB; audio and text subtitles copied;
-                  Matroska keeps time stamps to the millisecond
-    .y4m, -       YUV4MPEG2 with the same 4:2:0 planes; "-" is standard output; a file object is y4m too
+    .mp4, .mov    H.264 at visually lossless quality, 4:2:0, padded to even sizes; sound copied, or converted
+                  to AAC where that cannot be; subtitles as text; time stamps kept exactly
+    .mkv          FFV1 4:2:0, lossless after the conversion from RGB; sound copied, or converted to FLAC; text
+                  subtitles copied; all metadata; Matroska keeps time stamps to the millisecond
+    .y4m, -       YUV4MPEG2 with the same 4:2:0 planes, at one frame rate, pictures repeated or left out for
+                  that; "-" is standard output; a file object is y4m too
     folder        000000.png, 000001.png, ... exact RGB: a name that ends with "/", an existing folder, or
                   a pattern such as frames/%04d.png
     .png, .jpg    one picture
 
+    `audio_codec` "copy" leaves out sound that would be converted, a codec (aac, flac) converts all of it.
     Nothing appears under the final name until all is written. Raises `OutputError` for a format that is not
     supported, or an output that exists (without `overwrite`) or cannot be written.
     """
@@ -45,7 +51,7 @@ def open_writer(
     if suffix == ".png" and re.search(r"%0?\d*d", path.name):
         return images.FolderWriter(path.parent, path.name, info, overwrite=overwrite)
     if suffix in muxed.FORMATS:
-        return muxed.MuxedWriter(path, info, overwrite=overwrite)
+        return muxed.MuxedWriter(path, info, overwrite=overwrite, audio_codec=audio_codec)
     if suffix == ".y4m":
         return y4m.Y4mWriter(path, info, overwrite=overwrite)
     if suffix in images.ENCODERS:
