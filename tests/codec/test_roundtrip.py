@@ -24,7 +24,6 @@ from video_support import copy, moving_picture, png, read_all, write_planes, wri
 
 import lfqcodec
 from lfqcodec.codec.repair.strip import strip
-from lfqcodec.media import Colour
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -366,9 +365,3 @@ def y4m_again(data):
     out = io.BytesIO()
     lfqcodec.decode(io.BytesIO(data), out)
     return out.getvalue()
-
-
-def test_default_colour_of_y4m():
-    """y4m names no matrix: small pictures are BT.601 by convention, and the file says what was assumed."""
-    with lfqcodec.open(io.BytesIO(encoded(y4m(1)))) as video:
-        assert video.info.colour == Colour(primaries=6, transfer=6, matrix=6, full_range=False)

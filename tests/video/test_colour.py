@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
-from video_support import bar_picture, exact_yuv, planes_of, png, read_all, write_planes
+from video_support import LUMA, bar_picture, exact_yuv, planes_of, png, read_all, write_planes
 
+from lfqcodec.codec.decode.file import open_file
+from lfqcodec.codec.encode.encoder import encode
+from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.media import Colour, Frame, VideoInfo
 from lfqcodec.video import open_writer
 from lfqcodec.video.colour import rgb_to_yuv, yuv_frame
@@ -178,3 +182,26 @@ def test_same_planes_in_every_4_2_0_output(tmp_path):
         for a, b, c in zip(first, second, expected, strict=True):
             assert np.array_equal(a, b)
             assert np.array_equal(a, c)
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((64, 48), 6), ((16, 576), 5), ((16, 720), 1), ((1280, 16), 1)])
+def test_default_colour_of_y4m(size, matrix):
+    """y4m names no matrix: by convention that follows from the size. The file says which one was taken."""
+    width, height = size
+    yuv = (100, 90, 200)
+    chroma = ((width + 1) // 2) * ((height + 1) // 2)
+    planes = bytes([yuv[0]]) * (width * height) + bytes([yuv[1]]) * chroma + bytes([yuv[2]]) * chroma
+    data = f"YUV4MPEG2 W{width} H{height} F25:1 C420mpeg2\nFRAME\n".encode() + planes
+    info, frames, _ = read_all(io.BytesIO(data))
+    primaries, transfer = {1: (1, 1), 5: (5, 6), 6: (6, 6)}[matrix]
+    assert info.colour == Colour(primaries, transfer, matrix, full_range=False)
+    kr, kb = LUMA[matrix]
+    y, u, v = (yuv[0] - 16) / 219, (yuv[1] - 128) / 224, (yuv[2] - 128) / 224
+    red, blue = y + (2 - 2 * kr) * v, y + (2 - 2 * kb) * u
+    green = (y - kr * red - kb * blue) / (1 - kr - kb)
+    wanted = np.array([red, green, blue]) * 255
+    assert np.abs(frames[0].rgb - wanted).max() <= 1
+    made = io.BytesIO()
+    encode(io.BytesIO(data), made, EncodeOptions(profile="static"))
+    with open_file(io.BytesIO(made.getvalue())) as file:
+        assert file.info.colour == info.colour
