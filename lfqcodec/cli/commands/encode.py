@@ -121,8 +121,8 @@ def command(
                players seek to its start, and damage ends with it
       layers   a picture is coded in layers, coarse before fine; --crf decides
                how many of them are worth their bits
-      streams  the layers of three of four pictures are a stream of their own,
-               which decode and strip can leave out
+      streams  the layers of pictures between others, up to three of four, are a
+               stream of their own, which decode and strip can leave out
       profile  how the layers are packed: with a learned prior, or without
 
     OUT appears when it is complete; a run that is interrupted leaves nothing, unless it has --resume: then
