@@ -19,7 +19,7 @@ from lfqcodec.arguments import refuse_url
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
 from lfqcodec.video.read.arrays import ArraySource, Pictures
-from lfqcodec.video.read.orientation import exif_orientation
+from lfqcodec.video.read.describe.orientation import exif_orientation
 from lfqcodec.video.read.source import Item, MediaSource, Source
 
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|p[pgn]m|avif|jxl|qoi)", re.IGNORECASE)

@@ -20,13 +20,13 @@ from lfqcodec.video.colour import inspect, square_after_scaling, to_rgb
 from lfqcodec.video.failures import Notes, reading
 from lfqcodec.video.read import streams
 from lfqcodec.video.read.arrays import Pictures
+from lfqcodec.video.read.describe.losses import picture_losses
+from lfqcodec.video.read.describe.orientation import orientation_of
 from lfqcodec.video.read.inputs import open_source
-from lfqcodec.video.read.losses import picture_losses
-from lfqcodec.video.read.orientation import orientation_of
 from lfqcodec.video.read.source import Source
-from lfqcodec.video.read.span import Behind, Inside
 from lfqcodec.video.read.tally import Tally
-from lfqcodec.video.read.timeline import Timed, Timeline
+from lfqcodec.video.read.times.span import Behind, Inside
+from lfqcodec.video.read.times.timeline import Timed, Timeline
 
 
 class VideoReader:

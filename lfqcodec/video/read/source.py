@@ -13,12 +13,12 @@ from typing import Any
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import Metadata
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes, reading, reason
-from lfqcodec.video.read.choose import bits, choose_video
-from lfqcodec.video.read.clock import Clock
-from lfqcodec.video.read.metadata import read_metadata
-from lfqcodec.video.read.orientation import Orientation
-from lfqcodec.video.read.rate import announced_rate, positive
+from lfqcodec.video.read.describe.choose import bits, choose_video
+from lfqcodec.video.read.describe.metadata import read_metadata
+from lfqcodec.video.read.describe.orientation import Orientation
 from lfqcodec.video.read.tally import Delivered, Tally
+from lfqcodec.video.read.times.clock import Clock
+from lfqcodec.video.read.times.rate import announced_rate, positive
 
 # FFmpeg "plays" any text as the screen of a terminal; nobody means that.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "rawvideo", "lavfi"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfqcodec.media import Metadata, Track
 from lfqcodec.video.failures import Notes
-from lfqcodec.video.read.metadata import FLAGS
+from lfqcodec.video.read.describe.metadata import FLAGS
 
 _NANOSECONDS = 10**9
 _USUAL = ("default",)
@@ -19,13 +19,13 @@ _MP4_TAGS = frozenset(
         *("grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords"),
         *("episode_sort", "season_number", "media_type", "hd_video", "gapless_playback", "compilation"),
         *("track", "disc", "tmpo", "sort_name", "sort_artist", "sort_album_artist", "sort_album"),
-        *("sort_composer", "sort_show", "location", "creation_time"),
+        *("sort_composer", "sort_show", "location", "creation_time", "timecode"),
     ]
 )
 _MOV_TAGS = frozenset(
     [
         *("title", "artist", "album", "comment", "genre", "copyright", "date", "location", "creation_time"),
-        *("make", "model", "keywords", "author", "performer", "producer", "director"),
+        *("make", "model", "keywords", "author", "performer", "producer", "director", "timecode"),
     ]
 )
 # Codes of languages that MOV, unlike MP4, knows by their other name.

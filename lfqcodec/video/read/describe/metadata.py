@@ -8,7 +8,7 @@ from typing import Any
 
 from lfqcodec.media import Chapter, Metadata, Tags, Track
 from lfqcodec.video.failures import Notes
-from lfqcodec.video.read.choose import bits
+from lfqcodec.video.read.describe.choose import bits
 
 # The bits of AVStream.disposition from 0 on.
 FLAGS = (
@@ -19,11 +19,15 @@ FLAGS = (
 _TECHNICAL = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|software|encoding_tool|duration|rotate|vendor_id"
     r"|(bps|number_of_frames|number_of_bytes|_statistics_.*)(-.*)?|source_id|variant_bitrate|language"
+    r"|(.*_)?u(i|mi)d|product_.*|company_name|application_platform|operational_pattern_ul|toolkit_version_num"
 )
 _HANDLER = re.compile(
-    r"(?i)(core media|iso media|gpac|mainconcept|l-smash|(video|sound|audio|subtitle|text|data"
-    r"|vide|soun|apple \w+|\w+ ?media) ?handler|videohandle).*|"
+    r"(?i)(core media|iso media|gpac|mainconcept|l-smash|videohandle"
+    r"|(video|sound|audio|subtitle|text|data|vide|soun|apple \w+|\w+ ?media) ?handler).*|"
 )
+# QuickTime has tags of its own names for what others call differently.
+_QUICKTIME = "com.apple.quicktime."
+_RENAMED = {"location.iso6709": "location"}
 _KEY = re.compile(r"[ -@\[-~]{1,255}")
 _MOST_BYTES = 1 << 20
 _NANOSECONDS = 10**9
@@ -52,6 +56,9 @@ def _tags(pairs: Mapping[str, str], notes: Notes) -> Tags:
     kept: dict[str, str] = {}
     for name, value in pairs.items():
         key = name.lower()
+        if key.startswith(_QUICKTIME):
+            key = key.removeprefix(_QUICKTIME)
+            key = _RENAMED.get(key, key)
         if _TECHNICAL.fullmatch(key) or not value:
             continue
         if not _KEY.fullmatch(key):

@@ -16,10 +16,10 @@ from lfqcodec.media import Chapter, Metadata, StreamInfo
 from lfqcodec.timespan import TOLERANCE, TimeSpan
 from lfqcodec.video.failures import MEDIA_ERRORS, Notes
 from lfqcodec.video.read import streams
-from lfqcodec.video.read.losses import sound_outlook
-from lfqcodec.video.read.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
+from lfqcodec.video.read.describe.losses import sound_outlook
 from lfqcodec.video.read.recode import ToFlac
 from lfqcodec.video.read.source import Item, Source
+from lfqcodec.video.read.times.rate import DEFAULT_RATE, PLAUSIBLE, measured_rate
 from lfqcodec.video.write.template import has_template
 
 # How many items, and frames, may be looked at for the first packet of every copied stream.

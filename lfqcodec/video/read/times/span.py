@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from lfqcodec.video.read.timeline import Timed, Timeline
+from lfqcodec.video.read.times.timeline import Timed, Timeline
 
 # How far (seconds) to go on behind the end for sound that is stored later than the pictures it belongs to.
 _LINGER = 2

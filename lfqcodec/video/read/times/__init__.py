@@ -1,0 +1,1 @@
+"""When pictures and sound of an input are shown and heard."""
