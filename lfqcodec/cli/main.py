@@ -45,14 +45,17 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
+            _tell_in_json(ctx, "interrupted", error, INTERRUPTED)
             raise _Interrupt from error
+        except MemoryError as error:
+            _tell_in_json(ctx, "out of memory", error, LfqError.exit_code)
+            raise
         except (LfqError, click.ClickException) as error:
-            told = _worded(error, ctx)
-            if "--json" in sys.argv:
-                from lfqcodec.cli.shared.report import complaint, print_json_error
+            from lfqcodec.cli.shared.report import complaint
 
-                text = complaint(told) if isinstance(told, LfqError) else told.format_message()
-                print_json_error(ctx, text, type(error).__name__, told.exit_code)
+            told = _worded(error, ctx)
+            text = complaint(told) if isinstance(told, LfqError) else told.format_message()
+            _tell_in_json(ctx, text, error, told.exit_code)
             raise told from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,6 +72,14 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _tell_in_json(ctx: click.Context, message: str, error: BaseException, code: int) -> None:
+    """The error as the result of the command, where that is to be JSON."""
+    if "--json" in sys.argv:
+        from lfqcodec.cli.shared.report import print_json_error
+
+        print_json_error(ctx, message, type(error).__name__, code)
 
 
 def _worded(error: LfqError | click.ClickException, ctx: click.Context) -> LfqError | click.ClickException:

@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Limits
 from lfqcodec.cli.shared.names import output_of
-from lfqcodec.cli.shared.options import json_option, limit_option, model_option, overwrite_option
+from lfqcodec.cli.shared.options import (
+    json_option,
+    limit_option,
+    model_option,
+    overwrite_option,
+    progress_options,
+)
+from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import print_json
 from lfqcodec.codec.decode.file import open_file
+from lfqcodec.codec.progress import Progress
 from lfqcodec.output import open_output, refuse_same_file
 
 
@@ -20,11 +28,19 @@ from lfqcodec.output import open_output, refuse_same_file
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="[OUT.npz]", required=False)
 @overwrite_option
+@progress_options
 @json_option
 @model_option
 @limit_option
 def command(
-    source: str, dest: str | None, overwrite: bool, as_json: bool, model: str | None, limits: Limits
+    source: str,
+    dest: str | None,
+    overwrite: bool,
+    progress: str,
+    quiet: bool,
+    as_json: bool,
+    model: str | None,
+    limits: Limits,
 ) -> None:
     """Write the tokens of IN as NumPy arrays, one for each layer by its name.
 
@@ -34,8 +50,14 @@ def command(
     target = output_of(dest, source, ".npz", as_json=as_json)
     refuse_same_file(source, target)
     planes: dict[str, list[NDArray[np.int32]]] = {}
-    with open_file(source, model=model, limits=limits) as file:
+    frames = 0
+    with (
+        open_file(source, model=model, limits=limits) as file,
+        show_progress("decoding tokens", progress, quiet=quiet) as tell,
+    ):
         for chunk in file.tokens():
+            frames += chunk.head.valid
+            tell(Progress(frames, file.header.frame_count, 0, 0.0, frames, frames))
             for group in chunk.groups:
                 for name, tokens in group.items():
                     planes.setdefault(name, []).append(tokens)
