@@ -53,6 +53,7 @@ class Timeline:
         self.notes = Notes()
         self.streams: list[StreamInfo] = []
         self._chosen: list[int] = []
+        self._heard: set[int] = set()
         self._given: list[StreamInfo] = []
         """The chosen streams as the input has them; `streams` is what they become."""
         if copy_streams:
@@ -141,7 +142,11 @@ class Timeline:
     def _copied(self, index: int, packet: Any) -> Iterator[Timed]:
         recoder = self._recoders.get(index)
         for each in [packet] if recoder is None else recoder.packets(packet):
-            yield self._at(index, each)
+            timed = self._at(index, each)
+            if index not in self._heard:
+                self._heard.add(index)
+                self._look_out(timed)
+            yield timed
 
     def _at(self, index: int, packet: Any) -> Timed:
         return index, packet, streams.packet_times(packet)[0] * self.streams[index].time_base
@@ -168,7 +173,6 @@ class Timeline:
                 frames.append(timed)
             elif timed[0] in missing:
                 missing.discard(timed[0])
-                self._look_out(timed)
                 self.streams[timed[0]] = streams.with_padding_of(self.streams[timed[0]], timed[1])
             enough = len(pending) >= _LOOK_AHEAD[0] or len(frames) >= most
             if frames and (enough or not (missing or doubtful)):
