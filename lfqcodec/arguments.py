@@ -78,10 +78,14 @@ def path(name: str, value: object) -> str:
     return given
 
 
+def _is_url(given: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]+://", given, re.IGNORECASE) is not None
+
+
 def refuse_url(value: str | os.PathLike[str]) -> None:
     """Raise `InputVideoError` for a text such as https://..., unless there is a file of that name."""
     given = os.fspath(value)
-    if re.match(r"[a-z][a-z0-9+.-]+://", given, re.I) and not os.path.lexists(given):
+    if _is_url(given) and not os.path.lexists(given):
         raise InputVideoError(f"{given}: is a URL, not a file; load it first, or pipe it to -")
 
 
@@ -98,7 +102,8 @@ def source(name: str, value: object, *, more: str = "") -> None:
 def dest(name: str, value: object) -> None:
     """A path, "-", or a binary file object to write."""
     if isinstance(value, (str, os.PathLike)):
-        path(name, value)
+        if _is_url(path(name, value)):
+            raise ArgumentValueError(name, f"must be a file, not a URL: {os.fspath(value)}")
     elif not hasattr(value, "write") or hasattr(value, "encoding"):
         raise ArgumentTypeError(name, f'must be a path, "-" or a binary file object, not {_kind(value)}')
 

@@ -299,6 +299,8 @@ def test_wrong_usage(folder):
         (["encode", "-"], "OUT is needed"),
         (["encode", "", "new.lfq"], "IN is an empty name"),
         (["decode", "good.lfq", ""], "OUT is an empty name"),
+        (["verify", ""], "FILE is an empty name"),
+        (["strip", "good.lfq", "https://example.com/a.lfq"], "must be a file, not a URL"),
         (["encode", "good.lfq"], "did you mean lfqcodec decode?"),
         (["encode", "-good.mp4", "new.lfq"], "write ./-good.mp4"),
         (["encode", "-i", "good.y4m", "-o", "new.lfq"], "names need no -i and -o"),

@@ -29,6 +29,8 @@ def command(
     Needs the prior, if the file was made with one, and no tokenizer: no pictures are computed. The exit code
     is that of the first file that fails.
     """
+    if "" in files:
+        raise click.UsageError("FILE is an empty name")
     results, code = [], 0
     for name in files:
         chunks = frames = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.arguments import refuse_url
+from lfqcodec import arguments
 
 
 def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False) -> str:
@@ -18,7 +18,7 @@ def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False)
     if not source or dest == "":
         raise click.UsageError(f"{'IN' if not source else 'OUT'} is an empty name")
     if dest is None:
-        refuse_url(source)
+        arguments.refuse_url(source)
         if source == "-":
             raise click.UsageError("OUT is needed where IN is standard input")
         path = Path(source)
@@ -27,4 +27,5 @@ def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False)
         dest = str(path.with_name(path.stem + end))
     elif as_json and dest == "-":
         raise click.UsageError("--json and OUT - both want standard output")
+    arguments.dest("dest", dest)
     return dest
