@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import numpy as np
 
 _BITS_PER_CHANNEL = 96_000
 # Sound whose time stamp is off by less than this (seconds) goes on without a gap.
@@ -18,29 +17,29 @@ class Recoder:
     """Decodes packets with `decoder` and encodes what they hold with `encoder`, both av.AudioCodecContexts.
 
     `encoder` may be the stream of an output, too; `prepare` opens both. Times are in samples. The first
-    `padding` samples are only there for the decoder, and dropped. Gaps are filled with silence. Raises
+    `padding` samples are start padding, which the decoder drops. Gaps are filled with silence. Raises
     `MEDIA_ERRORS`.
     """
 
     def __init__(self, decoder: Any, encoder: Any, *, rate: int, padding: int) -> None:
-        self._decoder, self._encoder, self._rate, self._skip = decoder, encoder, rate, padding
+        self._decoder, self._encoder, self._rate, self._padding = decoder, encoder, rate, padding
         self._resampler = av.AudioResampler(
             encoder.format.name, encoder.layout.name, rate, encoder.frame_size or None
         )
-        # The sample at which the next frame begins, None before the first one.
+        # The sample at which the next frame begins, None before the first packet.
         self._next: int | None = None
 
     def packets(self, data: bytes, begin: int) -> Iterator[Any]:
         """The av.Packets that are ready after one with this data, of sound from the sample `begin` on."""
         packet: Any = av.Packet(len(data))
         packet.update(data)
+        if self._next is None:
+            self._next = begin + self._padding
         for frame in self._decoder.decode(packet):
-            if self._next is None:
-                self._next = begin
             while begin - self._next > _GAP * self._rate:
                 yield from self._encode(self._silence(frame, begin - self._next))
             begin += frame.samples
-            yield from self._encode(self._without_padding(frame))
+            yield from self._encode(frame)
 
     def rest(self) -> Iterator[Any]:
         """What is left at the end."""
@@ -50,8 +49,7 @@ class Recoder:
             yield from self._encoder.encode(None)
 
     def _encode(self, frame: Any) -> Iterator[Any]:
-        if frame is None or self._next is None:
-            return
+        assert self._next is not None
         frame.sample_rate = self._rate
         frame.pts, frame.time_base = self._next, Fraction(1, self._rate)
         self._next += frame.samples
@@ -65,19 +63,6 @@ class Recoder:
         for plane in frame.planes:
             plane.update(middle * plane.buffer_size)
         return frame
-
-    def _without_padding(self, frame: Any) -> Any:
-        """What is left of a decoded frame behind the samples to drop at the start; None for nothing."""
-        skipped = min(self._skip, frame.samples)
-        if not skipped or self._next is None:
-            return frame
-        self._skip -= skipped
-        self._next += skipped
-        if skipped == frame.samples:
-            return None
-        step = 1 if frame.format.is_planar else len(frame.layout.channels)
-        kept = np.ascontiguousarray(frame.to_ndarray()[:, skipped * step :])
-        return av.AudioFrame.from_ndarray(kept, format=frame.format.name, layout=frame.layout.name)
 
 
 def prepare(encoder: Any, decoder: Any, *, rate: int, channels: int) -> None:

@@ -258,3 +258,17 @@ def test_a_raw_stream_without_a_rate_is_told(tmp_path):
     info = read_all(source)[0]
     assert info.frame_rate == 25
     assert any("no frame rate" in note for note in info.notes)
+
+
+def test_start_padding_is_dropped_once_where_sound_is_converted(tmp_path):
+    source = CASES / "amr-sound-3gp.3gp"
+    copy(source, tmp_path / "a.mkv")
+    samples = []
+    for path in (source, tmp_path / "a.mkv"):
+        with av.open(str(path)) as file:
+            samples.append(sum(frame.samples for frame in file.decode(audio=0)))
+    assert samples == [110, 110]
+    source = CASES / "webm-default-duration-1ms.webm"
+    copy(source, tmp_path / "a.mov")
+    heard, rate = decoded_sound(source)
+    assert abs(offset(heard, decoded_sound(tmp_path / "a.mov")[0], rate)) <= 1.01
