@@ -8,7 +8,7 @@ Importing this loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -183,6 +183,13 @@ class TokenDecoder:
     def decode(self, chunk: Chunk, streams: int | None = None) -> list[GroupTokens]:
         """The tokens of the next chunk by group and layer, those of at most `streams` streams.
 
+        Raises what `groups` does.
+        """
+        return list(self.groups(chunk, streams))
+
+    def groups(self, chunk: Chunk, streams: int | None = None) -> Generator[GroupTokens, None, None]:
+        """The same, group by group. They can be trusted once all have come: checksums are those of chunks.
+
         Raises `CorruptPayload`, `ChecksumMismatch`, and `NumericsMismatch` in profile exact, where an intact
         payload that does not decode means that the prior computed other numbers.
         """
@@ -194,6 +201,8 @@ class TokenDecoder:
         out: list[list[Tokens]] = [[] for _ in range(plan[-1][0] + 1)]
         for group, layers, number, layer in plan:
             if not number:
+                if group:
+                    yield tuple(out[group - 1])
                 self.rates.begin_group(layers, gop_start=head.gop_start and not group)
             try:
                 if layer.stream not in decoders:
@@ -209,7 +218,7 @@ class TokenDecoder:
                 self.layout.check(layers, tokens)
         except CorruptPayload as error:
             raise self._fault(error, "the payload", head) from error
-        return [tuple(tokens) for tokens in out]
+        yield tuple(out[-1])
 
     def names(self, head: ChunkHead) -> list[tuple[str, ...]]:
         """The names of the layers of each group of a chunk."""
@@ -243,15 +252,19 @@ class GopDecoder:
         self._tokenizer, self._size = tokenizer, size
         self._reference: Reference = None
 
-    def decode(self, groups: Sequence[GroupTokens], head: ChunkHead) -> Pictures:
-        """The new pictures of the next chunk, uint8 [valid, H, W, 3], from its tokens."""
+    def decode(self, groups: Iterable[GroupTokens], head: ChunkHead) -> Pictures:
+        """The new pictures of the next chunk, uint8 [valid, H, W, 3], from its tokens.
+
+        An error leaves everything as it was before the chunk.
+        """
         shown = []
+        reference = None if head.gop_start else self._reference
         layout = self._tokenizer.layout
         counts = _groups(layout, head.valid, head.group_size, gop_start=head.gop_start)
-        for (begin, many), tokens in zip(counts, groups, strict=True):
-            reference = None if head.gop_start and not begin else self._reference
-            pictures, self._reference = self._tokenizer.decode(tokens, many, self._size, reference)
+        for (_, many), tokens in zip(counts, groups, strict=True):
+            pictures, reference = self._tokenizer.decode(tokens, many, self._size, reference)
             shown.append(pictures)
+        self._reference = reference
         return np.concatenate(shown)
 
 

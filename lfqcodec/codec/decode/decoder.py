@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -13,12 +14,13 @@ from lfqcodec import arguments
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.decode.options import DecodeOptions
+from lfqcodec.codec.pipeline import behind
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
 from lfqcodec.errors import DamageConcealed
-from lfqcodec.media import Frame
+from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import refuse_busy, refuse_same_file
-from lfqcodec.video import open_writer
+from lfqcodec.video import VideoWriter, open_writer
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class DecodeReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+_MOST_WAITING = 16
+_MOST_BYTES = 1 << 26
+"""Of pictures that wait to be written."""
+
+
+def _writing(writer: VideoWriter) -> Callable[[Frame | StreamPacket], None]:
+    return lambda event: writer.write(event) if isinstance(event, Frame) else writer.write_packet(event)
 
 
 def decode(
@@ -82,14 +93,15 @@ def decode(
         damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite, audio_codec=options.audio_codec) as writer:
             events = file.events(cut, streams=options.streams, damage=damage, workers=options.workers)
-            with closing(events):
+            done = 0
+            waiting = max(1, min(_MOST_WAITING, _MOST_BYTES // (3 * info.width * info.height)))
+            with closing(events), behind(_writing(writer), waiting) as write:
                 for event in events:
-                    if not isinstance(event, Frame):
-                        writer.write_packet(event)
-                        continue
-                    writer.write(event)
-                    done = writer.frames
-                    progress(Progress(done, info.frame_count, 0, float(cut.seconds), read=done, coded=done))
+                    write(event)
+                    if isinstance(event, Frame):
+                        done += 1
+                        seconds = float(cut.seconds)
+                        progress(Progress(done, info.frame_count, 0, seconds, read=done, coded=done))
         name = file.name
     lost, poor, missing = (
         sum(loss.frames for loss in damage if loss.kind == kind) for kind in (FRAMES, DETAIL, END)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk
 from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder
+from lfqcodec.codec.pipeline import ahead
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 
 
@@ -45,21 +47,32 @@ class Reconstructor:
         """
         most = chunk.head.stream_count
         wanted = most if self._streams is None else min(self._streams, most)
-        groups, right = self._decode(chunk, wanted, damaged=damaged)
+        if not damaged:
+            return Reconstruction(self._pictures(chunk, wanted), wanted, wanted)
+        groups, right = self._decode(chunk, wanted)
         if groups is None:
             return None
         pictures = self._decoder.decode(groups, chunk.head)
         return Reconstruction(pictures, right, wanted)
 
-    def _decode(self, chunk: Chunk, most: int, *, damaged: bool) -> tuple[list[GroupTokens] | None, int]:
-        """The tokens of as many streams as are right, at most so many, and their number."""
+    def _pictures(self, chunk: Chunk, streams: int) -> NDArray[np.uint8]:
+        """Those of an intact chunk: a thread has the tokens of the next group ready."""
+        with closing(ahead(self._tokens.groups(chunk, streams), 1)) as groups:
+            try:
+                return self._decoder.decode(groups, chunk.head)
+            except BitstreamError:
+                # Tokens may mean nothing because they are wrong: then that is the error.
+                for _ in groups:
+                    pass
+                raise
+
+    def _decode(self, chunk: Chunk, most: int) -> tuple[list[GroupTokens] | None, int]:
+        """The tokens of a damaged chunk, of as many streams as are right, and their number."""
         rates = self._tokens.rates
         for streams in range(most, 0, -1):
             before = rates.snapshot()
             try:
                 return self._tokens.decode(chunk, streams), streams
             except (BitstreamError, NumericsMismatch):
-                if not damaged:
-                    raise
                 rates.restore(before)
         return None, 0

@@ -1,0 +1,109 @@
+"""Stages of work that run beside each other, with a bounded number of items between them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+_POLL = 0.1
+"""Seconds after which a thread that waits for room looks whether it is still wanted."""
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None = None
+
+
+def ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
+    """The same items, made in a thread of its own up to `depth` ahead; raises what making them raises.
+
+    `close` ends the thread once it has made the item that it is at, and closes `items` there.
+    """
+    worker = _Worker(items, depth)
+    try:
+        yield from worker.items()
+    finally:
+        worker.stop()
+
+
+class _Worker(Generic[Item]):
+    def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
+        self._items = items
+        self._made: queue.Queue[Item | _End] = queue.Queue(depth)
+        self._unwanted = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def items(self) -> Iterator[Item]:
+        while not isinstance(item := self._made.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+    def stop(self) -> None:
+        self._unwanted.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        end = _End()
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:
+            end = _End(error)
+        finally:
+            self._items.close()
+        self._put(end)
+
+    def _put(self, item: Item | _End) -> bool:
+        while not self._unwanted.is_set():
+            with suppress(queue.Full):
+                self._made.put(item, timeout=_POLL)
+                return True
+        return False
+
+
+@contextmanager
+def behind(take: Callable[[Item], None], depth: int) -> Iterator[Callable[[Item], None]]:
+    """Gives what hands items over to a thread of its own, which calls `take` with one after the other.
+
+    At most `depth` wait. What `take` raises comes out of a later call, or at the end, when all are taken. If
+    the block ends with an error, those that wait are dropped.
+    """
+    handed: queue.Queue[Item | _End] = queue.Queue(depth)
+
+    errors: list[BaseException] = []
+    dropped = threading.Event()
+
+    def run() -> None:
+        while not isinstance(item := handed.get(), _End):
+            if errors or dropped.is_set():
+                continue
+            try:
+                take(item)
+            except BaseException as error:
+                errors.append(error)
+
+    def put(item: Item) -> None:
+        if errors:
+            raise errors[0]
+        handed.put(item)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield put
+    except BaseException:
+        dropped.set()
+        raise
+    finally:
+        handed.put(_End())
+        thread.join()
+    if errors:
+        raise errors[0]
