@@ -24,8 +24,9 @@ from lfqcodec.bitstream import ChunkHead
 def inside(action: Callable[[], object], runs: int) -> dict[str, Any]:
     """Seconds of `action` in this process, after a first run that does not count, and their parts.
 
-    The median of `runs`; the parts, as shares, are those of one run more, since looking on takes time too. On
-    a GPU a part includes the wait for what earlier parts have started.
+    The median of `runs`; the parts, as shares, are those of one run more, since looking on takes time too.
+    Threads run beside each other, so shares can sum to more than one. On a GPU a part includes the wait for
+    what earlier parts have started.
     """
     action()
     seconds = []
@@ -34,9 +35,10 @@ def inside(action: Callable[[], object], runs: int) -> dict[str, Any]:
         action()
         seconds.append(time.perf_counter() - began)
     watch = Stopwatch()
+    began = time.perf_counter()
     with watching(watch), watch.stage(REST):
         action()
-    total = sum(watch.seconds.values())
+    total = time.perf_counter() - began
     parts = sorted(((value / total, name) for name, value in watch.seconds.items() if name != REST))
     shares = {name: round(share, 4) for share, name in reversed(parts)}
     shares[REST] = round(watch.seconds[REST] / total, 4)

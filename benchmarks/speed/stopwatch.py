@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
@@ -15,28 +16,32 @@ REST = "rest"
 
 
 class Stopwatch:
-    """Seconds by stage of the pipeline. A stage that runs inside another one counts for itself alone."""
+    """Seconds by stage of the pipeline. A stage that runs inside another one counts for itself alone.
+
+    Threads have their time counted each: stages that run beside each other can sum to more than has passed.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._stack: list[str] = [REST]
-        self._since = time.perf_counter()
+        self._own = threading.local()
 
-    def _turn(self) -> None:
+    def _turn(self) -> list[str]:
+        """Count what has passed since the last turn of this thread; gives its stages, the innermost last."""
+        stages: list[str] = vars(self._own).setdefault("stages", [])
         now = time.perf_counter()
-        self.seconds[self._stack[-1]] += now - self._since
-        self._since = now
+        if stages:
+            self.seconds[stages[-1]] += now - self._own.since
+        self._own.since = now
+        return stages
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what runs inside as `name`."""
-        self._turn()
-        self._stack.append(name)
+        self._turn().append(name)
         try:
             yield
         finally:
-            self._turn()
-            self._stack.pop()
+            self._turn().pop()
 
     def function(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         """`plain`, with its time counted."""
@@ -69,6 +74,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
     from lfqcodec.codec.encode import lookahead
     from lfqcodec.codec.encode.rdo import TernaryChoice
+    from lfqcodec.codec.pipeline import Producer
     from lfqcodec.codec.repair.salvage import Salvage
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
@@ -101,6 +107,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
         yield "tokenizer, the rest", MotionTokenizer, name, False
     for name in ("options", "take", "close"):
         yield "tokenizer, the rest", MotionGroupEncoder, name, False
+    yield "waiting for tokens", Producer, "items", True
     yield "prior", MotionRates, "rows", True
     yield "rANS", RansEncoder, "put", False
     yield "rANS", RansEncoder, "words", False

@@ -24,14 +24,16 @@ def ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, Non
 
     `close` ends the thread once it has made the item that it is at, and closes `items` there.
     """
-    worker = _Worker(items, depth)
+    worker = Producer(items, depth)
     try:
         yield from worker.items()
     finally:
         worker.stop()
 
 
-class _Worker(Generic[Item]):
+class Producer(Generic[Item]):
+    """A thread that makes items until they are not wanted any more."""
+
     def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
         self._items = items
         self._made: queue.Queue[Item | _End] = queue.Queue(depth)
@@ -40,12 +42,14 @@ class _Worker(Generic[Item]):
         self._thread.start()
 
     def items(self) -> Iterator[Item]:
+        """What it makes, and the error that ended it."""
         while not isinstance(item := self._made.get(), _End):
             yield item
         if item.error is not None:
             raise item.error
 
     def stop(self) -> None:
+        """End the thread, and wait for that."""
         self._unwanted.set()
         self._thread.join()
 
