@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from bitstream_helpers import HEADER, make_file
+from click.testing import CliRunner
 from video_support import copy, moving_picture, read_all, tone
 
+from lfqcodec.cli.commands.info import command as info_command
 from lfqcodec.codec.decode.decoder import decode
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.decode.options import DecodeOptions
@@ -198,3 +203,16 @@ def test_tags_that_are_not_unicode(tmp_path):
     assert len(frames) == 1
     assert dict(info.metadata.tags)["title"].startswith("Bl\ufffd")
     assert copy(path, tmp_path / "b.mp4") == ()
+
+
+def test_info_shows_it_and_nothing_acts(tmp_path):
+    tags, forced = (("title", "red \x1b[31m"),), Track((), ("forced",))
+    given = Metadata(tags, streams=(forced,), chapters=(Chapter(0, SECOND, "One\n"),))
+    path = tmp_path / "a.lfq"
+    path.write_bytes(make_file(((2,),), header=replace(HEADER, metadata=given))[0])
+    told = CliRunner().invoke(info_command, [str(path)]).output
+    assert "tag  title: red ?[31m\n" in told
+    assert "track  1: forced\n" in told
+    assert "chapter  0.000 to 1.000 s  One?\n" in told
+    shown = CliRunner().invoke(info_command, [str(path), "--json"]).output
+    assert json.loads(shown)["metadata"] == json.loads(json.dumps(asdict(given)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -69,6 +71,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
         "colour": vars(header.colour),
         "streams": [{key: getattr(stream, key) for key in _OF_STREAMS} for stream in header.streams],
         "packets": packets,
+        "metadata": asdict(header.metadata),
         "damage": damage,
     }
 
@@ -87,6 +90,23 @@ def command(source: str, as_json: bool, limits: Limits) -> None:
         _print(facts)
     if facts["damage"]:
         raise BitstreamError(facts["damage"])
+
+
+def _metadata(metadata: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Lines for tags, for what is said of tracks, and for chapters. They come from a file: nothing acts."""
+
+    def plain(text: str) -> str:
+        return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+    for key, value in metadata["tags"]:
+        yield "tag", f"{key}: {plain(value)}"
+    for name, track in enumerate([metadata["video"], *metadata["streams"]]):
+        said = [f"{key}: {plain(value)}" for key, value in track["tags"]] + list(track["flags"])
+        if said:
+            yield "track", f"{name or 'video'}: {', '.join(said)}"
+    for chapter in metadata["chapters"]:
+        times = f"{chapter['start'] / 10**9:.3f} to {chapter['end'] / 10**9:.3f} s"
+        yield "chapter", f"{times}  {plain(chapter['title'])}".rstrip()
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -118,5 +138,6 @@ def _print(facts: dict[str, Any]) -> None:
         text = " ".join(str(stream[key]) for key in ("codec", "layout", "language") if stream[key])
         hertz = f", {stream['sample_rate']} Hz" if stream["sample_rate"] else ""
         lines.append((stream["kind"], text + hertz))
+    lines += _metadata(facts["metadata"])
     for label, text in lines:
         click.echo(f"{label:>9}  {text}")
