@@ -183,7 +183,7 @@ def test_copying_only_leaves_out_what_cannot_be_copied(tmp_path):
     with open_writer(tmp_path / "a.mp4", info, audio_codec="copy") as out:
         out.write(Frame(0, moving_picture(64, 48, 0)))
         out.write_packet(StreamPacket(0, 0, 0, 160, True, bytes(160)))
-    assert out.notes == ["left out: audio (pcm_alaw) cannot be stored in mp4"]
+    assert out.notes == ["left out: audio (pcm_alaw) cannot be stored in .mp4"]
 
 
 def test_tags_that_are_not_unicode(tmp_path):

@@ -14,7 +14,7 @@ import av
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
 from lfqcodec.video.sound import Recoder, prepare
-from lfqcodec.video.write.template import add_copied_stream, opened_template
+from lfqcodec.video.write.template import SUFFIXES, add_copied_stream, opened_template
 from lfqcodec.video.write.text import plain_text, to_mov_text
 
 _MP4 = ("mp4", "mov")
@@ -103,7 +103,8 @@ class Converted(Carrier):
             stream.metadata["language"] = info.language
         super().__init__(stream)
         self._recoder = Recoder(decoder, stream, rate=rate, padding=info.initial_padding)
-        self.note = f"sound ({info.codec}) is converted to {codec}, as {container.format.name} cannot hold it"
+        name = SUFFIXES[container.format.name]
+        self.note = f"sound ({info.codec}) is converted to {codec}, as {name} cannot hold it"
 
     def packets(self, packet: StreamPacket) -> Iterable[Any]:
         return self._recoder.packets(packet.data, round(packet.pts * self._ticks))
@@ -155,9 +156,9 @@ def carry(container: Any, info: StreamInfo, sample: StreamPacket | None, wish: s
     if wish in ("auto", "copy", info.codec) and fits(form, info, sample):
         return Copied(container, info, sample)
     if wish == "copy":
-        raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {form}")
+        raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {SUFFIXES[form]}")
     if sample is None:
-        raise ValueError(f"{info.kind} ({info.codec}), which is empty, cannot be stored in {form}")
+        raise ValueError(f"{info.kind} ({info.codec}), which is empty, cannot be stored in {SUFFIXES[form]}")
     carrier = Converted(container, info, sample, _CONVERTED[form] if wish == "auto" else wish)
     if wish != "auto":
         carrier.note = ""

@@ -9,6 +9,7 @@ from typing import Any
 from lfqcodec.media import Metadata, Track
 from lfqcodec.video.failures import Notes
 from lfqcodec.video.read.describe.metadata import FLAGS
+from lfqcodec.video.write.template import SUFFIXES
 
 _NANOSECONDS = 10**9
 _USUAL = ("default",)
@@ -88,9 +89,11 @@ def write_metadata(
         unmarked.update(set(flags) - _FLAGS_OF[form])
         stream.disposition = sum(1 << FLAGS.index(name) for name in flags)
     if lost:
-        notes.add(f"tags that {form} does not know are left out: {', '.join(sorted(lost))}")
+        notes.add(f"tags that {SUFFIXES[form]} does not know are left out: {', '.join(sorted(lost))}")
     if unmarked:
-        notes.add(f"marks of tracks that {form} does not know are left out: {', '.join(sorted(unmarked))}")
+        notes.add(
+            f"marks of tracks that {SUFFIXES[form]} does not know are left out: {', '.join(sorted(unmarked))}"
+        )
     if metadata.chapters:
         later = round(shift * _NANOSECONDS)
         # FFmpeg's own chapters of MP4 and Matroska begin at 0 at the earliest.

@@ -18,6 +18,9 @@ import av
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
 
+SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
+"""What people call the formats of outputs."""
+
 # Codec -> Matroska name.
 _AUDIO = {
     **{name: f"A_{name.upper()}" for name in ("aac", "ac3", "alac", "dts", "eac3", "flac", "mlp")},
@@ -159,7 +162,7 @@ def add_copied_stream(container: Any, info: StreamInfo, sample: StreamPacket | N
             stream: Any = container.add_stream_from_template(source.streams[0], opaque=True)
         _parameters(stream.codec_context, info)
     except MEDIA_ERRORS as error:
-        form = container.format.name
+        form = SUFFIXES[container.format.name]
         raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {form}") from error
     stream.time_base = info.time_base
     if info.language:

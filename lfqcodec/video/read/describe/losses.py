@@ -7,6 +7,7 @@ from typing import Any
 
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.write.carriers import fits
+from lfqcodec.video.write.template import SUFFIXES
 
 # Side data of a decoded picture (AVFrameSideDataType) -> what is lost with it.
 _SIDE_DATA = {
@@ -19,7 +20,6 @@ _SIDE_DATA = {
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata are left out",
     "S12M_TIMECODE": "time codes are left out",
 }
-_FORMATS = {"mp4": ".mp4", "matroska": ".mkv", "mov": ".mov"}
 
 
 def picture_losses(frame: Any, *, is_image: bool) -> list[str]:
@@ -67,7 +67,7 @@ def _keeps(held: list[str]) -> str:
 
 def sound_outlook(info: StreamInfo, sample: StreamPacket) -> str:
     """A line for sound that not every output can hold as it is, "" for other sound; `sample` is a packet."""
-    held = [name for form, name in _FORMATS.items() if fits(form, info, sample)]
+    held = [name for form, name in SUFFIXES.items() if fits(form, info, sample)]
     if {".mp4", ".mkv"} <= set(held):
         return ""
     lacking = " and ".join(name for name in (".mp4", ".mkv") if name not in held)
