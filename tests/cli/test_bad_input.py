@@ -302,6 +302,7 @@ def test_wrong_usage(folder):
         (["verify", ""], "FILE is an empty name"),
         (["strip", "good.lfq", "https://example.com/a.lfq"], "must be a file, not a URL"),
         (["encode", "good.lfq"], "did you mean lfqcodec decode?"),
+        (["encode", "good.lfq", "new.lfq"], "is a .lfq file already"),
         (["encode", "-good.mp4", "new.lfq"], "write ./-good.mp4"),
         (["encode", "-i", "good.y4m", "-o", "new.lfq"], "names need no -i and -o"),
         (["encode", "good.y4m", "new.lfq", "--pass", "1"], "--pass needs stats"),

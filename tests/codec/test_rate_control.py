@@ -156,8 +156,12 @@ def test_stats_of_something_else(other):
         code(SecondPass(40000.0, TICK, 0, stats, "the file"), Video(1.0, 1 / 6), other)
 
 
+CHUNK = '{"format": 1, "chunks": [{"pictures": 2.5, "gop_start": true, "bits": 9, "crf": 30.0}]}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 1, "chunks": []}', '{"format": 1, "chunks": [{"pictures": 0}]}']
+    "text",
+    ["", "[]", "{}", '{"format": 1, "chunks": []}', '{"format": 1, "chunks": [{"pictures": 0}]}', CHUNK],
 )
 def test_stats_that_are_none(tmp_path, text):
     path = tmp_path / "stats"

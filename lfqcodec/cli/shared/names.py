@@ -7,6 +7,20 @@ from pathlib import Path
 import click
 
 from lfqcodec import arguments
+from lfqcodec.bitstream import MAGIC
+
+
+def is_lfq(source: str) -> bool:
+    """True for a file that begins as .lfq files do."""
+    path = Path(source)
+    try:
+        # A pipe must not be opened here: what is read of it is gone.
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def output_of(dest: str | None, source: str, end: str, *, as_json: bool = False) -> str:

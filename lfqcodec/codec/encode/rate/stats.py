@@ -46,5 +46,6 @@ def load_stats(path: str | os.PathLike[str]) -> list[ChunkStats]:
 
 
 def _sound(chunk: ChunkStats) -> bool:
-    numbers = chunk.pictures, chunk.bits, chunk.crf
-    return all(math.isfinite(number) for number in numbers) and chunk.pictures > 0 and chunk.bits > 0
+    if (type(chunk.pictures), type(chunk.gop_start), type(chunk.bits)) != (int, bool, int):
+        return False
+    return chunk.pictures > 0 and chunk.bits > 0 and math.isfinite(chunk.crf)
