@@ -15,7 +15,7 @@ from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
 from lfqcodec.video.sound import Recoder, prepare
 from lfqcodec.video.write.template import SUFFIXES, add_copied_stream, opened_template
-from lfqcodec.video.write.text import plain_text, to_mov_text
+from lfqcodec.video.write.text import has_style, plain_text, to_mov_text
 
 _MP4 = ("mp4", "mov")
 # What sound becomes where it cannot be copied.
@@ -27,7 +27,10 @@ _ASS_HEADER = (
 
 
 class Carrier(ABC):
-    """Makes of `StreamPacket`s what an output container can hold. `note` is what is lost, "" for nothing."""
+    """Makes of `StreamPacket`s what an output container can hold.
+
+    `note` is what is lost of those so far, "" for nothing.
+    """
 
     note = ""
 
@@ -72,14 +75,16 @@ class Text(Carrier):
         else:
             stream = add_copied_stream(container, replace(info, codec="subrip", extradata=b""), None)
         super().__init__(stream)
-        if info.codec == "ass":
-            self.note = "styles of subtitles (ass) are left out, their text is kept"
 
     def packets(self, packet: StreamPacket) -> Iterable[Any]:
         text = plain_text(packet.data, self._codec)
-        if text:
-            data = to_mov_text(text) if self._mov else text
-            yield _packet(data, packet, self._base, self.stream)
+        if not text:
+            return
+        same = self._mov and self._codec == "mov_text"
+        if not same and has_style(packet.data, self._codec):
+            self.note = f"styles of subtitles ({self._codec}) are left out, their text is kept"
+        data = packet.data if same else to_mov_text(text) if self._mov else text
+        yield _packet(data, packet, self._base, self.stream)
 
 
 class Converted(Carrier):

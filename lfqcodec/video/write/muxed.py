@@ -151,8 +151,6 @@ class MuxedWriter(VideoWriter):
                 self.notes.add(f"left out: {error}")
                 continue
             self._carriers[number] = carrier
-            if carrier.note:
-                self.notes.add(carrier.note)
         self._shift = self._time_before()
         streams = {-1: self._video} | {number: each.stream for number, each in self._carriers.items()}
         kinds = {number: self.info.streams[number].kind for number in self._carriers}
@@ -234,6 +232,9 @@ class MuxedWriter(VideoWriter):
             self._container.close()
             if self._in_container:
                 set_aspect(self._temporary, self._title, (self.info.width, self.info.height), self.info.sar)
+        for carrier in self._carriers.values():
+            if carrier.note:
+                self.notes.add(carrier.note)
         for info, count in zip(self.info.streams, self._rejected, strict=True):
             if count:
                 self.notes.add(f"{count} packets of {info.kind} ({info.codec}) could not be put back")

@@ -11,6 +11,15 @@ _ASS_BREAK = re.compile(rb"\\[Nn]")
 _ASS_FIELDS = 8
 
 
+def has_style(data: bytes, codec: str) -> bool:
+    """Whether a packet of subtitles says more than its text: how that is to look, or where to stand."""
+    if codec == "mov_text":
+        return len(data) > 2 + int.from_bytes(data[:2], "big")
+    if codec == "ass":
+        return bool(_OVERRIDE.search(data)) or data.split(b",")[3:4] != [b"Default"]
+    return bool(_TAG.search(data))
+
+
 def plain_text(data: bytes, codec: str) -> bytes:
     """The text (UTF-8) of a packet of subtitles without its style; b"" where it only clears the screen."""
     if codec == "mov_text":

@@ -72,6 +72,8 @@ class VideoWriter(ABC):
             guard.pop_all()
         if self.info.streams and not self.keeps_packets:
             self.notes.add("sound and subtitles are left out: this output holds pictures only")
+        if (self.info.metadata.tags or self.info.metadata.chapters) and not self.keeps_packets:
+            self.notes.add("tags and chapters are left out: this output holds none")
         return self
 
     def __exit__(

@@ -35,6 +35,8 @@ def choose_video(container: Any, name: str, notes: Notes) -> Any:
         notes.add(f"{len(moving)} video streams: only stream {video.index} is read")
     if len(moving) < len(pictures):
         notes.add("cover art is left out")
+    if video.metadata.get("alpha_mode", "0") != "0":
+        notes.add("transparency is left out")
     return video
 
 
@@ -50,7 +52,10 @@ def _choose_picture(streams: list[Any], name: str, notes: Notes) -> Any:
         raise InputVideoError(f"{name}: pictures made of several tiles are not supported")
     if alpha:
         notes.add("transparency is left out")
-    return (animated or colour)[0]
+    video = (animated or colour)[0]
+    # What the format calls the parts of a picture is no title.
+    video.metadata.pop("title", None)
+    return video
 
 
 def _is_alpha(stream: Any, streams: list[Any]) -> bool:

@@ -18,7 +18,7 @@ FLAGS = (
 # What the container or its writer says of itself, and what another container says in its own way.
 _TECHNICAL = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|software|encoding_tool|duration|rotate|vendor_id"
-    r"|(bps|number_of_frames|number_of_bytes|_statistics_.*)(-.*)?|source_id|variant_bitrate|language"
+    r"|(bps|number_of_frames|number_of_bytes|_statistics_.*)(-.*)?|source_id|variant_bitrate|language|alpha_mode"
     r"|(.*_)?u(i|mi)d|product_.*|company_name|application_platform|operational_pattern_ul|toolkit_version_num"
 )
 _HANDLER = re.compile(
