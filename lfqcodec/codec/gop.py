@@ -9,6 +9,7 @@ Importing this loads no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,14 @@ from lfqcodec.errors import CorruptPayload, NumericsMismatch
 from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
-    from lfqcodec.tokenizer.interface import GroupTokenizer, Options, Pictures, Reference, Tokens
+    from lfqcodec.tokenizer.interface import (
+        GroupEncoder,
+        GroupTokenizer,
+        Options,
+        Pictures,
+        Reference,
+        Tokens,
+    )
 
 GroupTokens = tuple["Tokens", ...]
 """Tokens of the layers of a group, in order."""
@@ -103,29 +111,44 @@ class GopEncoder:
     ) -> CodedChunk:
         """Code the next chunk: 1 to 17 pictures uint8 [H, W, 3] at a GOP start, else 1 to 16.
 
-        `on_coded` is told of every group how many pictures it has.
+        `on_coded` is told of every group how many pictures it has. A thread begins with the next anchor while
+        the pictures between this one and the one before are coded.
         """
+        # Not at the top: who codes tokens alone does without torch.
+        from lfqcodec.tokenizer.prepared import prepared
+
         streams = [StreamEncoder() for _ in range(point.streams)]
         shown: list[Pictures | None] = []
         layout, size = self._tokenizer.layout, point.group_size
-        for begin, count in _groups(layout, len(pictures), size, gop_start=gop_start):
-            first = gop_start and not begin
-            group = self._tokenizer.encode(
-                pictures[begin : begin + count],
-                None if first else self._reference,
-                point.intra_quality if first else point.quality,
-                self._effort,
-            )
-            lambda_ = point.intra_lambda if first else point.lambda_
-            self._rates.begin_group(group.layers, gop_start=first)
-            for number, layer in enumerate(group.layers):
-                if layer.stream < point.streams:
-                    choose = self._choose(group.options(number), lambda_)
-                    tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
-                    group = group.take(number, tokens)
-            decoded, self._reference = group.close(decoded=self._decoded)
-            shown.append(decoded)
-            on_coded(count)
+        counts = list(_groups(layout, len(pictures), size, gop_start=gop_start))
+        if gop_start:
+            self._reference = None
+
+        def begin(which: int, reference: Reference) -> GroupEncoder:
+            start, count = counts[which]
+            quality = point.quality if reference is not None else point.intra_quality
+            own = pictures[start : start + count]
+            return prepared(self._tokenizer.encode(own, reference, quality, self._effort))
+
+        with ThreadPoolExecutor(1) as beside:
+            following: Future[GroupEncoder] | None = None
+            for which, (start, count) in enumerate(counts):
+                first = gop_start and not start
+                group = begin(which, self._reference) if following is None else following.result()
+                following = None
+                lambda_ = point.intra_lambda if first else point.lambda_
+                self._rates.begin_group(group.layers, gop_start=first)
+                for number, layer in enumerate(group.layers):
+                    if layer.stream < point.streams:
+                        choose = self._choose(group.options(number), lambda_)
+                        tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
+                        group = group.take(number, tokens)
+                    reference = group.reference() if following is None and which + 1 < len(counts) else None
+                    if reference is not None:
+                        following = beside.submit(begin, which + 1, reference)
+                decoded, self._reference = group.close(decoded=self._decoded)
+                shown.append(decoded)
+                on_coded(count)
         made = np.concatenate([each for each in shown if each is not None]) if self._decoded else None
         # What is not there is 0 to a decoder.
         while len(streams) > 1 and not streams[-1].tokens().any():

@@ -54,6 +54,10 @@ class GroupEncoder(ABC):
     def take(self, number: int, tokens: Tokens) -> GroupEncoder:
         """Go on with these tokens for a layer."""
 
+    def reference(self) -> Reference:
+        """What the next group is predicted from, once that is known, which may be long before `close`."""
+        return None
+
     @abstractmethod
     def close(self, *, decoded: bool) -> tuple[Pictures | None, Reference]:
         """The pictures as a decoder has them, where `decoded` or needed anyway, and the next reference."""

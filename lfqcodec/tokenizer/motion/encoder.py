@@ -204,10 +204,17 @@ class PredictedEncoder(MotionGroupEncoder):
         ]
         return Numbers.of(network.quantizer, network.out, torch.cat(latents), self._group.q)
 
+    def reference(self) -> Reference | None:
+        """As in `GroupEncoder`."""
+        anchor = self._group.places["anchor"][0]
+        if anchor not in self._errors:
+            return None
+        return replace(self._group.reference(), errors=self._errors[anchor])
+
     def _close(self) -> tuple[Pictures, Reference]:
-        reference = self._group.reference()
-        errors = self._errors[self._group.places["anchor"][0]]
-        return to_pictures(self._group.pictures(), self._size), replace(reference, errors=errors)
+        reference = self.reference()
+        assert reference is not None
+        return to_pictures(self._group.pictures(), self._size), reference
 
 
 def grid_of(pictures: Tensor) -> tuple[int, int]:
