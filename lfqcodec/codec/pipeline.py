@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+_MOST_PICTURES, _MOST_BYTES = 16, 1 << 26
 _POLL = 0.1
 """Seconds after which a thread that waits for room looks whether it is still wanted."""
+
+
+def room(place: object, width: int, height: int) -> int:
+    """How many pictures may wait between a stage and one that reads or writes at `place`: 16, or fewer large
+    ones.
+
+    None for pipes: a thread that waits for the other side of one cannot be stopped.
+    """
+    if not isinstance(place, (str, os.PathLike)) or os.fspath(place) == "-":
+        return 0
+    path = Path(place)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return 0
+    return max(1, min(_MOST_PICTURES, _MOST_BYTES // (3 * width * height)))
 
 
 @dataclass(frozen=True)
@@ -22,8 +39,13 @@ class _End:
 def ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
     """The same items, made in a thread of its own up to `depth` ahead; raises what making them raises.
 
-    `close` ends the thread once it has made the item that it is at, and closes `items` there.
+    `close` ends the thread once it has made the item that it is at, and closes `items` there. With depth 0
+    there is no thread.
     """
+    if not depth:
+        with closing(items):
+            yield from items
+        return
     worker = Producer(items, depth)
     try:
         yield from worker.items()
@@ -78,8 +100,11 @@ def behind(take: Callable[[Item], None], depth: int) -> Iterator[Callable[[Item]
     """Gives what hands items over to a thread of its own, which calls `take` with one after the other.
 
     At most `depth` wait. What `take` raises comes out of a later call, or at the end, when all are taken. If
-    the block ends with an error, those that wait are dropped.
+    the block ends with an error, those that wait are dropped. With depth 0 there is no thread.
     """
+    if not depth:
+        yield take
+        return
     handed: queue.Queue[Item | _End] = queue.Queue(depth)
 
     errors: list[BaseException] = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 
 import pytest
 
-from lfqcodec.codec.pipeline import ahead, behind
+from lfqcodec.codec.pipeline import ahead, behind, room
 
 
 class Broken(Exception):
@@ -24,12 +25,13 @@ def numbers(count, made, *, fails=False):
         made.append("closed")
 
 
-def test_items_come_in_order_and_errors_after_them():
+@pytest.mark.parametrize("depth", [0, 3])
+def test_items_come_in_order_and_errors_after_them(depth):
     made = []
-    assert list(ahead(numbers(50, made), 3)) == list(range(50))
+    assert list(ahead(numbers(50, made), depth)) == list(range(50))
     got = []
     with pytest.raises(Broken):
-        got.extend(ahead(numbers(5, made, fails=True), 3))
+        got.extend(ahead(numbers(5, made, fails=True), depth))
     assert got == list(range(5))
 
 
@@ -42,9 +44,10 @@ def test_no_more_is_made_than_there_is_room_for():
     assert len(made) <= 5
 
 
-def test_all_is_taken_in_order():
+@pytest.mark.parametrize("depth", [0, 2])
+def test_all_is_taken_in_order(depth):
     taken = []
-    with behind(taken.append, 2) as put:
+    with behind(taken.append, depth) as put:
         for number in range(50):
             put(number)
     assert taken == list(range(50))
@@ -62,3 +65,10 @@ def test_what_taking_raises_comes_out():
 
     with pytest.raises(Broken):
         work()
+
+
+def test_what_waits_is_bounded_in_bytes_and_pipes_have_no_thread(tmp_path):
+    assert room(tmp_path / "new.y4m", 64, 48) == 16
+    assert room(tmp_path, 7680, 4320) == 1
+    os.mkfifo(tmp_path / "pipe")
+    assert room(tmp_path / "pipe", 64, 48) == room("-", 64, 48) == 0

@@ -14,7 +14,7 @@ from lfqcodec import arguments
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.decode.options import DecodeOptions
-from lfqcodec.codec.pipeline import behind
+from lfqcodec.codec.pipeline import behind, room
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
 from lfqcodec.errors import DamageConcealed
@@ -46,11 +46,6 @@ class DecodeReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
-
-
-_MOST_WAITING = 16
-_MOST_BYTES = 1 << 26
-"""Of pictures that wait to be written."""
 
 
 def _writing(writer: VideoWriter) -> Callable[[Frame | StreamPacket], None]:
@@ -93,8 +88,7 @@ def decode(
         damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite, audio_codec=options.audio_codec) as writer:
             events = file.events(cut, streams=options.streams, damage=damage, workers=options.workers)
-            done = 0
-            waiting = max(1, min(_MOST_WAITING, _MOST_BYTES // (3 * info.width * info.height)))
+            done, waiting = 0, room(dest, info.width, info.height)
             with closing(events), behind(_writing(writer), waiting) as write:
                 for event in events:
                     write(event)

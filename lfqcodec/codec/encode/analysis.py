@@ -6,7 +6,7 @@ Motion is compensated on a small luma picture, so that the cost does not grow wi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -63,7 +63,7 @@ class _Seen:
     step: float
 
 
-def analyse(events: Iterable[Frame | StreamPacket]) -> Iterator[Analysed | StreamPacket]:
+def analyse(events: Iterable[Frame | StreamPacket]) -> Generator[Analysed | StreamPacket, None, None]:
     """All events in order, frames analysed; packets come up to four frames early.
 
     A cut is a picture that differs from the one before far more than its neighbours do from theirs, or so

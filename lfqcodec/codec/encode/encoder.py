@@ -30,6 +30,7 @@ from lfqcodec.codec.encode.rate.stats import save_stats
 from lfqcodec.codec.encode.resume import Partial, Trail, recipe, resumable, unused_part
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
+from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
@@ -137,7 +138,14 @@ def encode(
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
             coder = SerialCoder(encoder, plan.streams, control, sink, meter.coded)
-        ahead = Lookahead(reader, options.gop, trail, scene_cuts=options.scene_cuts, on_read=meter.read)
+        ahead = Lookahead(
+            reader,
+            options.gop,
+            trail,
+            scene_cuts=options.scene_cuts,
+            on_read=meter.read,
+            waiting=room(given, info.width, info.height),
+        )
         run(ahead, coder, sink, trail)
         writer.close()
     if options.passes == 1 and options.stats is not None:

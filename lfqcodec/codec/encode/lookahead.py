@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from lfqcodec.bitstream import max_valid
 from lfqcodec.codec.encode.analysis import Analysed, analyse, best_group_size
 from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.resume import Trail
+from lfqcodec.codec.pipeline import ahead
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import StreamPacket
 from lfqcodec.video import VideoReader
@@ -49,7 +51,7 @@ class Lookahead:
 
     A GOP starts where a scene does (unless `scene_cuts` is False), and after `gop` pictures. A chunk is
     complete once the frame behind it tells how long its last frame is shown. `on_read` is called for every
-    picture.
+    picture. A thread reads up to `waiting` pictures ahead of need.
     """
 
     def __init__(
@@ -60,21 +62,26 @@ class Lookahead:
         *,
         scene_cuts: bool = True,
         on_read: Callable[[], None] = lambda: None,
+        waiting: int = 0,
     ) -> None:
         self._reader, self._gop, self._trail, self._scene_cuts = reader, gop, trail, scene_cuts
-        self._on_read = on_read
+        self._on_read, self._ahead = on_read, waiting
         self._waiting: list[StreamPacket] = []
         self.ledger = Ledger(reader.info.streams)
         self._gop_pictures = 0
         """In the chunks of the GOP that were handed out."""
         self._started = False
 
-    def chunks(self) -> Iterator[SourceChunk]:
-        """All chunks in order. Raises `InputVideoError` where there is no frame."""
+    def chunks(self) -> Generator[SourceChunk, None, None]:
+        """All chunks in order. Raises `InputVideoError` where there is no frame. `close` ends the thread."""
+        with closing(ahead(analyse(self._reader.events()), self._ahead)) as events:
+            yield from self._chunks(events)
+
+    def _chunks(self, events: Iterator[Analysed | StreamPacket]) -> Iterator[SourceChunk]:
         info = self._reader.info
         window: list[Analysed] = []
         last_duration = max(1, round(1 / ((info.frame_rate or 25) * info.time_base)))
-        for event in analyse(self._reader.events()):
+        for event in events:
             if isinstance(event, StreamPacket):
                 self._waiting.append(event)
                 continue

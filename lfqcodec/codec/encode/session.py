@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -32,12 +33,13 @@ class Coder(Protocol):
 
 def run(lookahead: Lookahead, coder: Coder, sink: ChunkSink, trail: Trail | None) -> None:
     """Code everything that `lookahead` gives. With a `trail` the file may have the first chunks already."""
-    for chunk in lookahead.chunks():
-        if not chunk.written:
-            coder.put(chunk)
-        elif trail is not None and (known := trail.known()) is not None:
-            sink.go_on_from(known)
-            coder.go_on_from(known.rate_control)
+    with closing(lookahead.chunks()) as chunks:
+        for chunk in chunks:
+            if not chunk.written:
+                coder.put(chunk)
+            elif trail is not None and (known := trail.known()) is not None:
+                sink.go_on_from(known)
+                coder.go_on_from(known.rate_control)
     coder.flush()
     sink.write_packets(lookahead.packets(None))
 
