@@ -55,7 +55,7 @@ OUTSIDE = {
     "torch": {"codec", "prior", "tokenizer", "train", "weights"},
     "safetensors": {"prior", "train", "weights"},
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
-    "tqdm": {"cli", "train"},
+    "tqdm": {"train"},
     "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
     "numpy": set(ALLOWED)

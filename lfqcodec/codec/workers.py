@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -123,17 +123,19 @@ class Workers(Generic[Job, Result]):
         """Until a result comes, tell of what is reported."""
         if sys.platform == "win32":
             return
-        sources: list[Any] = [results, self._reports]
-        while True:
-            ready, _, _ = select.select(sources, [], [])
-            if self._reports in ready:
-                if numbers := os.read(self._reports, 4096):
-                    on_report(sum(numbers))
-                else:
-                    # No worker is left that could say anything.
-                    sources.remove(self._reports)
-            if results in ready:
-                return
+        with selectors.DefaultSelector() as sources:
+            sources.register(results, selectors.EVENT_READ)
+            sources.register(self._reports, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in sources.select()]
+                if self._reports in ready:
+                    if numbers := os.read(self._reports, 4096):
+                        on_report(sum(numbers))
+                    else:
+                        # No worker is left that could say anything.
+                        sources.unregister(self._reports)
+                if results in ready:
+                    return
 
     def _send(self, process: subprocess.Popen[bytes], message: object) -> None:
         assert process.stdin is not None
