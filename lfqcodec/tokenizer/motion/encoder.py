@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from copy import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
+from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.effort import Effort
@@ -191,8 +193,9 @@ class PredictedEncoder(MotionGroupEncoder):
     def _analysed(self, part: str) -> Numbers:
         network = self._group.network(part)
         gains = network.quantizer.gains(self._group.q)
-        latents = [
-            network.analyse_likely(
+
+        def latents(number: int, prediction: Prediction) -> Tensor:
+            return network.analyse_likely(
                 Part(self._patches[number].float(), 1 / 255, -0.5),
                 prediction.missed(self._patches[number]),
                 prediction.context,
@@ -200,9 +203,10 @@ class PredictedEncoder(MotionGroupEncoder):
                 self._grid,
                 self._effort.likely,
             )
-            for number, prediction in zip(self._group.places[part], self._predictions, strict=True)
-        ]
-        return Numbers.of(network.quantizer, network.out, torch.cat(latents), self._group.q)
+
+        numbered = zip(self._group.places[part], self._predictions, strict=True)
+        found = together([partial(latents, *each) for each in numbered])
+        return Numbers.of(network.quantizer, network.out, torch.cat(found), self._group.q)
 
     def reference(self) -> Reference | None:
         """As in `GroupEncoder`."""

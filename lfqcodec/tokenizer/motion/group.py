@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
 from lfqcodec.tokenizer.motion.effort import Effort
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
@@ -107,12 +108,15 @@ class GroupReconstruction:
                 pictures, self._sources[-1].luma, None if prior is None else prior[None], lam, effort
             )
             return anchor_tokens(found[0], prior)[None]
-        base, tokens = self.base(part), []
-        for number, picture in zip(self.places[part], pictures, strict=True):
+        base = self.base(part)
+
+        def tokens(number: int, picture: Tensor) -> Tensor:
             earlier, later = self.ends(number)
             found = search_between(picture[None], earlier.luma, later.luma, base[None], lam * BETWEEN, effort)
-            tokens.append(between_tokens(found[0], base))
-        return torch.stack(tokens)
+            return between_tokens(found[0], base)
+
+        numbered = zip(self.places[part], pictures, strict=True)
+        return torch.stack(together([partial(tokens, *each) for each in numbered]))
 
     def predict(self, part: str, tokens: Tensor) -> list[Prediction]:
         """The predictions of the pictures of a part; motion tokens int32 [planes, rows, columns]."""
@@ -122,19 +126,21 @@ class GroupReconstruction:
             self._fields[self.places[part][0]] = field
             source = self._sources[-1].compensation
             return [predict_anchor(source, field, self.q)]
-        base, predictions = self.base(part), []
-        level = 0.0 if part == "middle" else 1.0
-        for number, plane in zip(self.places[part], tokens, strict=True):
+        base, level = self.base(part), 0.0 if part == "middle" else 1.0
+
+        def prediction(number: int, plane: Tensor) -> Prediction:
             field = self._fields[number] = between_field(plane, base)
             earlier, later = (end.compensation for end in self.ends(number))
-            predictions.append(predict_between(self._networks.between, earlier, later, field, self.q, level))
-        return predictions
+            return predict_between(self._networks.between, earlier, later, field, self.q, level)
+
+        return together([partial(prediction, *each) for each in zip(self.places[part], tokens, strict=True)])
 
     def add(self, part: str, predictions: list[Prediction], values: Tensor) -> None:
         """Decode the pictures of a part; ternary values float32 [planes, 9 * layers, H/8, W/8]."""
         network = self.network(part)
-        for number, prediction, own in zip(self.places[part], predictions, values, strict=True):
-            self._sources[number] = Source(reconstruct(network, prediction, own, self.q))
+        each = zip(predictions, values, strict=True)
+        pictures = together([partial(reconstruct, network, *one, self.q) for one in each])
+        self._sources |= zip(self.places[part], map(Source, pictures), strict=True)
 
     def picture(self, number: int) -> Tensor:
         """A decoded picture, uint8 [3, H, W]."""

@@ -8,10 +8,12 @@ added. Pictures are patches here, rows [H/8 * W/8, 192] (`blocks.patch_rows`), u
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.blocks import SAMPLES, Part, Region, from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, ReferencePicture, to_samples
 from lfqcodec.tokenizer.motion.networks import PIXELS, Anchor, Between, Context, Intra
@@ -61,7 +63,7 @@ def predict_between(
     The weight of the earlier prediction p against the later one r comes from a network and is rounded to
     w / 256; the prediction is (w * p + (256 - w) * r + 128) >> 8.
     """
-    first, second = earlier.predict(field), later.predict(-field)
+    first, second = together([partial(earlier.predict, field), partial(later.predict, -field)])
     difference = first - second
     # Where both are the same, weights do not matter.
     differs = Region((difference != 0).any(1).reshape(2 * field.shape[0], 2 * field.shape[1]))

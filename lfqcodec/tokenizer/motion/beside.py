@@ -1,0 +1,37 @@
+"""Work on several pictures beside each other, for what one thread at a time does of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+_inside = threading.local()
+
+
+def together(calls: list[Callable[[], Result]]) -> list[Result]:
+    """The results of all calls, made in threads beside each other, in order; an error of any is raised.
+
+    With one thread of torch they are made one after the other, and so they are inside of such calls.
+    """
+    if len(calls) < 2 or torch.get_num_threads() == 1 or hasattr(_inside, "pool"):
+        return [call() for call in calls]
+    others = [_pool().submit(_alone, call, torch.is_grad_enabled()) for call in calls[1:]]
+    first = calls[0]()
+    return [first, *(other.result() for other in others)]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, "beside")
+
+
+def _alone(call: Callable[[], Result], grad: bool) -> Result:
+    _inside.pool = True
+    with torch.set_grad_enabled(grad):
+        return call()
