@@ -63,11 +63,20 @@ def check_target(target: Path, *, overwrite: bool, directory: bool = False) -> N
         raise OutputError(f"{parent}: not writable")
 
 
+def same_file(one: object, other: object) -> bool:
+    """True for two names of one file, which need not exist yet; pipes and file objects are never the same."""
+    paths = [Path(p) for p in (one, other) if isinstance(p, (str, os.PathLike)) and os.fspath(p) != "-"]
+    if len(paths) != 2:
+        return False
+    if all(path.exists() for path in paths):
+        return paths[0].samefile(paths[1])
+    return os.path.realpath(paths[0]) == os.path.realpath(paths[1])
+
+
 def refuse_same_file(source: object, dest: object) -> None:
-    """Raise `OutputError` where both are names of one existing file; pipes and file objects pass."""
-    paths = [Path(p) for p in (source, dest) if isinstance(p, (str, os.PathLike)) and str(p) != "-"]
-    if len(paths) == 2 and all(p.exists() for p in paths) and paths[0].samefile(paths[1]):
-        raise OutputError(f"{paths[1]}: input and output are the same file")
+    """Raise `OutputError` where both are names of one file that is there."""
+    if same_file(source, dest) and os.path.exists(str(dest)):
+        raise OutputError(f"{dest}: input and output are the same file")
 
 
 def _named(parent: Path, pattern: re.Pattern[str]) -> list[Path]:

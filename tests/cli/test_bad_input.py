@@ -306,6 +306,13 @@ def test_wrong_usage(folder):
         (["encode", "-good.mp4", "new.lfq"], "write ./-good.mp4"),
         (["encode", "-i", "good.y4m", "-o", "new.lfq"], "names need no -i and -o"),
         (["encode", "good.y4m", "new.lfq", "--pass", "1"], "--pass needs stats"),
+        (
+            ["encode", "good.y4m", "new.lfq", "--pass", "1", "--stats", "./new.lfq"],
+            "--stats must be a file of its own",
+        ),
+        (["encode", "good.y4m", "new.lfq", "--pass", "1", "--stats", "./good.y4m"], "--stats must be"),
+        (["decode", "good.lfq", "new.mkv", "-q", "--progress", "bar"], "--quiet and --progress bar"),
+        (["train", "prior", "--out", "a", "--pack", "b", "--videos", "c"], "--pack stands in place"),
         (["encode", "good.y4m", "new.lfq", "--bitrate", "9k", "--workers", "2"], "use one worker"),
         (["encode", "good.y4m", "new.lfq", "--resume", "--pass", "1", "--stats", "s"], "cannot be resumed"),
         (["encode", "good.y4m", "-", "--resume"], "--resume needs an OUT"),

@@ -20,6 +20,8 @@ BAR_SECONDS, LINE_SECONDS = 0.5, 10.0
 @contextmanager
 def show_progress(label: str, kind: str, *, quiet: bool) -> Iterator[ProgressCallback]:
     """Show how far the work inside the block is; `kind` is what --progress says."""
+    if quiet and kind in ("bar", "lines"):
+        raise click.UsageError(f"--quiet and --progress {kind} cannot both be given")
     if kind == "auto":
         kind = "bar" if sys.stderr is not None and sys.stderr.isatty() else "lines"
     if quiet or kind == "never" or sys.stderr is None:

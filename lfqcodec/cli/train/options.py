@@ -22,6 +22,13 @@ def data_options(function: Command) -> Command:
     return videos_option(images_option(pack(frames(function))))
 
 
+def pack_folder(out: Path, pack: Path | None, *media: tuple[Path, ...]) -> Path:
+    """The pack to train from: the given one, or that of the run, made of `media`. Raises `UsageError`."""
+    if pack is not None and any(media):
+        raise click.UsageError("--pack stands in place of --videos and --images")
+    return pack or out / "pack"
+
+
 def run_options(function: Command) -> Command:
     """--out and what `lfqcodec.train.loop.Loop.run` needs to know, and --device."""
     for option in (

@@ -9,7 +9,7 @@ import click
 
 from lfqcodec.cli.shared.options import json_option, model_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import data_options, run_options
+from lfqcodec.cli.train.options import data_options, pack_folder, run_options
 from lfqcodec.errors import LfqError
 
 
@@ -72,12 +72,12 @@ def prior(
     )
     from lfqcodec.weights.store import resolve_model
 
+    clips = pack_folder(out, pack, videos, images)
     tokenizer = resolve_model(model)
     layers = motion_config(tokenizer).layout.counts
     identity = tokenizer.sha256.hex()
     folder = out / "tokens"
     if not (folder / "tokens.json").exists():
-        clips = pack or out / "pack"
         if pack is None:
             data.ensure_pack(clips, videos, images, max_frames=max_frames)
         network = load_group_tokenizer(tokenizer, device)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.train.options import data_options, run_options
+from lfqcodec.cli.train.options import data_options, pack_folder, run_options
 from lfqcodec.errors import LfqError
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def tokenizer(
     from lfqcodec.weights.loading import load_tokenizer
     from lfqcodec.weights.store import resolve_model
 
+    folder = pack_folder(out, pack, videos, images)
     where = pick_device(device)
     config = load_preset(preset, [*changes, *([f"phases={list(phases)}"] if phases else [])])
     network = None
@@ -91,7 +92,6 @@ def tokenizer(
             raise LfqError(f"{init}: has another shape than the preset's model")
         start = load_tokenizer(model, pick_device("cpu")).state_dict()
     with world_of_environment(where.type) as world:
-        folder = pack or out / "pack"
         if world.leads and pack is None:
             data.ensure_pack(folder, videos, images, max_frames=max_frames)
         world.wait()

@@ -34,7 +34,7 @@ from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
-from lfqcodec.output import open_output, refuse_other_format, refuse_same_file
+from lfqcodec.output import open_output, refuse_other_format, refuse_same_file, same_file
 from lfqcodec.scaling import parse_scale
 from lfqcodec.video import Pictures, open_video
 from lfqcodec.weights.store import resolve_model
@@ -102,6 +102,8 @@ def encode(
     device = pick_device(options.device)
     refuse_same_file(source, dest)
     refuse_other_format(dest)
+    if same_file(options.stats, source) or same_file(options.stats, dest):
+        raise ArgumentValueError("stats", "must be a file of its own, not the input or the output")
     part: Partial | None = None
     with ExitStack() as stack:
         if options.resume:
