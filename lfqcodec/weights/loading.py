@@ -42,8 +42,9 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
         raise WeightsError(f"{path}: does not fit its configuration ({min(wrong)})")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError(f"{path}: holds values that are not finite")
-    tokenizer = build_tokenizer(config)
-    tokenizer.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    # In place of the tensors without memory: starting values for training would take longer than the rest.
+    given = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    tokenizer.load_state_dict(given, assign=True)
     return tokenizer.to(device).eval().requires_grad_(False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -114,7 +115,7 @@ class IntraEncoder(MotionGroupEncoder):
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
         errors = block_errors(patch_rows(picture), patch_rows(self._picture), grid_of(picture))
         reference = Reference(picture, quality=self._steps, errors=errors)
-        return to_pictures(picture[None], self._size), reference
+        return to_pictures([picture], self._size), reference
 
 
 class PredictedEncoder(MotionGroupEncoder):
@@ -231,7 +232,11 @@ def unit(pictures: Tensor) -> Tensor:
     return pictures.float() / 255 - 0.5
 
 
-def to_pictures(padded: Tensor, size: tuple[int, int]) -> Pictures:
-    """uint8 [n, 3, H, W], padded, -> uint8 [n, H, W, 3] of `size`."""
-    pictures: Pictures = padded[:, :, : size[0], : size[1]].permute(0, 2, 3, 1).contiguous().cpu().numpy()
+def to_pictures(padded: Sequence[Tensor], size: tuple[int, int]) -> Pictures:
+    """Padded pictures uint8 [3, H, W] -> uint8 [n, H, W, 3] of `size`."""
+    pictures = np.empty((len(padded), *size, 3), np.uint8)
+    for own, picture in zip(pictures, padded, strict=True):
+        # Channel by channel takes half the time of a transposition.
+        for channel, samples in enumerate(picture[:, : size[0], : size[1]].cpu().numpy()):
+            own[..., channel] = samples
     return pictures

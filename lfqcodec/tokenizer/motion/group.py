@@ -160,9 +160,9 @@ class GroupReconstruction:
             return -1, anchor
         return (-1, middle) if number < middle else (middle, anchor)
 
-    def pictures(self) -> Tensor:
-        """All of them in display order, uint8 [count, 3, H, W]."""
-        return torch.stack([self._sources[n].picture for n in range(len(self._sources) - 1)])
+    def pictures(self) -> list[Tensor]:
+        """All of them in display order, uint8 [3, H, W] each."""
+        return [self._sources[n].picture for n in range(len(self._sources) - 1)]
 
     def reference(self) -> Reference:
         """What the next group is predicted from."""

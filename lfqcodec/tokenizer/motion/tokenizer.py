@@ -99,7 +99,7 @@ class MotionTokenizer(GroupTokenizer):
         if reference is None:
             values = self._values("intra", known, None, size)
             picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
-            return to_pictures(picture[None], size), Reference(picture, quality=steps)
+            return to_pictures([picture], size), Reference(picture, quality=steps)
         group = GroupReconstruction(self, reference, q, count)
         for part in places(count):
             predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
