@@ -149,6 +149,26 @@ def test_through_lfq(holiday, tmp_path, suffix):
     assert [chapter.title for chapter in info.metadata.chapters] == ["One", "Two"]
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_a_text_that_is_on_at_the_start_of_a_cut(tmp_path, suffix):
+    """It does not hold up the pictures by the time that it was on before."""
+    stream = StreamInfo("subtitle", "subrip", Fraction(1, 1000))
+    info = VideoInfo(64, 48, Fraction(1, 25), frame_rate=Fraction(25), streams=(stream,))
+    with open_writer(tmp_path / f"a{suffix}", info) as out:
+        out.write(Frame(0, moving_picture(64, 48, 0)))
+        out.write_packet(StreamPacket(0, -9000, -9000, 4000, True, b"over"))
+        out.write_packet(StreamPacket(0, -5000, -5000, 5400, True, b"on"))
+        for number in range(1, 25):
+            out.write(Frame(number, moving_picture(64, 48, number)))
+    with av.open(str(tmp_path / f"a{suffix}")) as made:
+        assert next(made.decode(video=0)).time == 0
+    info, _, packets = read_all(tmp_path / f"a{suffix}")
+    base = info.streams[0].time_base
+    texts = [(p.pts * base, p.duration * base) for p in packets if p.data.endswith(b"on")]
+    assert texts == [(0, Fraction(2, 5))]
+    assert not any(p.data.endswith(b"over") for p in packets)
+
+
 def test_chapters_of_a_cut(holiday, tmp_path):
     wanted = [("One", 0, 177), ("Two", 177, 400)]
     decode(holiday, tmp_path / "a.mkv", DecodeOptions(start=0.2, duration=0.4))

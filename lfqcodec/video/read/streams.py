@@ -29,7 +29,8 @@ def copied_stream(stream: Any) -> tuple[StreamInfo | None, str]:
     kind, context = stream.type, stream.codec_context
     name = codec_name(stream)
     if kind not in ("audio", "subtitle"):
-        return None, f"a stream of {kind} is left out"
+        title = stream.metadata.get("filename") or stream.metadata.get("handler_name")
+        return None, f"a stream of {kind}{f' ({title})' if title else ''} is left out"
     if not name or stream.time_base is None:
         return None, f"a stream of {kind} in an unknown codec is left out"
     if kind == "subtitle" and name not in _TEXT_SUBTITLES:

@@ -177,7 +177,7 @@ class MuxedWriter(VideoWriter):
         for number, packet in self._first.items():
             info = self.info.streams[number]
             padding = 0 if self._format == "matroska" else info.initial_padding
-            if number in self._carriers:
+            if number in self._carriers and info.kind == "audio":
                 begins.append(packet.pts * info.time_base + Fraction(padding, info.sample_rate or 1))
         early = max(Fraction(0), -min(begins, default=Fraction(0)))
         # A tick of sound is within what time stamps are rounded by.
@@ -193,13 +193,27 @@ class MuxedWriter(VideoWriter):
         carrier = self._carriers.get(packet.stream)
         if carrier is None:
             return
+        text = self.info.streams[packet.stream].kind == "subtitle"
+        given = self._clipped(packet) if text else packet
+        if given is None:
+            return
         try:
-            self._mux_ready(carrier.packets(self._behind_last(packet)))
+            self._mux_ready(carrier.packets(self._behind_last(given)))
         except MEDIA_ERRORS as error:
             if getattr(error, "errno", None) in _FATAL:
                 with writing(self.name):
                     raise
             self._rejected[packet.stream] += 1
+
+    def _clipped(self, packet: StreamPacket) -> StreamPacket | None:
+        """Text without the time before the output begins, as at the start of a cut; None if it is over then."""
+        early = -round(self._shift / self.info.streams[packet.stream].time_base) - packet.pts
+        if early <= 0:
+            return packet
+        if 0 < packet.duration <= early:
+            return None
+        begin = packet.pts + early
+        return replace(packet, pts=begin, dts=begin, duration=max(0, packet.duration - early))
 
     def _behind_last(self, packet: StreamPacket) -> StreamPacket:
         """The packet a sample behind the one before it where it is stamped a little before that.
