@@ -206,7 +206,7 @@ class MuxedWriter(VideoWriter):
             self._rejected[packet.stream] += 1
 
     def _clipped(self, packet: StreamPacket) -> StreamPacket | None:
-        """Text without the time before the output begins, as at the start of a cut; None if it is over then."""
+        """Text from the time on at which the output begins, as at a cut; None where it is over then."""
         early = -round(self._shift / self.info.streams[packet.stream].time_base) - packet.pts
         if early <= 0:
             return packet
