@@ -139,7 +139,7 @@ def encode(
             encoder = gop_encoder(model, plan, str(device), measure=options.measure)
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
-            coder = SerialCoder(encoder, plan.streams, control, sink, meter.coded)
+            coder = SerialCoder(encoder, plan, control, sink, meter.coded)
         ahead = Lookahead(
             reader,
             options.gop,

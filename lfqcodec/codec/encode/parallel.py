@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.codec.encode.plan import Plan, gop_encoder
-from lfqcodec.codec.encode.rate.quality import operating_point
+from lfqcodec.codec.encode.trial import code_chunk
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.quality import QualityMeter
 from lfqcodec.codec.workers import report
@@ -48,9 +48,10 @@ class EncodeGop:
         assert self.plan.crf is not None
         chunks, quality = [], QualityMeter()
         for number, (pictures, group_size) in enumerate(job):
-            point = operating_point(self.plan.crf, self.plan.streams, group_size)
-            coded = encoder.encode(pictures, point, gop_start=number == 0, on_coded=report)
-            if coded.pictures is not None:
+            coded = code_chunk(
+                encoder, self.plan, self.plan.crf, pictures, group_size, gop_start=not number, on_coded=report
+            )
+            if self.measure and coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):
                     quality.add(source, decoded)
             chunks.append(replace(coded, pictures=None))

@@ -33,6 +33,11 @@ class Plan:
     crf: float | None
     stats: list[ChunkStats] | None
 
+    @property
+    def tries(self) -> bool:
+        """Whether chunks are coded with groups of every size, to keep the best."""
+        return self.effort == "slow"
+
 
 def make_plan(model: Model, options: EncodeOptions) -> Plan:
     """What `options` come to.
@@ -98,8 +103,10 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
 
 
 def gop_encoder(model: Model, plan: Plan, device: str, *, measure: bool) -> GopEncoder:
-    """What codes pictures by the plan; with `measure` it gives decoded pictures, too."""
+    """What codes pictures by the plan; it gives decoded ones with `measure`, and where sizes are tried."""
     from lfqcodec.codec.encode.rdo import choose_tokens
 
+    decoded = measure or plan.tries
+
     tokenizer = load_group_tokenizer(model, device)
-    return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=measure, effort=plan.effort)
+    return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=decoded, effort=plan.effort)

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from lfqcodec.codec.encode.lookahead import Lookahead, SourceChunk
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop
+from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.codec.encode.rate.control import RateControl
-from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.encode.sink import ChunkSink
+from lfqcodec.codec.encode.trial import code_chunk
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.workers import Workers
 
@@ -45,7 +46,7 @@ def run(lookahead: Lookahead, coder: Coder, sink: ChunkSink, trail: Trail | None
 
 
 class SerialCoder:
-    """Codes every chunk at once, at the crf that `control` gives, with so many `streams`.
+    """Codes every chunk at once, by the plan, at the crf that `control` gives.
 
     `on_coded` is told how many pictures were coded, group by group.
     """
@@ -53,20 +54,25 @@ class SerialCoder:
     def __init__(
         self,
         encoder: GopEncoder,
-        streams: int,
+        plan: Plan,
         control: RateControl,
         sink: ChunkSink,
         on_coded: Callable[[int], None],
     ) -> None:
-        self._encoder, self._streams, self._control, self._sink = encoder, streams, control, sink
+        self._encoder, self._plan, self._control, self._sink = encoder, plan, control, sink
         self._on_coded = on_coded
 
     def put(self, chunk: SourceChunk) -> None:
         """Code and write the chunk."""
         crf = self._control.crf(chunk)
-        point = operating_point(crf, self._streams, chunk.group_size)
-        coded = self._encoder.encode(
-            chunk.pictures, point, gop_start=chunk.gop_start, on_coded=self._on_coded
+        coded = code_chunk(
+            self._encoder,
+            self._plan,
+            crf,
+            chunk.pictures,
+            chunk.group_size,
+            gop_start=chunk.gop_start,
+            on_coded=self._on_coded,
         )
         self._control.coded(self._sink.write(chunk, coded, crf))
         if chunk.gop_end:

@@ -89,7 +89,9 @@ def build_store(
         entry = clips[number % len(clips)] if number < gops else pack.entries[number % len(pack.entries)]
         frames = min(max_valid(True), 4 * ((entry.frames - 1) // 4) + 1) if number < gops else 1
         crop = _crop(pack.frames(entry, int(rng.integers(entry.frames - frames + 1)), frames), rng)
-        crf, size = float(rng.uniform(*_CRF)), int(rng.choice(GROUP_SIZES))
+        crf = float(rng.uniform(*_CRF))
+        # Another size each time that a clip comes back.
+        size = GROUP_SIZES[(number + number // len(clips)) % len(GROUP_SIZES)]
         path = out / f"{number:05}.npz"
         if not path.exists():
             groups = encode_gop(tokenizer, list(crop), crf, size)
