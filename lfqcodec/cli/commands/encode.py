@@ -53,7 +53,7 @@ from lfqcodec.tokenizer.motion.effort import EFFORTS
     default="medium",
     show_default=True,
     help="How long the encoder looks for motion and detail. fast: a fifth less time, about 4% larger at "
-    "equal quality. slow: codes everything with groups of 4, 2 and 1 pictures to keep the best, and looks for "
+    "equal quality. slow: codes all with groups of 4, 2 and 1 pictures to keep the best, and looks for "
     "motion farther and more often; about four times the time.",
 )
 @click.option(
