@@ -7,12 +7,11 @@ the median of its neighbourhood. All blocks of all pictures are searched at once
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS
+from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS, windows_at
 from lfqcodec.tokenizer.motion.effort import MEDIUM, Effort
 
 LIMIT = 255
@@ -60,11 +59,7 @@ class LumaPlanes:
         rows = (y + (dy >> 2) + _MARGIN).clamp(0, h - BLOCK)
         columns = (x + (dx >> 2) + _MARGIN).clamp(0, w - BLOCK)
         planes = picture * 16 + ((dy & 3) << 2) + (dx & 3)
-        if self._planes.device.type == "cpu":
-            # Faster than indexing in PyTorch.
-            views = np.lib.stride_tricks.sliding_window_view(self._planes.numpy(), (BLOCK, BLOCK), (1, 2))
-            return torch.from_numpy(views[planes.numpy(), rows.numpy(), columns.numpy()])
-        return self._planes.unfold(1, BLOCK, 1).unfold(2, BLOCK, 1)[planes, rows, columns]
+        return windows_at(self._planes[:, None], (BLOCK, BLOCK), planes, rows, columns)[..., 0, :, :]
 
 
 def _filtered(source: Tensor, phase: int) -> Tensor:
