@@ -18,28 +18,37 @@ Chooser = Callable[[Batch], NDArray[Any]]
 """Chooses the symbols of a batch, integers [n] in 0..511, once its frequency rows are known."""
 
 
+_OUTSIDE = "the model codes a subtoken that is not there"
+
+
 def drive(source: RowSource, count: int, step: Callable[[Batch], NDArray[np.int32]]) -> Subtokens:
     """Run a model to its end; `step` gives the symbols [n] of each batch. Both sides go through here.
 
     Gives all subtokens in flat order, int32 [count]. `ValueError` where the model breaks its contract.
     """
     subtokens = np.full(count, -1, np.int32)
+    coded = 0
     try:
         batch = next(source)
         while True:
             batch.check()
             positions = batch.positions
-            if len(positions) and not (positions.min() >= 0 and positions.max() < count):
-                raise ValueError("the model codes a subtoken that is not there")
-            if (subtokens[positions] >= 0).any():
-                raise ValueError("the model codes a subtoken twice")
+            if len(positions) and positions.min() < 0:
+                raise ValueError(_OUTSIDE)
             symbols = step(batch)
-            subtokens[positions] = symbols
+            try:
+                subtokens[positions] = symbols
+            except IndexError as error:
+                raise ValueError(_OUTSIDE) from error
+            coded += len(positions)
             batch = source.send(symbols)
     except StopIteration:
         pass
     finally:
         source.close()
+    # Looked at once, at the end: most batches are small.
+    if coded > count:
+        raise ValueError("the model codes a subtoken twice")
     if (subtokens < 0).any():
         raise ValueError("the model leaves subtokens out")
     return subtokens

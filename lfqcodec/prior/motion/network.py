@@ -78,9 +78,10 @@ class MotionNetworks:
         x = features
         for part in ("first", "second"):
             x = self._linears[f"{name}.{part}"].few(x)
-            x.clip(0, LIMIT, out=x)
+            # Not `clip`, which takes thrice as long for a few rows.
+            np.minimum(np.maximum(x, 0, out=x), LIMIT, out=x)
         x = self._linears[f"{name}.logits"].few(x)
-        return x.clip(-_LOGIT_LIMIT, _LOGIT_LIMIT, out=x)
+        return np.minimum(np.maximum(x, -_LOGIT_LIMIT, out=x), _LOGIT_LIMIT, out=x)
 
     def significance_rows(self, logits: Tensor) -> RowMaker:
         """Rows of subtoken 0 from the first 48 logits of a network for tokens."""
