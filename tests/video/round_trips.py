@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ FRAMES, RATE = 25, 25
 _HEAD = """# Round trips
 
 Files of many kinds, encoded (scaled to 32x24) and decoded to .mp4 and .mkv by `tests/video/round_trips.py`.
-Counted are pictures, seconds of each sound stream with its codec, and texts of subtitles. What stands behind
-a semicolon, and in the last column, is what the commands told. Seconds are those of whole packets.
+Counted are pictures, seconds of each sound stream (of whole packets) with its codec, and texts of subtitles.
 """
 # Name, what is special, codec, format, what else `make` needs.
 MADE: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
@@ -107,8 +107,23 @@ def facts(path: Path) -> str:
     return text
 
 
-def rows(folder: Path) -> Iterator[tuple[str, ...]]:
-    """A row of the table for each file."""
+@dataclass(frozen=True)
+class Row:
+    """A file: what is in it, what `encode` told, and both for the .mp4 and the .mkv made of it."""
+
+    name: str
+    found: str
+    told: list[str]
+    made: list[tuple[str, list[str]]]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all is in both outputs, and nothing was told."""
+        return not self.told and all(made == (self.found, []) for made in self.made)
+
+
+def rows(folder: Path) -> Iterator[Row]:
+    """A row for each file."""
     inputs = [
         (path, "") for path in sorted((HERE / "cases").iterdir()) if path.suffix not in (".webp", ".tiff")
     ]
@@ -123,19 +138,33 @@ def rows(folder: Path) -> Iterator[tuple[str, ...]]:
             dest = folder / f"out{suffix}"
             dest.unlink(missing_ok=True)
             told = decode(coded, dest).notes
-            made.append(facts(dest) + "".join(f"; {note}" for note in told))
-        name = f"{path.name} ({special})" if special else path.name
-        yield name, facts(path), *made, "; ".join(report.notes)
+            made.append((facts(dest), [*told]))
+        yield Row(f"{path.name} ({special})" if special else path.name, facts(path), [*report.notes], made)
+
+
+def page(table: list[Row]) -> str:
+    """The page: what was kept without a word, then the others, then what was told, by number."""
+    told: dict[str, int] = {}
+
+    def numbers(notes: list[str]) -> str:
+        return "".join(f" [{told.setdefault(note, len(told) + 1)}]" for note in notes)
+
+    plain = ", ".join(row.name for row in table if row.is_plain)
+    lines = [_HEAD, f"Everything is in both outputs, and nothing was told: {plain}.", ""]
+    lines += ["| file | in it | in .mp4 | in .mkv | told |", "|---|---|---|---|---|"]
+    for row in table:
+        if not row.is_plain:
+            cells = [
+                ("the same" if found == row.found else found) + numbers(notes) for found, notes in row.made
+            ]
+            lines.append(f"| {' | '.join([row.name, row.found, *cells])} |{numbers(row.told)} |")
+    return "\n".join([*lines, "", *(f"{number}. {note}" for note, number in told.items())])
 
 
 def main() -> None:
     """Print the page."""
-    print(_HEAD)
-    print("| file | in it | in .mp4 | in .mkv | told by `encode` |")
-    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for row in rows(Path(folder)):
-            print(f"| {' | '.join(row)} |", flush=True)
+        print(page([*rows(Path(folder))]))
 
 
 if __name__ == "__main__":

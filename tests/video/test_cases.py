@@ -157,6 +157,31 @@ def test_clocks_that_start_again_or_jump(tmp_path, form, delay):
     assert [np.array_equal(a.rgb, b.rgb) for a, b in zip(cut, frames[40:], strict=False)] == [True] * 3
 
 
+def test_sound_that_pauses_is_no_jump(tmp_path):
+    path = tmp_path / "a.ts"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mpeg2video", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("mp2", rate=48000)
+        heard = tone(sound, 2.0)
+        later = [(time + 14 * (time > 1), packet) for time, packet in heard]
+        for time, packet in later:
+            packet.pts = packet.dts = round(time / packet.time_base)
+        seen = []
+        for number in range(25 * 16):
+            picture = av.VideoFrame.from_ndarray(moving_picture(64, 48, number % 50), format="rgb24")
+            seen += video.encode(picture.reformat(format="yuv420p"))
+        seen += video.encode(None)
+        packets = later + [(float(packet.dts * packet.time_base), packet) for packet in seen]
+        for _, packet in sorted(packets, key=lambda pair: pair[0]):
+            out.mux(packet)
+    info, frames, copied = read_all(path)
+    assert (len(frames), info.notes) == (400, ())
+    times = [float(packet.pts * info.streams[0].time_base) for packet in copied]
+    assert np.diff(times).max() > 13.9
+    assert abs(times[-1] - 15.9) < 0.2
+
+
 @pytest.mark.parametrize(
     ("stamps", "wanted"),
     [

@@ -72,10 +72,13 @@ class Clock:
 
     def _jump(self, time: Fraction, seen: _Stream | None) -> Fraction:
         """By how much the clock has jumped before `time`."""
+        if self._last is None:
+            return Fraction(0)
+        # Where the other streams have gone on to the same time, this one has only paused.
+        away = self._jumps and abs(time - self._last) > _FAR
         if seen is None:
-            far = self._jumps and self._last is not None and abs(time - self._last) > _FAR
-            return time - self._last if far and self._last is not None else Fraction(0)
+            return time - self._last if away else Fraction(0)
         # Where the stamp before was the odd one, those behind it go on as if it had not been.
         back = time < seen.last - _BACK and time <= seen.before
-        far = self._jumps and abs(time - seen.due) > _FAR
+        far = away and abs(time - seen.due) > _FAR
         return time - seen.due if back or far else Fraction(0)
