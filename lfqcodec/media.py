@@ -44,11 +44,18 @@ Tags = tuple[tuple[str, str], ...]
 """Pairs of key and text, in the order of the keys: those of FFmpeg in lower case, as ("title", ...)."""
 
 
+TRACK_FLAGS = (
+    *("default", "dub", "original", "comment", "lyrics", "karaoke", "forced"),
+    *("hearing_impaired", "visual_impaired"),
+)
+"""Marks of tracks: FFmpeg's dispositions, whose bits these are, from bit 0 on."""
+
+
 @dataclass(frozen=True)
 class Track:
     """What a container says of a stream besides its format.
 
-    `flags` are names of FFmpeg's dispositions, as "forced", in the order of `bitstream.metadata.TRACK_FLAGS`.
+    `flags` are names of FFmpeg's dispositions, as "forced", in the order of `TRACK_FLAGS`.
     """
 
     tags: Tags = ()

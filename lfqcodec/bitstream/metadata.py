@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from lfqcodec.bitstream.fields import Cursor, pack, pack_svarint, pack_varint, require
-from lfqcodec.media import Chapter, Metadata, Tags, Track
-
-TRACK_FLAGS: Final = (
-    "default",
-    "dub",
-    "original",
-    "comment",
-    "lyrics",
-    "karaoke",
-    "forced",
-    "hearing_impaired",
-    "visual_impaired",
-)
-"""Names of the bits of a track's flags, from bit 0 on: those of FFmpeg's dispositions."""
+from lfqcodec.media import TRACK_FLAGS, Chapter, Metadata, Tags, Track
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 

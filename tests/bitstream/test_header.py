@@ -24,8 +24,7 @@ from lfqcodec.bitstream import (
     parse_header,
     parse_prologue,
 )
-from lfqcodec.bitstream.metadata import TRACK_FLAGS
-from lfqcodec.media import Chapter, Colour, Metadata, StreamInfo, Track
+from lfqcodec.media import TRACK_FLAGS, Chapter, Colour, Metadata, StreamInfo, Track
 
 U32 = st.integers(1, 2**32 - 1)
 RATIOS = st.builds(Fraction, U32, U32)

@@ -42,8 +42,7 @@ from lfqcodec.bitstream import (  # noqa: E402
     drop_streams,
     token_crc,
 )
-from lfqcodec.bitstream.metadata import TRACK_FLAGS  # noqa: E402
-from lfqcodec.media import Chapter, Colour, Metadata, StreamInfo, StreamPacket, Track  # noqa: E402
+from lfqcodec.media import TRACK_FLAGS, Chapter, Colour, Metadata, StreamInfo, StreamPacket, Track  # noqa: E402
 
 AAC = StreamInfo(
     "audio", "aac", Fraction(1, 48000), 48000, 2, "stereo", 128000, 1024, 1024, "eng", b"\x11\x90"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from lfqcodec.media import Metadata, Track
+from lfqcodec.media import TRACK_FLAGS, Metadata, Track
 from lfqcodec.video.failures import Notes
-from lfqcodec.video.read.describe.metadata import FLAGS
 from lfqcodec.video.write.template import SUFFIXES
 
 _NANOSECONDS = 10**9
@@ -45,9 +44,9 @@ _MOV_LANGUAGES = {
     "swe": "sve",
 }
 _FLAGS_OF = {
-    "mp4": frozenset(FLAGS) - {"original", "lyrics", "karaoke"},
+    "mp4": frozenset(TRACK_FLAGS) - {"original", "lyrics", "karaoke"},
     "mov": frozenset(["default"]),
-    "matroska": frozenset(FLAGS) - {"lyrics", "karaoke"},
+    "matroska": frozenset(TRACK_FLAGS) - {"lyrics", "karaoke"},
 }
 _MP4_TRACK_TAGS = frozenset(("title", "creation_time", "handler_name", "language"))
 
@@ -87,7 +86,7 @@ def write_metadata(
         seen.add(kind)
         flags = track.flags if flagged else _USUAL * first
         unmarked.update(set(flags) - _FLAGS_OF[form])
-        stream.disposition = sum(1 << FLAGS.index(name) for name in flags)
+        stream.disposition = sum(1 << TRACK_FLAGS.index(name) for name in flags)
     if lost:
         notes.add(f"tags that {SUFFIXES[form]} does not know are left out: {', '.join(sorted(lost))}")
     if unmarked:

@@ -6,15 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lfqcodec.media import Chapter, Metadata, Tags, Track
+from lfqcodec.media import TRACK_FLAGS, Chapter, Metadata, Tags, Track
 from lfqcodec.video.failures import Notes
 from lfqcodec.video.read.describe.choose import bits
 
-# The bits of AVStream.disposition from 0 on.
-FLAGS = (
-    *("default", "dub", "original", "comment", "lyrics", "karaoke", "forced"),
-    *("hearing_impaired", "visual_impaired"),
-)
 # What the container or its writer says of itself, and what another container says in its own way.
 _TECHNICAL = re.compile(
     r"major_brand|minor_version|compatible_brands|encoder|software|encoding_tool|duration|rotate|vendor_id"
@@ -80,7 +75,7 @@ def _track(stream: Any, creation: str | None, notes: Notes) -> Track:
     if tags.get("creation_time") == creation:
         tags.pop("creation_time", None)
     flags = bits(stream.disposition)
-    names = tuple(name for at, name in enumerate(FLAGS) if flags >> at & 1)
+    names = tuple(name for at, name in enumerate(TRACK_FLAGS) if flags >> at & 1)
     return Track(tuple(sorted(tags.items())), names)
 
 
