@@ -8,6 +8,7 @@ and a decoder find in the input and in the outputs; what is told is what the com
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ def page(table: list[Row]) -> str:
     told: dict[str, int] = {}
 
     def numbers(notes: list[str]) -> str:
-        return "".join(f" [{told.setdefault(note, len(told) + 1)}]" for note in notes)
+        plain = (re.sub(r" \([a-z]\w+\)", "", note) for note in notes)  # without names of codecs and formats
+        return "".join(f" [{told.setdefault(note, len(told) + 1)}]" for note in plain)
 
     plain = ", ".join(row.name for row in table if row.is_plain)
     lines = [_HEAD, f"Everything is in both outputs, and nothing was told: {plain}.", ""]
