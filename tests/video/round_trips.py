@@ -32,6 +32,8 @@ _HEAD = """# Round trips
 
 Files of many kinds, encoded (scaled to 32x24) and decoded to .mp4 and .mkv by `tests/video/round_trips.py`.
 Counted are pictures, seconds of each sound stream (of whole packets) with its codec, and texts of subtitles.
+
+In these files all is the same in both outputs; `encode` told what stands before the names:
 """
 # Name, what is special, codec, format, what else `make` needs.
 MADE: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
@@ -118,9 +120,9 @@ class Row:
     made: list[tuple[str, list[str]]]
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all is in both outputs, and nothing was told."""
-        return not self.told and all(made == (self.found, []) for made in self.made)
+    def is_whole(self) -> bool:
+        """Whether all is in both outputs, and `decode` told nothing."""
+        return all(made == (self.found, []) for made in self.made)
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -144,23 +146,27 @@ def rows(folder: Path) -> Iterator[Row]:
 
 
 def page(table: list[Row]) -> str:
-    """The page: what was kept without a word, then the others, then what was told, by number."""
-    told: dict[str, int] = {}
-
-    def numbers(notes: list[str]) -> str:
-        plain = (re.sub(r" \([a-z]\w+\)", "", note) for note in notes)  # without names of codecs and formats
-        return "".join(f" [{told.setdefault(note, len(told) + 1)}]" for note in plain)
-
-    plain = ", ".join(row.name for row in table if row.is_plain)
-    lines = [_HEAD, f"Everything is in both outputs, and nothing was told: {plain}.", ""]
-    lines += ["| file | in it | in .mp4 | in .mkv | told |", "|---|---|---|---|---|"]
+    """The page: files that came through whole, by what `encode` told; then the others."""
+    whole: dict[str, list[str]] = {}
     for row in table:
-        if not row.is_plain:
-            cells = [
-                ("the same" if found == row.found else found) + numbers(notes) for found, notes in row.made
+        if row.is_whole:
+            whole.setdefault(_sentence(row.told) or "nothing", []).append(row.name)
+    lines = [_HEAD, *(f"- *{told}*: {', '.join(names)}" for told, names in whole.items())]
+    lines += ["", "In the others something changes in an output:", ""]
+    lines += ["| file | in it | in .mp4 | in .mkv | told by `encode` |", "|---|---|---|---|---|"]
+    for row in table:
+        if not row.is_whole:
+            made = [
+                "; ".join(filter(None, ("the same" if found == row.found else found, _sentence(told))))
+                for found, told in row.made
             ]
-            lines.append(f"| {' | '.join([row.name, row.found, *cells])} |{numbers(row.told)} |")
-    return "\n".join([*lines, "", *(f"{number}. {note}" for note, number in told.items())])
+            lines.append(f"| {' | '.join([row.name, row.found, *made, _sentence(row.told)])} |")
+    return "\n".join(lines)
+
+
+def _sentence(notes: list[str]) -> str:
+    """Notes without the names of codecs and formats, so that files of one kind have the same."""
+    return "; ".join(re.sub(r" \([a-z]\w+\)", "", note) for note in notes)
 
 
 def main() -> None:
