@@ -20,29 +20,43 @@ import lfqcodec
 from benchmarks.speed.stopwatch import REST, Stopwatch, search_memory, watching
 from lfqcodec.bitstream import ChunkHead
 
+_LEAST = 0.05
+"""ms: floors below are left out."""
 
-def inside(action: Callable[[], object], runs: int) -> dict[str, Any]:
+
+def inside(action: Callable[[], object], runs: int, *, count: bool = True) -> dict[str, Any]:
     """Seconds of `action` in this process, after a first run that does not count, and their parts.
 
     The median of `runs`; the parts, as shares, are those of one run more, since looking on takes time too.
-    Threads run beside each other, so shares can sum to more than one. On a GPU a part includes the wait for
-    what earlier parts have started.
+    Threads run beside each other, so on several cores shares can sum to more than one; on one core only the
+    time counts for which they run. On a GPU a part includes the wait for what earlier parts have started.
+    With `count` the floating-point operations of parts are counted, too.
     """
+    import torch
+
+    from benchmarks.speed.floor import operations
+
     action()
     seconds = []
     for _ in range(runs):
         began = time.perf_counter()
         action()
         seconds.append(time.perf_counter() - began)
-    watch = Stopwatch()
+    alone = torch.get_num_threads() == 1
+    watch = Stopwatch(time.thread_time if alone else time.perf_counter)
     began = time.perf_counter()
     with watching(watch), watch.stage(REST):
         action()
-    total = time.perf_counter() - began
+    total = sum(watch.seconds.values()) if alone else time.perf_counter() - began
     parts = sorted(((value / total, name) for name, value in watch.seconds.items() if name != REST))
     shares = {name: round(share, 4) for share, name in reversed(parts)}
     shares[REST] = round(watch.seconds[REST] / total, 4)
-    return {"seconds": round(statistics.median(seconds), 3), "parts": shares}
+    return {
+        "seconds": round(statistics.median(seconds), 3),
+        "watched_seconds": round(total, 3),
+        "parts": shares,
+        "operations": operations(action) if count else {},
+    }
 
 
 def inside_all(
@@ -52,6 +66,8 @@ def inside_all(
     if cores is not None and sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     import torch
+
+    from benchmarks.speed.floor import best_rate
 
     if cores is not None:
         torch.set_num_threads(cores)
@@ -73,14 +89,19 @@ def inside_all(
         encode()
     actions = {"encode": encode, "decode mp4": decode(mp4), "decode y4m": decode(y4m), "verify": verify}
     result: dict[str, Any] = {name: inside(action, runs) for name, action in actions.items()}
+    rate = best_rate()
     with lfqcodec.open(lfq) as file:
         count = sum(head.valid for head in file.heads() if isinstance(head, ChunkHead))
     for row in result.values():
-        picture = 1000 * row["seconds"] / count
+        picture = 1000 * row["watched_seconds"] / count
         row["ms"] = {name: round(picture * share, 2) for name, share in row["parts"].items()}
+        row["floor_ms"] = {
+            name: round(1000 * done / rate / count, 4) for name, done in row["operations"].items()
+        }
     return {
         "actions": result,
         "search_mib": max(memory, default=None),
+        "operations_per_second": rate,
         "frames": count,
         "threads": torch.get_num_threads(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
@@ -100,12 +121,15 @@ def shares(
 
 
 def lines(result: dict[str, Any]) -> list[str]:
-    """What `shares` gave, as text: of every stage ms a picture and its share."""
-    text = []
+    """What `shares` gave, as text: of every stage ms a picture, its share, and its floor (`floor`)."""
+    text = [f"floors are at {result['operations_per_second'] / 1e9:.0f} billion operations a second"]
     for name, row in result["actions"].items():
         pictures = f"{result['frames'] / row['seconds']:.2f} frames/s"
-        parts = (f"{part} {row['ms'][part]:.1f} ({share:.0%})" for part, share in row["parts"].items())
-        text.append(f"{name:12}{pictures:>16}  ms a picture: {', '.join(parts)}")
+        text.append(f"{name:12}{pictures:>16}{'ms a picture':>16}{'share':>8}{'at least':>10}")
+        for part, share in row["parts"].items():
+            floor = row["floor_ms"].get(part, 0)
+            least = f"{floor:10.1f}" if floor >= _LEAST else ""
+            text.append(f"{'':12}{part:22}{row['ms'][part]:10.1f}{share:8.0%}{least}")
     if result["search_mib"] is not None:
         text.append(f"{'':12}motion search takes {result['search_mib']:.0f} MiB at most")
     return text

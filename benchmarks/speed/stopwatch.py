@@ -21,16 +21,24 @@ class Stopwatch:
     Threads have their time counted each: stages that run beside each other can sum to more than has passed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self.seconds: dict[str, float] = defaultdict(float)
-        self._own = threading.local()
+        self._own, self._lock = threading.local(), threading.Lock()
+
+    @property
+    def current(self) -> str:
+        """The stage that this thread is in."""
+        stages: list[str] = self._own.stages
+        return stages[-1]
 
     def _turn(self) -> list[str]:
         """Count what has passed since the last turn of this thread; gives its stages, the innermost last."""
         stages: list[str] = vars(self._own).setdefault("stages", [])
-        now = time.perf_counter()
+        now = self._clock()
         if stages:
-            self.seconds[stages[-1]] += now - self._own.since
+            with self._lock:
+                self.seconds[stages[-1]] += now - self._own.since
         self._own.since = now
         return stages
 

@@ -55,12 +55,15 @@ def test_stages_share_the_time(measured: tuple[str, str, dict]) -> None:
     actions = result["actions"]
     assert set(actions) == {"encode", "decode mp4", "decode y4m", "verify"}
     for action in actions.values():
-        assert sum(action["parts"].values()) == pytest.approx(1, abs=0.01)
-        assert sum(action["ms"].values()) == pytest.approx(
-            1000 * action["seconds"] / result["frames"], rel=0.02
-        )
+        # The main thread fills the time, others run beside it.
+        assert sum(action["parts"].values()) > 0.98
+        picture = 1000 * action["watched_seconds"] / result["frames"]
+        for part, share in action["parts"].items():
+            assert action["ms"][part] == pytest.approx(picture * share, rel=0.02, abs=0.02)
     both = {"compensation", "intra decoder", "anchor decoder", "between decoder", "prior", "rANS", "writing"}
     assert both <= set(actions["decode y4m"]["parts"])
+    assert actions["decode y4m"]["floor_ms"]["intra decoder"] > 0
+    assert "writing" not in actions["decode y4m"]["floor_ms"]
     search = {"reading", "motion search", "anchor encoder", "between encoder", "quantization"}
     assert both | search <= set(actions["encode"]["parts"])
     assert {"reading", "prior", "rANS"} <= set(actions["verify"]["parts"])
