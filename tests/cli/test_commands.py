@@ -181,8 +181,8 @@ def test_decode_reads_a_redirected_file(folder):
 
 
 def test_json_and_data_do_not_mix(folder):
-    for command in ("encode", "decode"):
-        assert "standard output" in fail(2, command, folder / "a.lfq", "-", "--json")
+    for command, source in (("encode", "clip.mp4"), ("decode", "a.lfq")):
+        assert "standard output" in fail(2, command, folder / source, "-", "--json")
 
 
 # Info, verify, tokens, strip, weights -------------------------------------------------------------

@@ -31,6 +31,7 @@ import lfqcodec
 from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.encode import lookahead
 from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.repair.damage import Loss, clock
 from lfqcodec.codec.repair.repair import repair
@@ -572,7 +573,10 @@ def busy(request):
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
     noise = noise.repeat(4, 0).repeat(4, 1)
     pictures = [noise[i : i + 48, 2 * (i % 24) : 2 * (i % 24) + 64] for i in range(42)]
-    return encoded(clip_of(pictures), gop=33, scene_cuts=False, **PROFILES[request.param])
+    with pytest.MonkeyPatch.context() as patch:
+        # Groups of one picture have no second stream.
+        patch.setattr(lookahead, "best_group_size", lambda change: 4)
+        return encoded(clip_of(pictures), gop=33, scene_cuts=False, **PROFILES[request.param])
 
 
 def spoil_stream(data, number, stream):
