@@ -11,7 +11,7 @@ from motion_support import SMALL, clip, encode_plain, lively_motion, number_of
 
 from lfqcodec.errors import BitstreamError, WeightsError
 from lfqcodec.tokenizer.lfq.ternary import tokens_valid
-from lfqcodec.tokenizer.motion.group import Reference
+from lfqcodec.tokenizer.motion.group import Reference, Source
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors, rate_tensors
@@ -183,7 +183,8 @@ def test_motion_is_found_and_used(model: MotionTokenizer) -> None:
     """A picture that moved as a whole is predicted from where it was."""
     size = (64, 64)
     picture = clip(1, (96, 96))[0]
-    reference = Reference(torch.from_numpy(picture[16:80, 16:80]).permute(2, 0, 1).contiguous())
+    cut = torch.from_numpy(picture[16:80, 16:80]).permute(2, 0, 1).contiguous()
+    reference = Reference(Source(cut))
     encoder = model.encode([picture[16:80, 21:85]], reference, Q)
     encoder = encoder.take(0, encoder.options(0).plain)
     number = number_of(encoder, "motion.anchor")

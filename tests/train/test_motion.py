@@ -16,7 +16,7 @@ from torch import Tensor
 from lfqcodec.errors import InputVideoError, LfqError, WeightsError, WeightsMissing
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.fields import anchor_tokens, between_tokens, half
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import CHECKPOINT, LOG, Loop
@@ -159,7 +159,7 @@ def test_a_group_is_decoded_as_the_codec_does(
     assert len(values) == (2 if size > 1 else 1)
     samples = ((first[0] + 0.5) * 255).round().to(torch.uint8)
     with torch.no_grad():
-        group = GroupReconstruction(model, Reference(samples), 3.0, size)
+        group = GroupReconstruction(model, Reference(Source(samples)), 3.0, size)
         group.add("anchor", group.predict("anchor", anchor_tokens(chain.field[0], None)[None]), values[0])
         if size > 1:
             tokens = between_tokens(fields[0][0], half(chain.field[0]))[None]

@@ -18,7 +18,7 @@ from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.effort import Effort
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
 from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
@@ -114,7 +114,7 @@ class IntraEncoder(MotionGroupEncoder):
     def _close(self) -> tuple[Pictures, Reference]:
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
         errors = block_errors(patch_rows(picture), patch_rows(self._picture), grid_of(picture))
-        reference = Reference(picture, quality=self._steps, errors=errors)
+        reference = Reference(Source(picture), quality=self._steps, errors=errors)
         return to_pictures([picture], self._size), reference
 
 

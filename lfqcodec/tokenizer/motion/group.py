@@ -29,22 +29,6 @@ from lfqcodec.tokenizer.motion.reconstruction import (
 from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, motion_lambda, search_anchor, search_between
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What the next group is predicted from: immutable, on the device of the tokenizer.
-
-    `picture` uint8 [3, H, W], the decoded anchor with its padding; `field` int64 [H/16, W/16, 2], its motion,
-    None after the first picture of a GOP.
-    `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32 [H/16, W/16], its squared error,
-    is known to encoders alone.
-    """
-
-    picture: Tensor
-    field: Tensor | None = None
-    quality: int = 0
-    errors: Tensor | None = None
-
-
 class Source:
     """A decoded picture that others are predicted from, uint8 [3, H, W]; prepares what is asked for once."""
 
@@ -62,6 +46,26 @@ class Source:
         return LumaPlanes(self.picture[None])
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What the next group is predicted from: immutable, on the device of the tokenizer.
+
+    `source` is the decoded anchor with its padding; `field` int64 [H/16, W/16, 2] its motion, None after the
+    first picture of a GOP; `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32
+    [H/16, W/16], its squared error, is known to encoders alone.
+    """
+
+    source: Source
+    field: Tensor | None = None
+    quality: int = 0
+    errors: Tensor | None = None
+
+    @property
+    def picture(self) -> Tensor:
+        """The decoded anchor, uint8 [3, H, W]."""
+        return self.source.picture
+
+
 class Networks(Protocol):
     """What a group needs of a tokenizer."""
 
@@ -77,7 +81,7 @@ class GroupReconstruction:
         self._networks, self._reference = networks, reference
         self.reference_errors = reference.errors
         self.places = places(count)
-        self._sources = {-1: Source(reference.picture)}
+        self._sources = {-1: reference.source}
         self._fields: dict[int, Tensor] = {}
 
     def copy(self) -> GroupReconstruction:
@@ -168,4 +172,4 @@ class GroupReconstruction:
         """What the next group is predicted from."""
         anchor = self.places["anchor"][0]
         steps = round(QUALITY_STEPS * float(self.q))
-        return Reference(self._sources[anchor].picture, self._fields[anchor], steps)
+        return Reference(self._sources[anchor], self._fields[anchor], steps)

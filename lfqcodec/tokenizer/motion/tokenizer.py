@@ -20,7 +20,7 @@ from lfqcodec.tokenizer.motion.encoder import (
     PredictedEncoder,
     to_pictures,
 )
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
 from lfqcodec.tokenizer.motion.layout import (
     QUALITIES,
     QUALITY_STEPS,
@@ -99,7 +99,7 @@ class MotionTokenizer(GroupTokenizer):
         if reference is None:
             values = self._values("intra", known, None, size)
             picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
-            return to_pictures([picture], size), Reference(picture, quality=steps)
+            return to_pictures([picture], size), Reference(Source(picture), quality=steps)
         group = GroupReconstruction(self, reference, q, count)
         for part in places(count):
             predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
