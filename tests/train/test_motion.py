@@ -172,7 +172,7 @@ def test_a_group_is_decoded_as_the_codec_does(
     # The codec rounds predictions, residuals and every decoded picture; training rounds none of them. Where
     # tokens are far away its networks see less.
     assert float(difference.mean()) < 0.5
-    assert float(difference.amax()) < 6
+    assert float(difference.amax()) < 4
     assert float((mine - (pictures[0, 1 : 1 + size] + 0.5) * 255).abs().mean()) > 1
 
 
