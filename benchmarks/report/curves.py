@@ -57,7 +57,7 @@ def _settings(results: Results) -> tuple[set[tuple[str, str]], list[str]]:
 
 
 def mean_curves(results: Results) -> Means:
-    """Means over those sequences that have every setting of every codec.
+    """Means over those sequences that have every setting of every codec, all of the same source.
 
     A setting that fewer than half of the sequences have is left out first, or it would take the others along.
     """
@@ -68,6 +68,8 @@ def mean_curves(results: Results) -> Means:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             left_out.append(f"{sequence}: lacks {' '.join(missing[0])}{more}")
+        elif len({results.rows[*pair, sequence].source_sha256 for pair in wanted}) > 1:
+            left_out.append(f"{sequence}: not all measured on the same source")
         else:
             complete.append(sequence)
     curves: dict[str, list[Point]] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks.report.bd import METRICS, MIN_OVERLAP, USUAL_POINTS, Comparison, Metric, Summary
-from benchmarks.report.curves import PAPER_BPP, AtRate, Means
+from benchmarks.report.curves import PAPER_BPP, AtRate, Means, mean_points
 from benchmarks.report.viewer import SOURCE, Scene, Shown
 from benchmarks.results import Results, Row
 
@@ -39,6 +41,11 @@ class Analysis:
     def of(self, anchor: str, metric: Metric) -> Comparison:
         """The comparison with one codec in one metric."""
         return next(c for c in self.comparisons if (c.anchor, c.metric) == (anchor, metric.name))
+
+    def without_mean(self, metric: Metric) -> list[str]:
+        """The codecs that have no point of a metric in the mean curves."""
+        curves = self.means.curves
+        return [name for name in self.results.codec_names() if not mean_points(curves.get(name, []), metric)]
 
     @property
     def others(self) -> list[str]:
@@ -180,6 +187,44 @@ def _scene(scene: Scene) -> dict[str, Any]:
     }
 
 
+def title(analysis: Analysis) -> str:
+    """The heading: which codecs are compared, and on how many sequences."""
+    names = analysis.others or analysis.results.codec_names()
+    codecs = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if analysis.others:
+        codecs = f"{analysis.ours} against {codecs}"
+    count = len({row.sequence for row in analysis.results.rows.values()})
+    return f"{codecs}: {count} sequence{'s' * (count != 1)}"
+
+
+def compared(results: Results) -> list[tuple[str, str]]:
+    """Name and text of what was compared: sequences, frames, sizes, and the settings of each codec."""
+    rows = results.rows.values()
+    measured = {row.sequence: row for row in rows}.values()
+    frames = [row.frames for row in measured]
+    each = f"{min(frames)} to {max(frames)}" if min(frames) < max(frames) else f"{frames[0]}"
+    sizes = Counter(f"{row.width}\N{MULTIPLICATION SIGN}{row.height}" for row in measured)
+    lines = [
+        ("sequences", f"{len(measured)} of {results.dataset}"),
+        ("frames", f"{sum(frames)}, {each} a sequence"),
+        ("sizes", ", ".join(f"{size} ({count})" for size, count in sizes.most_common())),
+    ]
+    for codec in results.codec_names():
+        model = results.codecs[codec].get("model")
+        own = _settings({row.setting for row in rows if row.codec == codec})
+        lines.append((codec, f"{model}, {own}" if model else own))
+    return lines
+
+
+def _settings(settings: Iterable[str]) -> str:
+    """Settings by the numbers in them; what they all begin with, as in crf=8 and crf=10, stands once."""
+    found = sorted(settings, key=lambda text: ([int(digits) for digits in re.findall(r"\d+", text)], text))
+    names = {text.partition("=")[0] for text in found if "=" in text}
+    if len(names) == 1 and all("=" in text for text in found):
+        return f"{names.pop()} {', '.join(text.partition('=')[2] for text in found)}"
+    return ", ".join(found)
+
+
 def flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Name and text of everything in a record; what is nested gets names such as "packages torch"."""
     lines: list[tuple[str, str]] = []
@@ -231,6 +276,9 @@ def render(analysis: Analysis, plots: Plots, scenes: Sequence[Scene]) -> str:
             css=_own_text("page.css"),
             script=_own_text("page.js"),
             analysis=analysis,
+            title=title(analysis),
+            compared=compared(results),
+            without_mean=analysis.without_mean,
             results=results,
             measured=measured,
             commits=sorted({str(run["commit"])[:12] for run in runs if run.get("commit")}),

@@ -17,7 +17,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 from benchmarks.report.bd import Metric
 from lfqcodec.output import replacing
@@ -89,15 +89,29 @@ def _rate(value: float, _: int | None = None) -> str:
     return f"{value:.4g}"
 
 
-def _ticks(low: float, high: float, size: float) -> tuple[float, ...]:
-    """What powers of ten are multiplied with: neither a crowd of numbers nor an axis without any."""
-    decades = math.log10(high / low)
-    if decades > 1.8 and size < 1:
-        return (1.0,)
-    return (1.0, 2.0, 5.0) if decades > 0.7 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+TICKS = ((1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
+"""Choices of what powers of ten are multiplied with, the densest first."""
+MEAN_AXIS, SMALL_AXIS = 4.0, 2.3
+"""Inches that the rate axis is long: of the figure of the means, and of a small plot."""
+LABEL_WIDTH = 0.52
+"""Inches that a number at the rate axis takes, with the gap to the next one."""
+
+
+def _ticks(low: float, high: float, width: float) -> list[float]:
+    """Rates to write at an axis of `width` inches from `low` to `high`: as many as do not run together."""
+    inches = width / math.log10(high / low)
+    found: list[float] = []
+    for factors in TICKS:
+        powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+        found = [factor * 10.0**power for power in powers for factor in factors]
+        found = [rate for rate in found if low <= rate <= high]
+        if all(math.log10(b / a) * inches >= LABEL_WIDTH for a, b in itertools.pairwise(found)):
+            break
+    return found
 
 
 def _axes(axes: Axes, metric: Metric, curves: Curves, looks: Mapping[str, Style], size: float) -> None:
+    """The curves. `size` scales lines and markers: 1 in the figure of the means, less in small plots."""
     for codec, curve in curves.items():
         if not curve:
             continue
@@ -113,9 +127,8 @@ def _axes(axes: Axes, metric: Metric, curves: Curves, looks: Mapping[str, Style]
             label=codec,
         )
     axes.set_xscale("log")
-    rates = [rate for curve in curves.values() for rate, _ in curve]
-    if rates:
-        axes.xaxis.set_major_locator(LogLocator(10, _ticks(min(rates), max(rates), size)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(low, high, MEAN_AXIS if size == 1 else SMALL_AXIS)))
     axes.xaxis.set_major_formatter(FuncFormatter(_rate))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(6 if size == 1 else 4))

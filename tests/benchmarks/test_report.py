@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -20,6 +21,7 @@ from benchmarks.report.bd import METRICS
 from benchmarks.report.curves import PAPER_BPP, mean_curves, table_at
 from benchmarks.report.page import (
     Plots,
+    compared,
     explanation,
     flat,
     number,
@@ -84,6 +86,23 @@ def test_means_are_of_the_same_sequences_everywhere(tmp_path):
     }
 
 
+def test_a_mean_needs_the_same_source_everywhere(tmp_path):
+    results = simple(tmp_path)
+    results.rows["x", "low", "a"] = replace(results.rows["x", "low", "a"], source_sha256="2" * 64)
+    means = mean_curves(results)
+    assert (means.sequences, means.left_out) == (["b"], ["a: not all measured on the same source"])
+
+
+def test_a_codec_without_a_metric_is_named_below_its_mean_curves(tmp_path):
+    results = made_up(tmp_path, 1)
+    results.rows = {
+        key: replace(own, lpips=None) if own.codec == "lfq" else own for key, own in results.rows.items()
+    }
+    text = render(command.analyse(results), Plots({"lpips": "<svg></svg>"}, {}), [])
+    assert text.count("Not drawn: lfq, for which LPIPS was not measured on all of these sequences.") == 1
+    assert text.count("Not drawn") == 1
+
+
 def test_a_mean_needs_the_metric_everywhere(tmp_path):
     results = simple(tmp_path)
     results.rows["x", "low", "a"] = replace(results.rows["x", "low", "a"], lpips=None, psnr=float("inf"))
@@ -108,6 +127,21 @@ def test_table_of_one_rate(tmp_path):
 
 
 # Words and numbers
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["crf=10", "crf=8"], "crf 8, 10"),
+        (["qp=30", "crf=8"], "crf=8, qp=30"),
+        (["slow", "crf=8"], "slow, crf=8"),
+    ],
+)
+def test_settings_in_words(tmp_path, settings, expected):
+    results = Results(folder=tmp_path, dataset="d")
+    for setting in settings:
+        add(results, row("x", setting, "a", 0.1))
+    assert compared(results)[-1] == ("x", expected)
 
 
 def test_numbers():
@@ -177,6 +211,20 @@ def test_plots_are_the_same_each_time_and_the_colours_too():
     assert "currentColor" in inline
     assert small_figure(PSNR, "a <b> $x$ & c", curves, looks).png is None
     assert "a &lt;b&gt; $x$ &amp; c" in small_figure(PSNR, "a <b> $x$ & c", curves, looks).svg
+
+
+@pytest.mark.parametrize("octaves", [1, 2, 3, 4, 5, 6, 8])
+def test_numbers_at_the_rate_axis_do_not_run_together(octaves):
+    looks = styles(["lfq"])
+    for low in (0.0021, 0.0045):
+        curves = {"lfq": [(low, 30.0), (low * 2**octaves, 40.0)]}
+        for drawing in (mean_figure(PSNR, curves, looks, 2), small_figure(PSNR, "a", curves, looks)):
+            axis = re.search(r'id="matplotlib.axis_1"(.*)id="matplotlib.axis_2"', drawing.svg, re.DOTALL)
+            texts = re.findall(r'text-anchor: middle[^>]*? x="([\d.]+)"[^>]*>([\d.]+)</text>', axis[1])
+            # Of 10 points; a digit of DejaVu Sans is 0.636 of that wide.
+            spans = [(float(x) - 3.18 * len(text), float(x) + 3.18 * len(text)) for x, text in texts]
+            assert len(spans) >= 2
+            assert all(one[1] + 3 < two[0] for one, two in itertools.pairwise(spans)), texts
 
 
 # Pictures
@@ -334,6 +382,11 @@ def test_page_is_whole_escaped_and_alone(tmp_path):
     assert "<b>Fast & hot</b>" in words
     assert "made up <eval>" in words
     assert "0123456789ab" in words
+    assert "lfq against x265-medium, x265-veryslow and x264-medium: 2 sequences" in words
+    assert "frames 10, 5 a sequence sizes 96\N{MULTIPLICATION SIGN}64 (2) lfq crf 30, 35, 40, 45, 50 x265-medium" in words
+    assert words.index("Mean curves are valid only over sequences that every codec has") < words.index(
+        "In short"
+    )
     assert "PSNR: x265-medium wins. lfq needs 3.0 times the bits of x265-medium at equal PSNR" in words
     assert text.count("<svg") == len(METRICS) * (1 + 2)
 
