@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +152,15 @@ def _remove(stem: Path) -> None:
             stem.with_name(stem.name + suffix).unlink()
 
 
-def look(analysis: Analysis, wanted: Sequence[str]) -> tuple[list[Scene], list[str]]:
-    """The scenes of the viewer for the sequences `wanted` (none: all), and what is missing in them."""
+def look(
+    analysis: Analysis, wanted: Sequence[str], credits: Mapping[str, str]
+) -> tuple[list[Scene], list[str]]:
+    """The scenes of the viewer for the sequences `wanted` (none: all), and what is missing in them.
+
+    `credits`: sequence -> author and licence. Raises `LfqError` for a sequence that has no rows.
+    """
     names = _sequences(analysis.results)
-    unknown = [name for name in wanted if name not in names]
+    unknown = [name for name in [*wanted, *credits] if name not in names]
     if unknown:
         raise LfqError(f"no rows of sequence {unknown[0]!r}; there are {', '.join(names)}")
     if analysis.anchor is None:
@@ -164,7 +169,7 @@ def look(analysis: Analysis, wanted: Sequence[str]) -> tuple[list[Scene], list[s
     notes: list[str] = []
     for name in tqdm(list(dict.fromkeys(wanted)) or names, unit="sequence", desc="pictures", disable=None):
         scene, missing = make_scene(analysis.results, name, analysis.ours, analysis.anchor, get)
-        scenes += [scene] if scene else []
+        scenes += [replace(scene, credit=credits.get(name, ""))] if scene else []
         notes += missing
     return scenes, notes
 
@@ -210,15 +215,30 @@ def _write(path: Path, text: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to (default: RESULTS).")
 @click.option("--anchor", help=f"Codec to look at first and to show beside ours (default: {ANCHOR}).")
 @click.option("--show", multiple=True, metavar="SEQUENCE", help="Sequence for the viewer (default: all).")
+@click.option(
+    "--credit",
+    "credits",
+    multiple=True,
+    nargs=2,
+    metavar="SEQUENCE TEXT",
+    help="Author and licence to print below a sequence's pictures.",
+)
 @click.option("--no-viewer", is_flag=True, help="No pictures: nothing is decoded.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of sentences.")
 def report(
-    folder: Path, out: Path | None, anchor: str | None, show: tuple[str, ...], no_viewer: bool, as_json: bool
+    folder: Path,
+    out: Path | None,
+    anchor: str | None,
+    show: tuple[str, ...],
+    credits: tuple[tuple[str, str], ...],
+    no_viewer: bool,
+    as_json: bool,
 ) -> None:
     """Write report.html, report.json and plots/ from the results in the folder RESULTS.
 
     What is missing or was refused is said on standard error and on the page. Frames of the viewer are kept
-    in RESULTS/frames, so that a second report decodes nothing again.
+    in RESULTS/frames, so that a second report decodes nothing again. The page then holds pictures of the
+    sequences: --show those whose licences let you publish them, and --credit whom a licence names.
     """
     results = checked(load(folder))
     analysis = analyse(results, anchor)
@@ -229,7 +249,7 @@ def report(
         raise OutputError(f"{dest / 'plots'}: {error.strerror}") from error
     scenes: list[Scene] = []
     if not no_viewer:
-        scenes, missing = look(analysis, show)
+        scenes, missing = look(analysis, show, dict(credits))
         analysis.notes.extend(missing)
     for note in analysis.notes:
         click.echo(f"report: {note}", err=True)

@@ -42,6 +42,7 @@
   }
 
   function show() {
+    $("credit").textContent = scene().credit;
     for (const side of ["left", "right"]) {
       const own = picture(side);
       const image = $(`${side}-picture`);

@@ -183,6 +183,7 @@ def _scene(scene: Scene) -> dict[str, Any]:
         "width": scene.width,
         "height": scene.height,
         "frame": scene.frame,
+        "credit": scene.credit,
         "shown": [picture(shown) for shown in scene.shown],
     }
 

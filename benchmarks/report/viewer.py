@@ -46,13 +46,17 @@ class Shown:
 
 @dataclass(frozen=True)
 class Scene:
-    """The pictures of one sequence: source, ours, anchor, all of frame number `frame` (from 0)."""
+    """The pictures of one sequence: source, ours, anchor, all of frame number `frame` (from 0).
+
+    `credit` names author and licence, where they are to be named.
+    """
 
     sequence: str
     width: int
     height: int
     frame: int
     shown: list[Shown]
+    credit: str = ""
 
 
 def closest_pair(ours: Iterable[Row], anchor: Iterable[Row]) -> tuple[Row, Row] | None:

@@ -296,7 +296,7 @@ def test_missing_pictures_are_told_and_the_rest_goes_on(tmp_path, monkeypatch):
             results.rows[key] = replace(own, file_sha256=sha256(tmp_path / own.file))
         if own.sequence == names[3]:
             results.rows[key] = replace(own, codec="lfq-stages")
-    scenes, notes = command.look(command.analyse(results, "x265-medium"), [])
+    scenes, notes = command.look(command.analyse(results, "x265-medium"), [], {})
     assert [(s.sequence, [p.codec for p in s.shown]) for s in scenes] == [
         (names[0], ["lfq", "x265-medium"]),
         (names[1], ["source", "x265-medium"]),
@@ -383,7 +383,10 @@ def test_page_is_whole_escaped_and_alone(tmp_path):
     assert "made up <eval>" in words
     assert "0123456789ab" in words
     assert "lfq against x265-medium, x265-veryslow and x264-medium: 2 sequences" in words
-    assert "frames 10, 5 a sequence sizes 96\N{MULTIPLICATION SIGN}64 (2) lfq crf 30, 35, 40, 45, 50 x265-medium" in words
+    assert (
+        "frames 10, 5 a sequence sizes 96\N{MULTIPLICATION SIGN}64 (2) lfq crf 30, 35, 40, 45, 50 x265-medium"
+        in words
+    )
     assert words.index("Mean curves are valid only over sequences that every codec has") < words.index(
         "In short"
     )
@@ -440,12 +443,15 @@ def test_command(tmp_path):
 def test_command_with_pictures(tmp_path, monkeypatch):
     with_files(made_up(tmp_path, 2))
     monkeypatch.setattr(command, "get", lambda name: Copy(name, tmp_path / "log"))
-    done = run(tmp_path, "--show", "sequence_1", "--anchor", "x264-medium")
+    credit = ("--credit", "sequence_1", "A. Nyone, CC BY 3.0")
+    done = run(tmp_path, "--show", "sequence_1", "--anchor", "x264-medium", *credit)
     assert done.exit_code == 0, done.output
     (scene,) = json.loads((tmp_path / "report.json").read_text())["viewer"]
     assert scene["sequence"] == "sequence_1"
     assert [own["codec"] for own in scene["pictures"]] == ["lfq", "x264-medium"]
-    assert (tmp_path / "report.html").read_text().count("data:image/webp") == 3
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/webp") == 3
+    assert '"credit": "A. Nyone, CC BY 3.0"' in page
     done = run(tmp_path, "--show", "nothing")
     assert str(done.exception) == "no rows of sequence 'nothing'; there are sequence_0, sequence_1"
 

@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     analysis = command.analyse(results)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "get", lambda name: Copy(name, folder / "log"))
-        scenes, notes = command.look(analysis, [])
+        scenes, notes = command.look(analysis, [], {})
     assert notes == []
     analysis.notes.append(f"{long}: only here to be long")
     (folder / "plots").mkdir()
