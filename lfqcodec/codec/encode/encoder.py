@@ -132,11 +132,11 @@ def encode(
         coder: Coder
         if options.workers > 1:
             assert plan.crf is not None
-            setup = EncodeGop(model, plan, str(device), torch.get_num_threads(), options.measure)
+            setup = EncodeGop(model, plan, str(device), torch.get_num_threads())
             workers = stack.enter_context(Workers(setup, options.workers, meter.coded))
             coder = ParallelCoder(workers, plan.crf, sink)
         else:
-            encoder = gop_encoder(model, plan, str(device), measure=options.measure)
+            encoder = gop_encoder(model, plan, str(device))
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
             coder = SerialCoder(encoder, plan, control, sink, meter.coded)

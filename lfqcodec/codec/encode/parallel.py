@@ -39,19 +39,18 @@ class EncodeGop:
     plan: Plan
     device: str
     threads: int
-    measure: bool
     who: str = "encoder"
 
     def run(self, job: list[ChunkJob]) -> CodedGop:
         """The chunks, coded."""
-        encoder = gop_encoder(self.model, self.plan, self.device, measure=self.measure)
+        encoder = gop_encoder(self.model, self.plan, self.device)
         assert self.plan.crf is not None
         chunks, quality = [], QualityMeter()
         for number, (pictures, group_size) in enumerate(job):
             coded = code_chunk(
                 encoder, self.plan, self.plan.crf, pictures, group_size, gop_start=not number, on_coded=report
             )
-            if self.measure and coded.pictures is not None:
+            if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):
                     quality.add(source, decoded)
             chunks.append(replace(coded, pictures=None))

@@ -24,7 +24,7 @@ class Plan:
     """What the options come to for a model: the prior, the number of streams, and the crf of all chunks.
 
     `effort` is that of the search for motion. `crf` is None with a bitrate; `stats` are those of pass 1,
-    where they are to be used.
+    where they are to be used; `measure` is whether the quality of what is written is wanted.
     """
 
     prior: Prior | None
@@ -32,6 +32,7 @@ class Plan:
     effort: str
     crf: float | None
     stats: list[ChunkStats] | None
+    measure: bool
 
     @property
     def tries(self) -> bool:
@@ -53,8 +54,9 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
     if options.passes == 2:
         assert options.stats is not None
         stats = load_stats(options.stats)
-    crf = DEFAULT_CRF if options.crf is None else options.crf
-    return Plan(prior, streams, options.effort, crf if options.bitrate is None else None, stats)
+    crf: float | None = DEFAULT_CRF if options.crf is None else options.crf
+    crf = crf if options.bitrate is None else None
+    return Plan(prior, streams, options.effort, crf, stats, options.measure)
 
 
 def rate_control(
@@ -102,11 +104,11 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     return (f"the video has {reached / 1000:.1f} kbit/s: not the {wanted / 1000:.1f} asked for",)
 
 
-def gop_encoder(model: Model, plan: Plan, device: str, *, measure: bool) -> GopEncoder:
-    """What codes pictures by the plan; it gives decoded ones with `measure`, and where sizes are tried."""
+def gop_encoder(model: Model, plan: Plan, device: str) -> GopEncoder:
+    """What codes pictures by the plan; it gives decoded ones to be measured, and where sizes are tried."""
     from lfqcodec.codec.encode.rdo import choose_tokens
 
-    decoded = measure or plan.tries
+    decoded = plan.measure or plan.tries
 
     tokenizer = load_group_tokenizer(model, device)
     return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=decoded, effort=plan.effort)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ def code_chunk(
     _, best, state = min(tried, key=lambda each: each[0])
     encoder.restore(state)
     on_coded(len(pictures))
-    return best
+    # The trial alone needed decoded pictures: where they are handed on, they are measured.
+    return best if plan.measure else replace(best, pictures=None)
 
 
 def _squared_error(pictures: Sequence[NDArray[np.uint8]], coded: CodedChunk) -> float:
