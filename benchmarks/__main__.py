@@ -26,6 +26,7 @@ COMMANDS = {
     "seek": "benchmarks.seek",
     "damage": "benchmarks.damage",
     "determinism": "benchmarks.determinism.command",
+    "toy": "benchmarks.toy.command",
 }
 
 

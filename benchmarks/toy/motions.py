@@ -1,0 +1,104 @@
+"""Labelled clips: letters that move in ten ways (`actions`), digits that bounce, digits on a grid."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.toy.draw import FONTS, cover, over, reach
+
+SIDE = 32
+PAIRS = (
+    ("left", "right"),
+    ("up", "down"),
+    ("clockwise", "anticlockwise"),
+    ("grow", "shrink"),
+    ("appear", "vanish"),
+)
+"""Motions and what they are when time runs backwards."""
+STEPS = {"left": (-2, 0), "right": (2, 0), "up": (0, -2), "down": (0, 2)}
+"""Pixels a frame of `grid`: x, y."""
+ACTION_FRAMES, FRAMES = 33, 17
+_WHITE = np.full(3, 255.0)
+# A circle that turns looks the same both ways.
+_LETTERS = {
+    False: "".join(c for c in string.ascii_letters if c.lower() < "n"),
+    True: "".join(c for c in string.ascii_letters if c.lower() >= "n" and c not in "oO"),
+}
+
+
+def actions(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """A white letter that moves: one of ten motions, and uint8 [33, 32, 32, 3].
+
+    A clip is drawn as the first motion of a pair; for every other one, by chance, its frames are reversed and
+    it counts as the other. So what ignores the order of frames cannot tell the two of a pair apart.
+    """
+    pair = PAIRS[rng.integers(len(PAIRS))]
+    letters = _LETTERS[held]
+    letter, font = letters[rng.integers(len(letters))], FONTS[rng.integers(len(FONTS))]
+    covered = _motion(rng, pair[0], letter, font)
+    clip = over(np.full(3, rng.uniform(0, 60)), _WHITE, covered)
+    backwards = bool(rng.integers(2))
+    return pair[backwards], clip[::-1] if backwards else clip
+
+
+def _motion(rng: np.random.Generator, kind: str, letter: str, font: str) -> NDArray[np.float64]:
+    """Cover of all frames, float64 [33, 32, 32]; no ink leaves the picture."""
+    time = np.linspace(0, 1, ACTION_FRAMES)
+    em, angle = np.full(ACTION_FRAMES, rng.uniform(12, 16)), np.zeros(ACTION_FRAMES)
+    share = np.ones(ACTION_FRAMES)
+    way = np.zeros((ACTION_FRAMES, 2))
+    if kind == "clockwise":
+        angle = rng.uniform(0, 360) + rng.uniform(60, 150) * time
+    elif kind == "grow":
+        em = em[0] * rng.uniform(1.5, 2.2) ** (time - 1) * 1.5
+    elif kind == "appear":
+        share = np.minimum(1.0, time / rng.uniform(0.6, 1.0))
+    reached = np.max([reach(letter, font, *each) for each in zip(em, angle, strict=True)], 0)
+    # Wide letters are drawn smaller.
+    em, reached = em * min(1, 14 / reached.max()), reached * min(1, 14 / reached.max())
+    room = SIDE / 2 - 1 - reached
+    if kind in ("left", "up"):
+        axis = int(kind == "up")
+        length = min(rng.uniform(8, 18), 2 * room[axis])
+        way[:, axis] = length * (0.5 - time)
+        room[axis] -= length / 2
+    middle = SIDE / 2 + rng.uniform(-room, room)
+    covered = [
+        cover(letter, font, e, (place[0], place[1]), side=SIDE, angle=a)
+        for e, a, place in zip(em, angle, middle + way, strict=True)
+    ]
+    return np.stack(covered) * share[:, None, None]
+
+
+def bounce(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """One or two white digits of 12 to 14 px that bounce at the walls: uint8 [17, 32, 32, 3]."""
+    covered = np.zeros((FRAMES, SIDE, SIDE))
+    for _ in range(rng.integers(1, 3)):
+        digit, font = str(rng.integers(10)), FONTS[rng.integers(len(FONTS))]
+        em = rng.uniform(12, 14)
+        low = np.array(reach(digit, font, em)) + 0.5
+        speed = rng.uniform(0.5, 2.0, 2) * rng.choice((-1, 1), 2)
+        # As if there were no walls, then folded back.
+        path = rng.uniform(low, SIDE - low) - low + speed * np.arange(FRAMES)[:, None]
+        span = SIDE - 2 * low
+        folded = span - np.abs(path % (2 * span) - span)
+        for frame, (x, y) in enumerate(low + folded):
+            covered[frame] = np.maximum(covered[frame], cover(digit, font, em, (x, y), side=SIDE))
+    return "bounce", over(np.zeros(3), _WHITE, covered)
+
+
+def grid(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """A white digit that moves 2 px a frame, in one of four directions, and comes back at the other side.
+
+    It begins at a multiple of 8 px, so there are few distinct clips: uint8 [17, 32, 32, 3].
+    """
+    kind = tuple(STEPS)[rng.integers(len(STEPS))]
+    digit = str(rng.integers(10))
+    first = cover(digit, "DejaVuSans", 16, (8, 8), side=SIDE)
+    across, down = 8 * rng.integers(0, 4, 2)
+    step = STEPS[kind]
+    frames = [np.roll(first, (down + n * step[1], across + n * step[0]), (0, 1)) for n in range(FRAMES)]
+    return kind, over(np.zeros(3), _WHITE, np.stack(frames))
