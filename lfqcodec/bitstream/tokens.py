@@ -13,6 +13,8 @@ from lfqcodec.errors import CorruptPayload
 
 Tokens = NDArray[Any]
 _SUBTOKEN = (1 << SUBTOKEN_BITS) - 1
+_MOST_QUALITY = 2 * _SUBTOKEN + 1
+"""Subtoken 1, whether monochrome changes, is 0 or 1."""
 _DEPTH_BITS = 2
 
 
@@ -36,7 +38,7 @@ def check_group(layers: Sequence[Layer], tokens: Sequence[Tokens]) -> None:
     for layer, own in zip(layers, tokens, strict=False):
         kind, _, name = layer.name.partition(".")
         if kind == "quality":
-            _need(own <= _SUBTOKEN, "a quality over 511")
+            _need(own <= _MOST_QUALITY, "a quality over 1023")
         elif kind == "depth":
             depths[name] = _checked_depths(own, name, shapes)
         elif kind != "motion":

@@ -247,7 +247,7 @@ def of_the_units() -> Iterator[Case]:
 # Layer, place, its token there, what that says. Pictures are 40x24: blocks 2x3, latents 4x6, depths 1x2.
 # There are three layers of anchors, two of others. All blocks but the first, which has none, have depth 1.
 _TOKENS = [
-    ("quality", 0, 512, "quality over 511"),
+    ("quality", 0, 1024, "quality over 1023"),
     ("quality", 0, 1 << 17, "quality with the highest bit"),
     ("intra.0", 5, 0b1000 << 9, "sign without a value in intra.0"),
     ("intra.1", 0, 1 | 2 << 9, "sign of another value in intra.1"),

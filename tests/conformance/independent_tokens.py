@@ -76,7 +76,7 @@ def decode_groups(groups, rans, header, quality):
             if kind == "quality":
                 coder.subtokens(0, [0], quality_row(quality is None))
                 coder.subtokens(1, [0], single_row())
-                rans.need(layer.tokens[0] < 512, "quality")
+                rans.need(layer.tokens[0] < 1024, "quality")
                 quality = ((quality or 0) + layer.tokens[0]) % 512
                 found.append(quality)
             elif kind == "motion":

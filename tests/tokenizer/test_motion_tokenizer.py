@@ -150,6 +150,28 @@ def test_quality_travels_with_the_group(model: MotionTokenizer) -> None:
     )
 
 
+def test_pictures_without_colour_stay_without(model: MotionTokenizer) -> None:
+    """Whatever networks make of them; and colour comes back where a group has it."""
+    size = (32, 48)
+    grey, coloured = clip(9, size, seed=3), clip(4, size, seed=4)
+    grey = [np.repeat(each[..., 1:2], 3, -1) for each in grey]
+    grey[2][..., 0] = np.minimum(grey[2][..., 0].astype(int) + 4, 255)  # what coding leaves is not seen
+    groups = [grey[:1], grey[1:5], grey[5:], coloured]
+    expected, found, reference, known = [512, 0, 0, 512], [], None, None
+    for pictures in groups:
+        tokens, encoder = encode_plain(model.encode(pictures, reference, 2.0))
+        found.append(int(tokens["quality"].item()) & 512)
+        made, reference = encoder.close(decoded=True)
+        again, known = model.decode(list(tokens.values()), len(pictures), size, known)
+        assert made is not None
+        assert np.array_equal(made, again)
+        assert (np.ptp(made, axis=-1) == 0).all() == (pictures is not coloured)
+        assert known.monochrome == reference.monochrome == (pictures is not coloured)
+    assert found == expected
+    mixed = model.encode([*grey[1:4], coloured[0]], reference, 2.0)
+    assert mixed.options(0).plain.item() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "token"),
     [
@@ -159,6 +181,7 @@ def test_quality_travels_with_the_group(model: MotionTokenizer) -> None:
         ("depth.quarters", 3),
         ("anchor.1", 1 << 18),
         ("quality", 3 * QUALITY_STEPS + 1),
+        ("quality", 2 << 9),
     ],
 )
 def test_tokens_that_mean_nothing_are_refused(model: MotionTokenizer, name: str, token: int) -> None:

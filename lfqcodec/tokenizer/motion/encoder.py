@@ -18,11 +18,11 @@ from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.effort import Effort
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
-from lfqcodec.tokenizer.motion.layout import QUALITIES, QUALITY_STEPS, Kind
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, quality_token
+from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
-from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
+from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra, without_colour
 from lfqcodec.tokenizer.motion.skip import as_good, block_errors, moved
 
 
@@ -30,11 +30,10 @@ class MotionGroupEncoder(GroupEncoder):
     """What first pictures and groups have in common: the order of the layers, `quality` first."""
 
     def __init__(
-        self, kinds: tuple[Kind, ...], layers: tuple[Layer, ...], size: tuple[int, int], q: float, before: int
+        self, kinds: tuple[Kind, ...], layers: tuple[Layer, ...], size: tuple[int, int], token: int
     ) -> None:
         self.layers = layers
-        self._kinds, self._size, self._steps = kinds, size, round(QUALITY_STEPS * q)
-        self._token = (self._steps - before) % QUALITIES
+        self._kinds, self._size, self._token = kinds, size, token
         self._taken = 0
 
     @torch.no_grad()
@@ -96,8 +95,11 @@ class IntraEncoder(MotionGroupEncoder):
         picture: Tensor,
         size: tuple[int, int],
         q: float,
+        *,
+        monochrome: bool,
     ) -> None:
-        super().__init__(kinds, layers, size, q, 0)
+        self._steps, self._monochrome = round(QUALITY_STEPS * q), monochrome
+        super().__init__(kinds, layers, size, quality_token(self._steps, None, monochrome=monochrome))
         self._network, self._picture = network, picture
         self._q = quality(q, picture.device)
         with torch.no_grad():
@@ -113,16 +115,17 @@ class IntraEncoder(MotionGroupEncoder):
     @torch.no_grad()
     def _close(self) -> tuple[Pictures, Reference]:
         picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
+        if self._monochrome:
+            picture = without_colour(picture)
         errors = block_errors(patch_rows(picture), patch_rows(self._picture), grid_of(picture))
-        reference = Reference(Source(picture), quality=self._steps, errors=errors)
+        reference = Reference(
+            Source(picture), quality=self._steps, monochrome=self._monochrome, errors=errors
+        )
         return to_pictures([picture], self._size), reference
 
 
 class PredictedEncoder(MotionGroupEncoder):
-    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet.
-
-    `before` is the quality of the group before, in steps.
-    """
+    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet."""
 
     def __init__(
         self,
@@ -131,10 +134,11 @@ class PredictedEncoder(MotionGroupEncoder):
         layers: tuple[Layer, ...],
         pictures: Tensor,
         size: tuple[int, int],
-        before: int,
+        reference: Reference,
         effort: Effort,
     ) -> None:
-        super().__init__(kinds, layers, size, float(group.q), before)
+        steps = round(QUALITY_STEPS * float(group.q))
+        super().__init__(kinds, layers, size, quality_token(steps, reference, monochrome=group.monochrome))
         self._group, self._pictures, self._effort = group, pictures, effort
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None

@@ -13,11 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lfqcodec.errors import BitstreamError
 from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
 from lfqcodec.tokenizer.motion.effort import Effort
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
-from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, places
+from lfqcodec.tokenizer.motion.layout import MONOCHROME_CHANGES, QUALITIES, QUALITY_STEPS, places
 from lfqcodec.tokenizer.motion.networks import Anchor, Between
 from lfqcodec.tokenizer.motion.reconstruction import (
     Prediction,
@@ -25,6 +26,7 @@ from lfqcodec.tokenizer.motion.reconstruction import (
     predict_between,
     quality,
     reconstruct,
+    without_colour,
 )
 from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, motion_lambda, search_anchor, search_between
 
@@ -51,19 +53,36 @@ class Reference:
     """What the next group is predicted from: immutable, on the device of the tokenizer.
 
     `source` is the decoded anchor with its padding; `field` int64 [H/16, W/16, 2] its motion, None after the
-    first picture of a GOP; `quality` is `QUALITY_STEPS` times the q of its group. `errors` float32
-    [H/16, W/16], its squared error, is known to encoders alone.
+    first picture of a GOP; `quality` is `QUALITY_STEPS` times the q of its group, and `monochrome` whether
+    that has no colour. `errors` float32 [H/16, W/16], its squared error, is known to encoders alone.
     """
 
     source: Source
     field: Tensor | None = None
     quality: int = 0
+    monochrome: bool = False
     errors: Tensor | None = None
 
     @property
     def picture(self) -> Tensor:
         """The decoded anchor, uint8 [3, H, W]."""
         return self.source.picture
+
+
+def quality_token(steps: int, reference: Reference | None, *, monochrome: bool) -> int:
+    """The token of layer `quality` of a group: its quality in steps, and whether it has no colour."""
+    before = (0, False) if reference is None else (reference.quality, reference.monochrome)
+    changes = MONOCHROME_CHANGES if monochrome != before[1] else 0
+    return (steps - before[0]) % QUALITIES + QUALITIES * changes
+
+
+def read_quality(token: int, reference: Reference | None) -> tuple[int, bool]:
+    """What `quality_token` was made from: steps and `monochrome`. Raises `BitstreamError`."""
+    before = (0, False) if reference is None else (reference.quality, reference.monochrome)
+    changes, steps = divmod(token, QUALITIES)
+    if changes > MONOCHROME_CHANGES:
+        raise BitstreamError(f"quality token {token} means nothing")
+    return (before[0] + steps) % QUALITIES, before[1] != bool(changes)
 
 
 class Networks(Protocol):
@@ -76,8 +95,10 @@ class Networks(Protocol):
 class GroupReconstruction:
     """The decoded pictures of a group after the first, part by part. A copy goes its own way."""
 
-    def __init__(self, networks: Networks, reference: Reference, q: float, count: int) -> None:
-        self.q = quality(q, reference.picture.device)
+    def __init__(
+        self, networks: Networks, reference: Reference, q: float, count: int, *, monochrome: bool
+    ) -> None:
+        self.q, self.monochrome = quality(q, reference.picture.device), monochrome
         self._networks, self._reference = networks, reference
         self.reference_errors = reference.errors
         self.places = places(count)
@@ -144,6 +165,8 @@ class GroupReconstruction:
         network = self.network(part)
         each = zip(predictions, values, strict=True)
         pictures = together([partial(reconstruct, network, *one, self.q) for one in each])
+        if self.monochrome:
+            pictures = [without_colour(picture) for picture in pictures]
         self._sources |= zip(self.places[part], map(Source, pictures), strict=True)
 
     def picture(self, number: int) -> Tensor:
@@ -172,4 +195,4 @@ class GroupReconstruction:
         """What the next group is predicted from."""
         anchor = self.places["anchor"][0]
         steps = round(QUALITY_STEPS * float(self.q))
-        return Reference(self._sources[anchor], self._fields[anchor], steps)
+        return Reference(self._sources[anchor], self._fields[anchor], steps, self.monochrome)

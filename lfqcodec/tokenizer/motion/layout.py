@@ -32,7 +32,9 @@ MAX_PICTURES = 4
 QUALITY_STEPS = 32
 """Of q in a unit: what the tokens of `quality` count."""
 QUALITIES = 512
-"""Tokens of `quality` are what is added to the quality of the group before, modulo this."""
+"""Tokens of `quality` say what is added to the quality of the group before, modulo this."""
+MONOCHROME_CHANGES = 1
+"""Subtoken 1 of `quality` where groups begin to have no colour, or end to."""
 PARTS = ("anchor", "middle", "quarters")
 _DEPTH_BITS = 2
 _PAD = 16

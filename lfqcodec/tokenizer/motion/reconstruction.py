@@ -22,6 +22,8 @@ _UNIT = 1 / (FRACTION * 255)
 """What networks see of a 1/64 step: samples lie in [-0.5, 0.5] for them."""
 _ZERO = MIDDLE / 255 - 0.5
 _WEIGHTS = 256
+_COLOURLESS = 4
+"""Chroma one or two steps off the middle, as coding leaves it in films without colour."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,19 @@ def reconstruct(network: Anchor | Between, prediction: Prediction, values: Tenso
         steps = residuals.clamp_(-2, 2).mul_(255 * FRACTION).round_()
         samples[gate.positions] = to_samples(steps.add_(gate.rows(prediction.values)))
     return from_patch_rows(samples, values.shape[1:])
+
+
+def without_colour(picture: Tensor) -> Tensor:
+    """Luma in all three channels of a picture uint8 [3, H, W], in whole numbers (BT.601 weights)."""
+    red, green, blue = picture.to(torch.int32)
+    luma: Tensor = (77 * red + 150 * green + 29 * blue + 128) >> 8
+    return luma.to(torch.uint8).expand(3, -1, -1).contiguous()
+
+
+def is_monochrome(pictures: Tensor) -> bool:
+    """Whether the channels of pictures uint8 [n, 3, H, W] differ so little that nobody sees a colour."""
+    apart = pictures.amax(1) - pictures.amin(1)
+    return int(apart.max()) <= _COLOURLESS
 
 
 def reconstruct_intra(network: Intra, values: Tensor, q: Tensor) -> Tensor:

@@ -20,9 +20,8 @@ from lfqcodec.tokenizer.motion.encoder import (
     PredictedEncoder,
     to_pictures,
 )
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
+from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, read_quality
 from lfqcodec.tokenizer.motion.layout import (
-    QUALITIES,
     QUALITY_STEPS,
     Grid,
     Kind,
@@ -34,7 +33,7 @@ from lfqcodec.tokenizer.motion.layout import (
     places,
 )
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
-from lfqcodec.tokenizer.motion.reconstruction import quality, reconstruct_intra
+from lfqcodec.tokenizer.motion.reconstruction import is_monochrome, quality, reconstruct_intra, without_colour
 
 _TOKENS = 1 << 18
 
@@ -67,12 +66,13 @@ class MotionTokenizer(GroupTokenizer):
         padded = self._padded(pictures)
         levels = self.config.intra_levels if first else self.config.anchor_levels
         q = round(min(max(quality, 0.0), levels - 1) * QUALITY_STEPS) / QUALITY_STEPS
+        monochrome = is_monochrome(padded)
         if reference is None:
-            return IntraEncoder(self.intra, kinds, layers, padded[0], size, q)
+            return IntraEncoder(self.intra, kinds, layers, padded[0], size, q, monochrome=monochrome)
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
-        group = GroupReconstruction(self, reference, q, count)
-        return PredictedEncoder(group, kinds, layers, padded, size, reference.quality, EFFORTS[effort])
+        group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)
+        return PredictedEncoder(group, kinds, layers, padded, size, reference, EFFORTS[effort])
 
     @torch.no_grad()
     def decode(
@@ -89,8 +89,7 @@ class MotionTokenizer(GroupTokenizer):
         first = reference is None
         kinds = self._kinds(count, first=first)
         levels = self.config.intra_levels if first else self.config.anchor_levels
-        before = 0 if reference is None else reference.quality
-        steps = (before + int(tokens[0].reshape(-1)[0])) % QUALITIES
+        steps, monochrome = read_quality(int(tokens[0].reshape(-1)[0]), reference)
         q = steps / QUALITY_STEPS
         if not 0 <= q <= levels - 1:
             raise BitstreamError(f"quality {q:g} is not one of the model")
@@ -99,8 +98,10 @@ class MotionTokenizer(GroupTokenizer):
         if reference is None:
             values = self._values("intra", known, None, size)
             picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
-            return to_pictures([picture], size), Reference(Source(picture), quality=steps)
-        group = GroupReconstruction(self, reference, q, count)
+            picture = without_colour(picture) if monochrome else picture
+            after = Reference(Source(picture), quality=steps, monochrome=monochrome)
+            return to_pictures([picture], size), after
+        group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)
         for part in places(count):
             predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
             group.add(part, predictions, self._values(part, known, known[f"depth.{part}"], size))
