@@ -15,12 +15,13 @@ _KINDS = {
     float: "a number with a decimal point",
     str: "a text",
     tuple[int, ...]: "a list of integers",
+    tuple[float, ...]: "a list of numbers with a decimal point",
 }
 
 
 @dataclass(frozen=True)
 class JsonConfig:
-    """A frozen dataclass whose fields are of the types int, float, str and tuple[int, ...].
+    """A frozen dataclass whose fields are of the types int, float, str and tuples of ints or of floats.
 
     A subclass declares the fields, with defaults, and checks their values in `__post_init__`, after this
     one's. Files of weights are untrusted: everything that is wrong is a `WeightsError`.
@@ -63,6 +64,7 @@ def _types(cls: type[JsonConfig]) -> dict[str, Any]:
 
 def _is_of(value: object, kind: Any) -> bool:
     # Not isinstance: True is an integer to Python.
-    if kind == tuple[int, ...]:
-        return type(value) is tuple and all(type(each) is int for each in value)
+    if kind in (tuple[int, ...], tuple[float, ...]):
+        inner = typing.get_args(kind)[0]
+        return type(value) is tuple and all(type(each) is inner for each in value)
     return type(value) is kind

@@ -35,12 +35,16 @@ ALLOWED = {
         *("arguments", "bitstream", "entropy", "errors", "media", "output"),
         *("prior", "scaling", "timespan", "tokenizer", "video", "weights"),
     },
+    "generate": {
+        *("arguments", "bitstream", "configuration", "errors", "media", "output", "reproducible"),
+        *("tokenizer", "video", "weights"),
+    },
     "train": {
-        *("bitstream", "codec", "entropy", "errors", "media", "output"),
+        *("bitstream", "codec", "entropy", "errors", "generate", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
     },
     "cli": {
-        *("__init__", "arguments", "bitstream", "codec", "errors", "media", "output", "prior"),
+        *("__init__", "arguments", "bitstream", "codec", "errors", "generate", "media", "output", "prior"),
         *("scaling", "tokenizer", "video", "weights"),
     },
     "__init__": {"arguments", "codec", "errors", "media"},
@@ -52,8 +56,8 @@ OUTSIDE = {
     "av": {"video"},
     "constriction": {"entropy"},
     "click": {"cli"},
-    "torch": {"codec", "prior", "tokenizer", "train", "weights"},
-    "safetensors": {"prior", "train", "weights"},
+    "torch": {"codec", "generate", "prior", "tokenizer", "train", "weights"},
+    "safetensors": {"generate", "prior", "train", "weights"},
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"train"},
     "triton": {"train"},  # kernels for GPUs, imported where there is one
@@ -71,6 +75,7 @@ LIGHT = [
         f"lfqcodec.codec.{name}"
         for name in ("gop", "models", "progress", "decode.cut", "decode.file", "decode.options")
     ),
+    *(f"lfqcodec.generate.{name}" for name in ("config", "schedule", "store")),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
     *(f"lfqcodec.{'.'.join(path.with_suffix('').parts)}" for path in CLI),
 ]

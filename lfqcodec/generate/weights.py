@@ -1,0 +1,65 @@
+"""Weights files of generators to networks in memory, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from lfqcodec.errors import OutputError, WeightsError
+from lfqcodec.generate.config import GeneratorConfig
+from lfqcodec.generate.masked import MaskedModel
+from lfqcodec.generate.store import Generator
+from lfqcodec.output import replacing
+from lfqcodec.reproducible import sort_safetensors_header
+
+
+def save_generator(
+    path: Path,
+    config: GeneratorConfig,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = True,
+) -> bytes:
+    """Write a file, whole or not at all; the same contents give the same bytes. Returns their SHA-256.
+
+    `metadata` has `name`, `trained_for`, `sampling` and `classes` (`lfqcodec.generate.store`). `OutputError`.
+    """
+    ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
+    blob = sort_safetensors_header(save(ordered, metadata={**metadata, "generator": config.to_json()}))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: {error.strerror}") from error
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(blob)
+    return hashlib.sha256(blob).digest()
+
+
+def load_generator(generator: Generator, device: torch.device) -> MaskedModel:
+    """The network of a generator in float32, for inference.
+
+    Raises `WeightsError` where tensors are missing, have another shape, or are not finite.
+    """
+    try:
+        tensors = load_file(generator.path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{generator.path}: cannot be read ({error})") from error
+    with torch.device("meta"):
+        model = MaskedModel(generator.config)
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in expected or name not in tensors:
+            raise WeightsError(f"{generator.path}: does not fit its configuration ({name})")
+        if tensors[name].shape != expected[name].shape:
+            raise WeightsError(f"{generator.path}: {name} has another shape than its configuration")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise WeightsError(f"{generator.path}: {name} holds values that are not finite")
+    model.load_state_dict({name: each.float() for name, each in tensors.items()}, assign=True)
+    return model.to(device).eval().requires_grad_(False)
