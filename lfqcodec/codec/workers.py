@@ -14,14 +14,13 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Generic, Protocol, Self, TypeVar
-
-import torch
 
 from lfqcodec.errors import LfqError
 
@@ -51,6 +50,29 @@ class Setup(Protocol[Job, Result]):
 
     def run(self, job: Job) -> Result:
         """The result of a job."""
+
+
+class Team(Protocol[Job, Result]):
+    """Whoever does jobs for this process, several at a time. Results come in order of jobs."""
+
+    @property
+    def full(self) -> bool:
+        """True where a result has to be taken before the next job is given."""
+
+    def give(self, job: Job) -> None:
+        """Let somebody do a job."""
+
+    def take(self) -> Result | None:
+        """The result of the oldest job, None where there is none. Raises what went wrong with it."""
+
+
+class WorkerLost(LfqError):
+    """A worker ended before its job. `signal` is the number of the signal that ended it, None for an exit."""
+
+    def __init__(self, who: str, code: int) -> None:
+        cause = signal.Signals(-code).name if code < 0 else f"status {code}"
+        super().__init__(f"a worker of the {who} ended early ({cause}); it may lack memory: use fewer")
+        self.signal = -code if code < 0 else None
 
 
 class Workers(Generic[Job, Result]):
@@ -145,10 +167,21 @@ class Workers(Generic[Job, Result]):
         except OSError as error:
             raise self._lost(process) from error
 
-    def _lost(self, process: subprocess.Popen[bytes]) -> LfqError:
-        code = process.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"status {code}"
-        return LfqError(f"a worker of the {self._who} ended early ({cause}); it may lack memory: use fewer")
+    def _lost(self, process: subprocess.Popen[bytes]) -> WorkerLost:
+        return WorkerLost(self._who, process.wait())
+
+    def stop(self, seconds: float) -> None:
+        """Ask all processes to end, which takes them so long at most. `close` has to follow.
+
+        Another thread may wait in `take` meanwhile: it hears that its worker is lost.
+        """
+        processes = (*self._idle, *self._busy)
+        for process in processes:
+            process.terminate()
+        until = time.monotonic() + seconds
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
@@ -195,6 +228,9 @@ def main() -> None:
     setup: Setup[Any, Any] | None = _read(jobs)
     if setup is None:
         return
+    # Only here: who gives the jobs may do without.
+    import torch
+
     torch.set_num_threads(setup.threads)
     while (job := _read(jobs)) is not None:
         try:

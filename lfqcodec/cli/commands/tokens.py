@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Limits
 from lfqcodec.cli.shared.names import output_of
@@ -19,9 +15,7 @@ from lfqcodec.cli.shared.options import (
 )
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import print_json
-from lfqcodec.codec.decode.file import open_file
-from lfqcodec.codec.progress import Progress
-from lfqcodec.output import open_output, refuse_same_file
+from lfqcodec.codec.decode.tokens import save_tokens
 
 
 @click.command("tokens")
@@ -48,27 +42,10 @@ def command(
     - for standard input or output; without OUT.npz, clip.lfq becomes clip.npz.
     """
     target = output_of(dest, source, ".npz", as_json=as_json)
-    refuse_same_file(source, target)
-    planes: dict[str, list[NDArray[np.int32]]] = {}
-    frames = 0
-    with (
-        open_file(source, model=model, limits=limits) as file,
-        show_progress("decoding tokens", progress, quiet=quiet) as tell,
-    ):
-        for chunk in file.tokens():
-            frames += chunk.head.valid
-            tell(Progress(frames, file.header.frame_count, 0, 0.0, frames, frames))
-            for group in chunk.groups:
-                for name, tokens in group.items():
-                    planes.setdefault(name, []).append(tokens)
-    arrays = {name: np.concatenate(parts) for name, parts in planes.items()}
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-    with open_output(target, overwrite=overwrite) as out:
-        out.write(packed.getbuffer())
-    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    with show_progress("decoding tokens", progress, quiet=quiet) as tell:
+        written = save_tokens(source, target, model=model, limits=limits, overwrite=overwrite, progress=tell)
     if as_json:
-        print_json({"file": target, "layers": shapes})
+        print_json({"file": target, "layers": written.shapes})
         return
-    for name, shape in shapes.items():
+    for name, shape in written.shapes.items():
         click.echo(f"{name}: int32 {shape}", err=target == "-")

@@ -10,9 +10,7 @@ from lfqcodec.bitstream import Limits
 from lfqcodec.cli.shared.options import json_option, limit_option, model_option, progress_options
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import complaint, plural, print_json
-from lfqcodec.codec.decode.file import open_file
-from lfqcodec.codec.progress import Progress
-from lfqcodec.errors import LfqError, Truncated
+from lfqcodec.codec.decode.tokens import check_file
 
 
 @click.command("verify")
@@ -33,32 +31,18 @@ def command(
         raise click.UsageError("FILE is an empty name")
     results, code = [], 0
     for name in files:
-        chunks = frames = 0
-        problem: LfqError | None = None
-        missing = ""
-        try:
-            with (
-                open_file(name, model=model, limits=limits) as file,
-                show_progress(f"verifying {name}", progress, quiet=quiet) as tell,
-            ):
-                try:
-                    # The reader itself compares the totals of header and index with the chunks.
-                    for chunk in file.tokens():
-                        chunks, frames = chunks + 1, frames + chunk.head.valid
-                        tell(Progress(frames, file.header.frame_count, 0, 0.0, frames, frames))
-                except Truncated:
-                    missing = file.missing(frames)
-                    raise
-        except LfqError as error:
-            problem, code = error, code or error.exit_code
-        said = None if problem is None else complaint(problem) + missing
+        with show_progress(f"verifying {name}", progress, quiet=quiet) as tell:
+            check = check_file(name, model=model, limits=limits, progress=tell)
+        problem = check.error
+        code = code or (0 if problem is None else problem.exit_code)
+        said = None if problem is None else complaint(problem) + check.missing
         kind = None if problem is None else type(problem).__name__
         results.append(
             {
                 "file": name,
                 "ok": problem is None,
-                "chunks": chunks,
-                "frames": frames,
+                "chunks": check.chunks,
+                "frames": check.frames,
                 "error": said,
                 "kind": kind,
             }
@@ -66,7 +50,7 @@ def command(
         if said is not None and not as_json:
             click.echo(f"lfqcodec: {said}", err=True)
         elif not as_json:
-            click.echo(f"{name}: ok, {frames} frames in {plural(chunks, 'chunk')}")
+            click.echo(f"{name}: ok, {check.frames} frames in {plural(check.chunks, 'chunk')}")
     if as_json:
         print_json(results)
     sys.exit(code)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.device import pick_device
 from lfqcodec.codec.encode.lookahead import Lookahead
 from lfqcodec.codec.encode.options import EncodeOptions
-from lfqcodec.codec.encode.parallel import EncodeGop
+from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
 from lfqcodec.codec.encode.plan import (
     gop_encoder,
     make_header,
@@ -32,7 +33,7 @@ from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
-from lfqcodec.codec.workers import Workers
+from lfqcodec.codec.workers import Team, Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
 from lfqcodec.output import open_output, refuse_other_format, refuse_same_file, same_file
 from lfqcodec.scaling import parse_scale
@@ -40,6 +41,8 @@ from lfqcodec.video import Pictures, open_video
 from lfqcodec.weights.store import resolve_model
 
 Source = str | os.PathLike[str] | BinaryIO | Iterable[Any]
+Gather = Callable[[EncodeGop, Callable[[int], None]], AbstractContextManager[Team[list[ChunkJob], CodedGop]]]
+"""Gives whoever codes the GOPs; its second argument hears of pictures that were coded."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def encode(
     options: EncodeOptions | None = None,
     *,
     progress: ProgressCallback = ignore,
+    gather: Gather | None = None,
 ) -> EncodeReport:
     """Encode a video or still image into a .lfq file.
 
@@ -91,7 +95,9 @@ def encode(
     binary file object; a path is written under a temporary name and renamed when complete.
     With `resume` that name is `dest` with ".part" behind it, and what a run that ended early has left there
     is kept: the next one, with the same input and options, goes on from its last complete GOP, and makes the
-    same file. Raises `ArgumentError`, `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`.
+    same file. `gather` brings workers of the caller's own for a video at one crf that has several GOPs by its
+    length; they make the same bytes.
+    Raises `ArgumentError`, `InputVideoError`, `OutputError`, `WeightsError` or `LfqError`.
     """
     options = options or EncodeOptions()
     given = _readable(source, options)
@@ -131,10 +137,12 @@ def encode(
         sink = ChunkSink(writer, reader, trail, meter)
         coder: Coder
         if options.workers > 1:
-            assert plan.crf is not None
+            gather = partial(_workers, options.workers)
+        elif (reader.estimated_frames or 0) <= options.gop:
+            gather = None
+        if gather is not None and plan.crf is not None:
             setup = EncodeGop(model, plan, str(device), torch.get_num_threads())
-            workers = stack.enter_context(Workers(setup, options.workers, meter.coded))
-            coder = ParallelCoder(workers, plan.crf, sink)
+            coder = ParallelCoder(stack.enter_context(gather(setup, meter.coded)), plan.crf, sink)
         else:
             encoder = gop_encoder(model, plan, str(device))
             spent = 8 * writer.bytes_written
@@ -182,6 +190,12 @@ def encode(
         ms_ssim=sink.quality.ms_ssim,
         notes=notes,
     )
+
+
+def _workers(
+    count: int, setup: EncodeGop, on_coded: Callable[[int], None]
+) -> Workers[list[ChunkJob], CodedGop]:
+    return Workers(setup, count, on_coded)
 
 
 def _readable(source: Source, options: EncodeOptions) -> str | os.PathLike[str] | BinaryIO | Pictures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,13 +43,23 @@ class EncodeGop:
     who: str = "encoder"
 
     def run(self, job: list[ChunkJob]) -> CodedGop:
-        """The chunks, coded."""
+        """The chunks, coded; `report` hears of the pictures."""
+        return self.code(job, report)
+
+    def code(self, job: list[ChunkJob], on_coded: Callable[[int], None]) -> CodedGop:
+        """The chunks, coded; `on_coded` is told how many pictures were coded, group by group."""
         encoder = gop_encoder(self.model, self.plan, self.device)
         assert self.plan.crf is not None
         chunks, quality = [], QualityMeter()
         for number, (pictures, group_size) in enumerate(job):
             coded = code_chunk(
-                encoder, self.plan, self.plan.crf, pictures, group_size, gop_start=not number, on_coded=report
+                encoder,
+                self.plan,
+                self.plan.crf,
+                pictures,
+                group_size,
+                gop_start=not number,
+                on_coded=on_coded,
             )
             if coded.pictures is not None:
                 for source, decoded in zip(pictures, coded.pictures, strict=True):

@@ -16,7 +16,7 @@ from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.encode.trial import code_chunk
 from lfqcodec.codec.gop import GopEncoder
-from lfqcodec.codec.workers import Workers
+from lfqcodec.codec.workers import Team
 
 
 class Coder(Protocol):
@@ -87,12 +87,12 @@ class SerialCoder:
 
 
 class ParallelCoder:
-    """Lets several processes code, each a GOP, all at one crf; the bytes are those of `SerialCoder`.
+    """Lets several workers code, each a GOP, all at one crf; the bytes are those of `SerialCoder`.
 
     In memory are a GOP for each worker and the one that is being read.
     """
 
-    def __init__(self, workers: Workers[list[ChunkJob], CodedGop], crf: float, sink: ChunkSink) -> None:
+    def __init__(self, workers: Team[list[ChunkJob], CodedGop], crf: float, sink: ChunkSink) -> None:
         self._workers, self._crf, self._sink = workers, crf, sink
         self._open: list[SourceChunk] = []
         self._given: deque[list[SourceChunk]] = deque()
