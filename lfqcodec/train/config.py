@@ -14,25 +14,25 @@ from lfqcodec.errors import LfqError
 Config = TypeVar("Config")
 
 
-def preset_names() -> list[str]:
-    """Names of the presets in the package."""
-    folder = resources.files(__package__).joinpath("presets")
+def preset_names(kind: str) -> list[str]:
+    """Names of the package's presets for a kind of network: "tokenizer" or "generator"."""
+    folder = resources.files(__package__).joinpath("presets", kind)
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir())
 
 
-def read_table(name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
-    """The table of a preset, or of a TOML file, with changes such as `losses.gan=0.2` (values in TOML).
+def read_table(kind: str, name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
+    """The table of a preset of a kind, or of a TOML file, with changes such as `losses.gan=0.2`, in TOML.
 
     Raises `LfqError` for unknown presets and what is not TOML.
     """
     try:
-        if name in preset_names():
-            text = resources.files(__package__).joinpath("presets", f"{name}.toml").read_text()
+        if name in preset_names(kind):
+            text = resources.files(__package__).joinpath("presets", kind, f"{name}.toml").read_text()
         else:
             text = Path(name).read_text()
         table = tomllib.loads(text)
     except OSError as error:
-        names = ", ".join(preset_names())
+        names = ", ".join(preset_names(kind))
         raise LfqError(f"{name}: no such preset ({names}) and no such file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LfqError(f"{name}: not a TOML file ({error})") from error
@@ -73,12 +73,21 @@ def updated(default: Config, values: Any, where: str) -> Config:
         if dataclasses.is_dataclass(like):
             ready[name] = value if type(value) is type(like) else updated(like, value, name)
             continue
-        value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if isinstance(like, float) and type(value) is int else value
+        value = tuple(_number(each, like[:1]) for each in value) if _both(value, like) else value
+        value = _number(value, (like,))
         if type(value) is not type(like) or not _alike(value, like):
             raise LfqError(f"{where}: {name} must be like {like!r}, not {value!r}")
         ready[name] = value
     return dataclasses.replace(default, **ready)  # type: ignore[type-var]
+
+
+def _both(value: Any, like: Any) -> bool:
+    return isinstance(value, list) and isinstance(like, tuple)
+
+
+def _number(value: Any, like: tuple[Any, ...]) -> Any:
+    """An integer as a float, where it is to be like a float."""
+    return float(value) if type(value) is int and like and isinstance(like[0], float) else value
 
 
 def _alike(value: Any, like: Any) -> bool:

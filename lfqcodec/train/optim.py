@@ -56,6 +56,7 @@ class Schedule:
 class OptimizerConfig:
     """Adam's `betas` and `eps`; Muon's `momentum`, and the size of its updates, `muon_scale`.
 
+    Each update takes `weight_decay` times the learning rate off the weights of `nn.Linear` layers (AdamW).
     Gradients longer than `clip`, all together, are shortened to it.
     """
 
@@ -64,6 +65,7 @@ class OptimizerConfig:
     momentum: float = 0.95
     muon: bool = True
     muon_scale: float = 0.2
+    weight_decay: float = 0.0
     clip: float = 1.0
 
 
@@ -87,6 +89,11 @@ class MuonAdam:
         self.state: dict[str, Tensor] = {"updates": self.updates}
         self._matrices: dict[tuple[int, int], list[str]] = defaultdict(list)
         self._adam: list[str] = []
+        self._decayed = {
+            f"{name}.weight".lstrip(".")
+            for name, each in model.named_modules()
+            if isinstance(each, nn.Linear)
+        }
         for name, p in self.parameters.items():
             inner = p.ndim == 4 and p.shape[2:] == (1, 1) and min(p.shape[:2]) >= 32
             if config.muon and inner and not name.startswith("quantizer"):
@@ -103,6 +110,10 @@ class MuonAdam:
         self.updates += 1
         live = [p for p in self.parameters.values() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(live, self.config.clip))
+        if self.config.weight_decay:
+            for p in (self.parameters[name] for name in self._decayed):
+                if p.grad is not None:
+                    p.mul_(1 - lr * self.config.weight_decay)
         for names in self._matrices.values():
             self._muon_step([n for n in names if self.parameters[n].grad is not None], lr)
         self._adam_step([n for n in self._adam if self.parameters[n].grad is not None], lr)

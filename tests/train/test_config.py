@@ -15,7 +15,8 @@ from lfqcodec.train.tokenizer.config import Phase, TokenizerTrainConfig, load_pr
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    assert preset_names() == ["paper-image-16x", "paper-image-32x", "paper-video"]
+    papers = ["paper-image-16x", "paper-image-32x", "paper-video"]
+    assert preset_names("tokenizer") == [*papers, "small-image", "small-video"]
 
 
 def test_paper_video_is_the_appendix_and_the_default() -> None:

@@ -194,3 +194,39 @@ def test_adam_is_that_of_pytorch() -> None:
         reference.zero_grad()
     # PyTorch corrects the second moment before it adds eps; with gradients like these that is 1e-5 of a step.
     torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-5, rtol=0)
+
+
+def test_weight_decay_is_that_of_adamw() -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(5, 3, bias=False), nn.Linear(5, 3, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    config = OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip=1e9)
+    mine = MuonAdam(ours, config)
+    reference = torch.optim.AdamW(theirs.parameters(), 0.01, (0.9, 0.96), 1e-8, 0.045)
+    for _ in range(20):
+        x = torch.randn(7, 5)
+        for layer in (ours, theirs):
+            layer(x).sin().sum().backward()
+        mine.step(0.01)
+        reference.step()
+        reference.zero_grad()
+    torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-6, rtol=0)
+
+
+def test_one_update_with_weight_decay() -> None:
+    layer = nn.Linear(1, 1)
+    mine = MuonAdam(layer, OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045))
+    with torch.no_grad():
+        layer.weight.fill_(1)
+        layer.bias.fill_(1)
+    for p in layer.parameters():
+        p.grad = torch.full_like(p, 0.5)
+    mine.step(0.1)
+    # Only matrices decay.
+    assert (float(layer.weight), float(layer.bias)) == pytest.approx((0.8955, 0.9), abs=1e-6)
+
+
+def test_rates_of_a_cosine() -> None:
+    schedule = Schedule(6, 1.0, warmup=2, shape="cosine")
+    found = [schedule.rate_at(step) for step in range(6)]
+    assert found == pytest.approx([0.5, 1, 1, 0.853553, 0.5, 0.146447], abs=1e-6)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from tqdm import tqdm
 from lfqcodec.errors import InputVideoError, LfqError, OutputError
 from lfqcodec.output import replacing
 from lfqcodec.train.data.decode import bounded, decode_frames
-from lfqcodec.train.data.sources import gather_media, open_items
+from lfqcodec.train.data.labels import labels_of
+from lfqcodec.train.data.sources import Item, gather_media, open_items
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 class Entry:
     """One clip or image of a pack. Entries of one `source` are never split between training and held-out.
 
-    Its frames are uint8 [frames, height, width, 3], from byte `offset` of `pack.u8` on.
+    `label` is the name of its class, where it has one. Its frames are uint8 [frames, height, width, 3], from
+    byte `offset` of `pack.u8` on.
     """
 
     name: str
@@ -40,10 +42,20 @@ class Entry:
     height: int
     width: int
     offset: int
+    label: str | None = None
 
 
-def build_pack(media: Iterable[Path], out: Path, *, longest: int = 640, max_frames: int = 600) -> None:
+def build_pack(
+    media: Iterable[Path],
+    out: Path,
+    *,
+    longest: int = 640,
+    max_frames: int = 600,
+    labels: Mapping[Path, str] | None = None,
+) -> None:
     """Decode `media` (files, and archives, which are taken whole) into a pack folder.
+
+    With `labels`, by file, those without one are left out.
 
     Frames are shrunk to at most `longest` pixels a side, and at most `max_frames` of each clip are kept.
     Unreadable files are reported and left out. Raises `InputVideoError` where none could be read or an
@@ -52,6 +64,8 @@ def build_pack(media: Iterable[Path], out: Path, *, longest: int = 640, max_fram
     """
     with ExitStack() as stack:
         items = open_items(media, stack)
+        if labels is not None:
+            items = [item for item in items if item.path in labels]
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,7 +78,8 @@ def build_pack(media: Iterable[Path], out: Path, *, longest: int = 640, max_fram
                     with item.file() as path:
                         shape = _append(path, item.name, file, longest, max_frames)
                     if shape is not None:
-                        entries.append(Entry(item.name, item.source, *shape, offset))
+                        label = None if labels is None else labels[item.path]
+                        entries.append(Entry(item.name, _source(item, label), *shape, offset, label))
                         offset += shape[0] * shape[1] * shape[2] * 3
             if not entries:
                 raise InputVideoError("none of the training files could be read")
@@ -72,6 +87,16 @@ def build_pack(media: Iterable[Path], out: Path, *, longest: int = 640, max_fram
             (out / "pack.json").unlink(missing_ok=True)
     with replacing(out / "pack.json", overwrite=True) as partial:
         partial.write_text(json.dumps([asdict(e) for e in entries]))
+
+
+def _source(item: Item, label: str | None) -> str:
+    """What an item belongs to: of a labelled one a part of its class, and of a picture it alone.
+
+    Pictures of a class are often numbered, and nothing follows from that.
+    """
+    if label is None:
+        return item.source
+    return f"{label}/{Path(item.name).stem if item.is_image else item.source}"
 
 
 def _append(
@@ -98,11 +123,19 @@ def _append(
 
 
 def ensure_pack(
-    out: Path, videos: Iterable[Path], images: Iterable[Path], *, max_frames: int, longest: int = 640
+    out: Path,
+    videos: Sequence[Path],
+    images: Sequence[Path],
+    *,
+    max_frames: int,
+    longest: int = 640,
+    labels: str | None = None,
+    skip_unlabelled: bool = False,
 ) -> None:
     """Build the pack `out` from folders of videos and pictures, or archives, unless it is there.
 
-    An archive (`.lfqpack`) may be named among the videos or the images and is taken whole.
+    An archive (`.lfqpack`) may be named among the videos or the images and is taken whole. `labels` is
+    "folder", or a table (`lfqcodec.train.data.labels`).
     Raises `LfqError` where there is nothing to read, and what `build_pack` raises.
     """
     if (out / "pack.json").exists():
@@ -110,7 +143,10 @@ def ensure_pack(
     media = gather_media(videos, images)
     if not media:
         raise LfqError("nothing to train on: give --videos and --images, or a pack")
-    build_pack(media, out, longest=longest, max_frames=max_frames)
+    known = None
+    if labels is not None:
+        known = labels_of(labels, [*videos, *images], media, skip_unlisted=skip_unlabelled)
+    build_pack(media, out, longest=longest, max_frames=max_frames, labels=known)
 
 
 class Pack:

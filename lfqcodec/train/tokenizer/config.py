@@ -151,7 +151,7 @@ def load_preset(name: str, changes: Iterable[str] = ()) -> TokenizerTrainConfig:
     What it leaves out has the default. Raises `LfqError` for unknown presets, fields and values of the wrong
     type.
     """
-    values: dict[str, Any] = read_table(name, changes)
+    values: dict[str, Any] = read_table("tokenizer", name, changes)
     if "phases" in values:
         if not isinstance(values["phases"], list):
             raise LfqError("phases must be a list of STEPS:BATCHxFRAMESxSIZE")

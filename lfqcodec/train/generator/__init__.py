@@ -1,0 +1,1 @@
+"""Training of generators on the tokens of labelled pictures and clips."""
