@@ -83,7 +83,6 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.codec.encode import lookahead
     from lfqcodec.codec.encode.rdo import TernaryChoice
     from lfqcodec.codec.pipeline import Producer
-    from lfqcodec.codec.repair.salvage import Salvage
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
     from lfqcodec.tokenizer.motion.compensation import ReferencePicture
@@ -95,8 +94,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.video import VideoReader, VideoWriter
 
     yield "reading", VideoReader, "events", True
-    yield "reading", BitstreamReader, "__iter__", True
-    yield "reading", Salvage, "items", True
+    yield "reading", BitstreamReader, "step", False
     yield "scene cuts", lookahead, "analyse", True
     yield "motion search", GroupReconstruction, "search", False
     yield "compensation", ReferencePicture, "__init__", False

@@ -32,6 +32,7 @@ from lfqcodec.bitstream.limits import (
 )
 from lfqcodec.bitstream.packets import Packets, PacketsHead
 from lfqcodec.bitstream.reader import BitstreamReader
+from lfqcodec.bitstream.states import Fault, PassedOver
 from lfqcodec.bitstream.tokens import check_group
 from lfqcodec.bitstream.writer import BitstreamWriter
 
@@ -49,6 +50,7 @@ __all__ = [
     "BitstreamWriter",
     "Chunk",
     "ChunkHead",
+    "Fault",
     "FileHeader",
     "Index",
     "IndexEntry",
@@ -57,6 +59,7 @@ __all__ = [
     "Limits",
     "Packets",
     "PacketsHead",
+    "PassedOver",
     "Profile",
     "block_grid",
     "check_group",

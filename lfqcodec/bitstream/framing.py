@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from lfqcodec.bitstream.fields import crc32, truncated
@@ -78,26 +79,61 @@ class ByteSource:
         return end
 
 
+@dataclass(frozen=True)
+class AtUnit:
+    """The source stands where a unit should start."""
+
+
+@dataclass(frozen=True)
+class AtHead:
+    """The source stands at the body of `frame`, which `read` will give again."""
+
+    frame: UnitFrame
+
+
+@dataclass(frozen=True)
+class AtBody:
+    """The source stands at the body of `frame`, of chunk `chunk`, which nobody wants."""
+
+    frame: UnitFrame
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Astray:
+    """No unit started where one should: the source stands one byte behind that place."""
+
+
+@dataclass(frozen=True)
+class BehindBody:
+    """The source stands behind `data`, a body with its checksum that is wrong or ends early."""
+
+    data: bytes
+
+
+Place = AtUnit | AtHead | AtBody | Astray | BehindBody
+
+
 class FrameReader:
-    """Reads unit frames and bodies from `source`, and remembers where to look on after an error."""
+    """Reads unit frames and bodies from `source`. Where that stands, as a `Place`, is all it remembers."""
 
     def __init__(self, source: ByteSource, limits: Limits) -> None:
         self._source = source
         self._limits = limits
-        self._misframed = False
-        self._damaged_body: bytes | None = None
-        self._raw = b""
+        self._place: Place = AtUnit()
 
     def forget(self) -> None:
-        """Drop what is remembered of damage: the source was moved."""
-        self._misframed = False
-        self._damaged_body = None
+        """Go on as at the start of a unit: the source was moved there."""
+        self._place = AtUnit()
 
     def read(self, chunk: int | None) -> UnitFrame:
         """The frame of the unit that starts here; the source then stands at its body.
 
-        On an error the source stands one byte behind the start, and `recover` looks on from there.
+        On an error `recover` looks on from one byte behind the start.
         """
+        if isinstance(self._place, AtHead):
+            frame, self._place = self._place.frame, AtUnit()
+            return frame
         offset = self._source.position
         data = self._source.read(PREFIX_BYTES)
         try:
@@ -110,18 +146,19 @@ class FrameReader:
             data += rest
             if len(rest) < wanted:
                 raise truncated("a unit head", wanted, len(rest), offset=self._source.position, chunk=chunk)
-            frame = parse_frame(data, offset, self._limits, chunk)
+            return parse_frame(data, offset, self._limits, chunk)
         except BitstreamError:
             self._source.push_back(data[1:])
-            self._misframed = True
+            self._place = Astray()
             raise
-        self._raw = data
-        return frame
 
     def put_back(self, frame: UnitFrame) -> None:
-        """Undo the `read` that gave `frame`, so that the next one gives it again."""
-        assert self._source.position == frame.body_offset
-        self._source.push_back(self._raw)
+        """Make `frame`, which was read last, the one that is read next."""
+        self._place = AtHead(frame)
+
+    def leave(self, frame: UnitFrame, chunk: int) -> None:
+        """Leave the body of `frame`, of a chunk, where it is; `recover` passes over it."""
+        self._place = AtBody(frame, chunk)
 
     def body(self, frame: UnitFrame, chunk: int | None = None) -> bytes:
         """The body of `frame`, its checksum checked. Raises `Truncated` or `ChecksumMismatch`."""
@@ -134,14 +171,14 @@ class FrameReader:
             if crc32(body) != int.from_bytes(data[-CRC_BYTES:], "little"):
                 raise ChecksumMismatch("unit body is damaged", offset=frame.body_offset, chunk=chunk)
         except BitstreamError:
-            self._damaged_body = data
+            self._place = BehindBody(data)
             raise
         return body
 
     def damaged_body(self) -> bytes:
         """The body that failed its checksum just now."""
-        assert self._damaged_body is not None
-        return self._damaged_body[:-CRC_BYTES]
+        assert isinstance(self._place, BehindBody)
+        return self._place.data[:-CRC_BYTES]
 
     def pass_over(self, frame: UnitFrame, chunk: int | None = None) -> None:
         """Go behind the body of `frame`, unchecked. Raises `Truncated`."""
@@ -155,25 +192,31 @@ class FrameReader:
         self._source.skip(frame.body_length + CRC_BYTES)
 
     def recover(self) -> bool:
-        """After an error, go to the next intact unit. False where there is none."""
-        if self._damaged_body is not None:
-            body, self._damaged_body = self._damaged_body, None
-            if not self._at_unit():
-                # Not only flipped bits: bytes were lost or added, and the next unit may start inside.
-                self._source.push_back(body)
-                return self.resync() is not None
-        if self._misframed:
-            return self.resync() is not None
-        return True
+        """Go to the next unit; after an error, to the next intact one. False where there is none.
+
+        Raises `Truncated` where the body that was left is not all there.
+        """
+        place = self._place
+        if isinstance(place, AtUnit | AtHead):
+            return True
+        self._place = AtUnit()
+        if isinstance(place, AtBody):
+            self.pass_over(place.frame, place.chunk)
+            return True
+        if isinstance(place, BehindBody):
+            if self._at_unit():
+                return True
+            # Not only flipped bits: bytes were lost or added, and the next unit may start inside.
+            self._source.push_back(place.data)
+        return self._resync()
 
     def _at_unit(self) -> bool:
         probe = self._source.read(PREFIX_BYTES + MAX_UNIT_HEAD + CRC_BYTES)
         self._source.push_back(probe)
         return self._unit_at(probe, 0) is True
 
-    def resync(self) -> int | None:
-        """Go to the next intact unit head, here or later, and give its offset; None where there is none."""
-        self.forget()
+    def _resync(self) -> bool:
+        """Go to the next intact unit head, here or later. False where there is none."""
         window = b""
         ended = False
         while not ended:
@@ -185,12 +228,12 @@ class FrameReader:
                 found = self._unit_at(window, at)
                 if found:
                     self._source.push_back(window[at:])
-                    return self._source.position
+                    return True
                 if found is None and not ended:
                     break
                 at = window.find(SYNC, at + 1)
             window = window[at if at >= 0 else -len(SYNC) + 1 :]
-        return None
+        return False
 
     def _unit_at(self, data: bytes, at: int) -> bool | None:
         """True where an intact unit head stands at `at`, None where `data` ends before that can be said."""

@@ -9,11 +9,11 @@ import pytest
 from bitstream_helpers import HEADER, Pipe, header_length, make_file, unit_offsets, without_streams
 
 from lfqcodec import errors
-from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead
+from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead, PassedOver
 from lfqcodec.codec.repair import salvage
 from lfqcodec.codec.repair.damage import Loss
-from lfqcodec.codec.repair.gaps import Edge, Known, Spread, place
-from lfqcodec.codec.repair.salvage import Salvage
+from lfqcodec.codec.repair.gaps import Edge, Gap, Known, Spread, place
+from lfqcodec.codec.repair.salvage import Salvage, Use, Used
 
 STEPS = (3, 1, 7, 2, 2)
 # Units: 0 1 2 chunks of GOP 0, 3 4 of GOP 1, 5 6 7 of GOP 2, 8 index.
@@ -40,32 +40,42 @@ def spoil_head(data, unit):
 def test_heads_of_lost_chunks(stream):
     """Behind a damaged body numbers and times go on, also where a chunk leaves them to the one before."""
     reader = BitstreamReader(stream(spoil_body(LONG, 0)))
-    with pytest.raises(errors.ChecksumMismatch):
-        reader.next_unit()
-    assert reader.lost_heads == HEADS[:1]
-    assert reader.next_unit().head == HEADS[3]
-    assert reader.lost_heads == HEADS[1:3]
+    fault = reader.step()
+    assert isinstance(fault.error, errors.ChecksumMismatch)
+    assert fault.broken.head == HEADS[0]
+    assert [reader.step() for _ in range(2)] == [PassedOver(head) for head in HEADS[1:3]]
     assert reader.skipped_chunks == 2
-    assert reader.next_unit().head == HEADS[4]
-    assert reader.lost_heads == []
-    assert [unit.head for unit in reader] == HEADS[5:]
+    assert [unit.head for unit in reader] == HEADS[3:]
     assert reader.complete
 
 
 def test_heads_behind_a_lost_head_are_not_known():
     reader = BitstreamReader(io.BytesIO(spoil_head(LONG, 0)))
-    with pytest.raises(errors.ChecksumMismatch):
-        reader.next_unit()
-    assert reader.next_unit().head == HEADS[3]
-    assert reader.lost_heads == []
+    fault = reader.step()
+    assert isinstance(fault.error, errors.ChecksumMismatch)
+    assert fault.broken is None
+    assert reader.step().head == HEADS[3]
 
 
 def test_a_chunk_that_is_cut_off_is_not_counted():
     reader = BitstreamReader(io.BytesIO(LONG[: OFFSETS[2] - 3]))
-    reader.next_unit()
-    with pytest.raises(errors.Truncated):
-        reader.next_unit()
-    assert reader.lost_heads == []
+    assert reader.step().head == HEADS[0]
+    fault = reader.step()
+    assert isinstance(fault.error, errors.Truncated)
+    assert fault.broken is None
+
+
+def test_a_gop_that_a_caller_gives_up_or_goes_on_with():
+    """The heads of what is given up come, and behind a broken chunk the rest can be taken as it is."""
+    reader = BitstreamReader(io.BytesIO(spoil_body(LONG, 1)))
+    assert reader.step().head == HEADS[0]
+    assert reader.step().broken.head == HEADS[1]
+    reader.keep_gop()
+    assert reader.step().head == HEADS[2]
+    assert isinstance(reader.step(), Chunk)
+    reader.skip_gop()
+    assert reader.step() == PassedOver(HEADS[4])
+    assert [unit.head for unit in reader] == HEADS[5:]
 
 
 @pytest.mark.parametrize("stream", [io.BytesIO, Pipe])
@@ -126,13 +136,16 @@ def test_a_gop_that_is_not_where_the_index_says():
 
 def gaps_of(data, stream=io.BytesIO, index=None):
     losses: list[Loss] = []
-    walk = Salvage(BitstreamReader(stream(data)), losses=losses, index=index)
+    walk = Salvage(BitstreamReader(stream(data)), lambda chunk, _: Use(chunk), index=index)
     times = []
     for item in walk.items():
-        if isinstance(item, Chunk):
+        if isinstance(item, Used):
             times.append(list(item.head.pts))
-        elif hasattr(item, "shown"):
+        elif isinstance(item, Gap):
             times.append([pts for pts, _ in item.shown()])
+            losses.append(item.loss)
+        elif isinstance(item, Loss):
+            losses.append(item)
     return [pts for part in times for pts in part], losses
 
 

@@ -16,7 +16,6 @@ from codec_support import (
     encoded,
     frames_of,
     no_leftovers,
-    one_thread,
     psnr,
     same_frames,
     y4m,
@@ -29,12 +28,6 @@ from lfqcodec.codec.decode.options import DecodeKeywords, DecodeOptions
 from lfqcodec.codec.encode.options import EncodeKeywords, EncodeOptions
 from lfqcodec.codec.progress import Progress
 from lfqcodec.weights.store import resolve_model
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +99,25 @@ def test_open(data, tmp_path):
         list(video.frames())
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_readers_do_not_disturb_each_other(data, tmp_path, named):
+    """Frames, tokens, heads and the index in turns, out of a file by name or of an open one."""
+    path = tmp_path / "a.lfq"
+    path.write_bytes(data)
+    with lfqcodec.open(path if named else io.BytesIO(data), device="cpu") as video:
+        alone = list(video.frames()), list(video.heads())
+        frames, again, heads = video.frames(), video.frames(start=0.2), video.heads()
+        first = [next(frames) for _ in range(3)]
+        tokens = video.tokens()
+        assert next(tokens).head == next(heads)
+        late = next(again)
+        assert len(video.index().entries) == 2
+        assert video.unit_bytes(alone[1][0]) == data[alone[1][0].offset :][: alone[1][0].size]
+        assert same_frames([*first, *frames], alone[0])
+        assert np.array_equal(late.rgb, alone[0][round(0.2 * video.header.frame_rate)].rgb)
+        assert [chunk.head for chunk in tokens] == list(heads) == alone[1][1:]
+
+
 def test_a_pipe_is_read_once(data):
     with lfqcodec.open(pipe(data), device="cpu") as video:
         assert len(list(video.tokens())) == 2
@@ -113,6 +125,7 @@ def test_a_pipe_is_read_once(data):
             next(video.tokens())
         with pytest.raises(lfqcodec.LfqError, match="size"):
             video.size()
+        assert video.piped_bytes == len(data)
 
 
 def test_frames_need_the_model(data, monkeypatch, tmp_path):

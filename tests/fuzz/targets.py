@@ -35,7 +35,7 @@ from lfqcodec.bitstream import (  # noqa: E402
     latent_grid,
 )
 from lfqcodec.codec.decode.cut import Cut  # noqa: E402
-from lfqcodec.codec.decode.playback import Playback  # noqa: E402
+from lfqcodec.codec.decode.playback import Playback, use_of  # noqa: E402
 from lfqcodec.codec.decode.reconstruct import Reconstructor  # noqa: E402
 from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder  # noqa: E402
 from lfqcodec.codec.repair.damage import Loss  # noqa: E402
@@ -192,9 +192,9 @@ def shown(data: bytes) -> None:
     if math.prod(size) > MOST_PIXELS or header.profile != Profile.STATIC:
         return
     losses: list[Loss] = []
-    salvage = Salvage(reader, losses=losses, rescue=True)
     decode = Reconstructor(token_decoder(header), Grey(size), None)  # type: ignore[arg-type]
-    playback = Playback(header, Cut(header, None, None), salvage, decode)
+    salvage = Salvage(reader, use_of(decode), rescue=True)
+    playback = Playback(header, Cut(header, None, None), salvage, losses)
     last = -1
     for event in itertools.islice(playback.events(), MOST_FRAMES):
         if isinstance(event, Frame):

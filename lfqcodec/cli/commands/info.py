@@ -37,7 +37,7 @@ def describe(file: LfqFile) -> dict[str, Any]:
     frames = sum(head.valid for head in heads)
     seconds = float(heads[-1].end_pts * header.time_base) if heads else 0.0
     payload = 4 * sum(sum(head.words) for head in heads)
-    size = file.size() if file.seekable else file.bytes_read
+    size = file.size() if file.seekable else file.piped_bytes
     pixels = header.width * header.height * frames
     try:
         model: str | None = file.model().name

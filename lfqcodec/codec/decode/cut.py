@@ -52,9 +52,13 @@ class Cut:
         wanted = (self.span.start or Fraction(0)) - TOLERANCE
         return (self._origin or 0) - (-wanted // self._header.time_base)
 
+    def holds(self, pts: int) -> bool:
+        """True for a frame, shown from tick `pts` on, that belongs to the cut."""
+        return not (self.is_over(pts) or self.span.is_before(self._since_origin(pts)))
+
     def frame(self, pts: int, duration: int) -> int | None:
         """The new time of a frame, None where it lies outside; all in ticks of the video."""
-        if self.is_over(pts) or self.span.is_before(self._since_origin(pts)):
+        if not self.holds(pts):
             return None
         if self._zero is None:
             self._zero = pts

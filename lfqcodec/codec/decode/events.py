@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lfqcodec.bitstream import BitstreamReader, ChunkHead, Index, IndexEntry
 from lfqcodec.codec.decode.ahead import Ahead, DecodeGop, whole_gops
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.decode.file import index_of, reading
-from lfqcodec.codec.decode.playback import Decoder, Playback
+from lfqcodec.codec.decode.file import index_of
+from lfqcodec.codec.decode.playback import Decoder, Playback, use_of
 from lfqcodec.codec.decode.reconstruct import Reconstructor
+from lfqcodec.codec.decode.source import reading
 from lfqcodec.codec.gop import GopDecoder
 from lfqcodec.codec.models import load_group_tokenizer, motion_config
 from lfqcodec.codec.repair.damage import Loss
@@ -37,15 +38,24 @@ def events(
         raise InvalidField(f"{file.name}: has other layers of tokens than its model")
     tokenizer = load_group_tokenizer(model, file.device)
     with reading(file.name):
-        salvage, first = _walk(file, cut, damage)
+        walk = _walk(file, cut, damage)
         with ExitStack() as stack:
             decoder = GopDecoder(tokenizer, (header.height, header.width))
             here = Reconstructor(file.token_decoder(), decoder, streams)
             decode: Decoder = here
-            if workers > 1 and file.owned and file.seekable:
+            if workers > 1 and file.seekable:
                 job = DecodeGop(header, model, file.prior(), streams, file.device)
-                decode = stack.enter_context(_ahead(file, here, job, cut, first, workers))
-            playback = Playback(header, cut, salvage, decode, first=first, strict=damage is None)
+                decode = stack.enter_context(_ahead(file, here, job, cut, walk.first, workers))
+            strict = damage is None
+            salvage = Salvage(
+                walk.reader,
+                use_of(decode),
+                index=walk.index,
+                begin=walk.begin,
+                strict=strict,
+                rescue=not strict,
+            )
+            playback = Playback(header, cut, salvage, [] if damage is None else damage, first=walk.first)
             yield from playback.events()
         if salvage.first_fault is not None and not playback.decoded:
             raise salvage.first_fault
@@ -53,28 +63,37 @@ def events(
         raise InputVideoError(f"{file.name}: has no frame in the time asked for")
 
 
-def _walk(file: LfqFile, cut: Cut, damage: list[Loss] | None) -> tuple[Salvage, int]:
-    """What to read for `cut`, and the first frame from which chunks can matter to it."""
-    reader = file.restart()
+@dataclass(frozen=True)
+class _Walk:
+    """What to read for a cut: `reader` stands at the GOP `begin`, or at the start of the file.
+
+    Frames from `first` on can matter. `index` is that of the file, where it was of use.
+    """
+
+    reader: BitstreamReader
     index: Index | None = None
     begin: IndexEntry | None = None
-    first = 0
+    first: int = 0
+
+
+def _walk(file: LfqFile, cut: Cut, damage: list[Loss] | None) -> _Walk:
+    """What to read for `cut`, which learns here when the file begins if the index is of use."""
+    reader = file.reader()
     if reader.seekable and cut.span.start is not None:
         index = index_of(reader)
         cut.begin(index.entries[0].first_pts)
         gop = _first_gop(reader, index, cut.first_tick())
-        first = index.entries[gop].first_frame
         # Sound that is heard across the border lies in the GOP before.
         begin = index.entries[max(0, gop - 1) if file.header.streams else gop]
         reader.seek_gop(begin)
-    elif reader.seekable and damage is not None:
+        return _Walk(reader, index, begin, index.entries[gop].first_frame)
+    if reader.seekable and damage is not None:
         # It helps to tell what is lost, and may be lost itself.
         with suppress(BitstreamError):
             index = reader.index()
             cut.begin(index.entries[0].first_pts)
-    strict = damage is None
-    walk = Salvage(reader, losses=damage, index=index, begin=begin, strict=strict, rescue=not strict)
-    return walk, first
+            return _Walk(reader, index)
+    return _Walk(reader)
 
 
 def _first_gop(reader: BitstreamReader, index: Index, tick: int) -> int:
@@ -99,15 +118,13 @@ def _first_gop(reader: BitstreamReader, index: Index, tick: int) -> int:
 def _ahead(
     file: LfqFile, here: Reconstructor, job: DecodeGop, cut: Cut, first: int, most: int
 ) -> Iterator[Decoder]:
-    """What decodes in at most so many workers, which read the file through a handle of their own."""
-
-    with Path(file.name).open("rb") as handle:
-        reader = BitstreamReader(handle, file.limits)
-        entries = [entry for entry in index_of(reader).entries if entry.first_frame >= first]
-        count = min(most, len(entries))
-        if count < 2:
-            yield here
-            return
-        reader.seek_gop(entries[0])
-        with Workers(job.shared_by(count), count) as workers:
-            yield Ahead(here, whole_gops(reader, first, cut), workers)
+    """What decodes in at most so many workers."""
+    reader = file.reader()
+    entries = [entry for entry in index_of(reader).entries if entry.first_frame >= first]
+    count = min(most, len(entries))
+    if count < 2:
+        yield here
+        return
+    reader.seek_gop(entries[0])
+    with Workers(job.shared_by(count), count) as workers:
+        yield Ahead(here, whole_gops(reader, first, cut), workers)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,11 +27,12 @@ from lfqcodec.bitstream import (
     Profile,
 )
 from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.source import Source, reading
 from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
-from lfqcodec.codec.repair.salvage import Salvage
-from lfqcodec.errors import ArgumentTypeError, BitstreamError, InputVideoError, LfqError
+from lfqcodec.codec.repair.salvage import Salvage, Use
+from lfqcodec.errors import ArgumentTypeError, BitstreamError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import undisturbed
 from lfqcodec.tokenizer.layout import Layout
@@ -54,18 +53,6 @@ class ChunkTokens:
     groups: list[dict[str, NDArray[np.int32]]]
 
 
-@contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Put the name of the file into errors of its bytes, and make system errors `InputVideoError`."""
-    try:
-        yield
-    except BitstreamError as error:
-        error.args = (f"{name}: {error}",)
-        raise
-    except OSError as error:
-        raise InputVideoError(f"{name}: {error.strerror or error}") from error
-
-
 def index_of(reader: BitstreamReader) -> Index:
     """The stored index, or one made by a scan where that is missing."""
     try:
@@ -82,8 +69,8 @@ def _check_streams(streams: int | None) -> None:
 class LfqFile:
     """A .lfq file open for reading; a context manager.
 
-    `frames()`, `tokens()`, `units()` and `events()` each start over at the beginning of a seekable file, so
-    one of them can be in use at a time; a pipe can be read once. Errors of the file are `BitstreamError`
+    `frames()`, `tokens()`, `units()` and `events()` each start at the beginning of a seekable file, and do
+    not disturb each other. A pipe can be read once. Errors of the file are `BitstreamError`
     (`InputVideoError` where the system cannot read it), those of the model `WeightsError`.
     """
 
@@ -96,33 +83,18 @@ class LfqFile:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._wanted_model, self.device, self.limits = model, device, limits
-        self.owned = False
-        if not isinstance(source, (str, os.PathLike)):
-            self.name, self._file = "<stream>", source
-        elif os.fspath(source) == "-":
-            self.name = "standard input"
-            if sys.stdin is None or sys.stdin.isatty():
-                raise InputVideoError("standard input: is a terminal, not a .lfq file")
-            self._file = sys.stdin.buffer
-        else:
-            self.name = os.fspath(source)
-            arguments.refuse_url(source)
-            with reading(self.name):
-                self._file = Path(source).open("rb")  # noqa: SIM115 (closed by close)
-            self.owned = True
-        self._fresh = True
+        self._source = Source(source)
+        self.name = self._source.name
         try:
             with reading(self.name):
-                self._base = self._file.tell() if self._file.seekable() else 0
-                self._reader = BitstreamReader(self._file, limits)
+                first = BitstreamReader(self._source.open(), limits)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def header(self) -> FileHeader:
+        self.header: FileHeader = first.header
         """Everything the file says of itself as a whole."""
-        return self._reader.header
+        self._pipe = None if self._source.seekable else first
+        self._piped = False
 
     @property
     def info(self) -> VideoInfo:
@@ -142,19 +114,21 @@ class LfqFile:
             metadata=h.metadata,
         )
 
+    @property
+    def seekable(self) -> bool:
+        """False for a pipe."""
+        return self._source.seekable
+
     def size(self) -> int:
         """Bytes of the file. Raises `LfqError` for a pipe."""
-        if not self._reader.seekable:
+        if self._pipe is not None:
             raise LfqError(f"{self.name}: the size of a pipe is not known")
-        here = self._file.tell()
-        end = self._file.seek(0, os.SEEK_END)
-        self._file.seek(here)
-        return end - self._base
+        return self._source.open().seek(0, os.SEEK_END)
 
     @property
-    def bytes_read(self) -> int:
-        """How far reading is: of a pipe that was read to its end, how many bytes it had."""
-        return self._reader.position
+    def piped_bytes(self) -> int:
+        """How many bytes of a pipe were read so far."""
+        return 0 if self._pipe is None else self._pipe.position
 
     def missing(self, frames: int) -> str:
         """What a file that ends early lacks, where `frames` are there: "" if nothing says how many it had."""
@@ -168,58 +142,51 @@ class LfqFile:
     def index(self) -> Index:
         """GOP positions and totals of a seekable file; made by a scan where the stored one is missing."""
         with reading(self.name):
-            return index_of(self._reader)
+            return index_of(self._any_reader())
 
     def stored_index(self) -> Index:
         """The index that the file holds. Raises `BitstreamError` where it is missing or damaged."""
         with reading(self.name):
-            return self._reader.index()
+            return self._any_reader().index()
 
-    @property
-    def seekable(self) -> bool:
-        """False for a pipe."""
-        return self._reader.seekable
+    def _any_reader(self) -> BitstreamReader:
+        return self._pipe or BitstreamReader(self._source.open(), self.limits)
 
-    def restart(self) -> BitstreamReader:
-        """A reader that stands at the first unit."""
-        if not self._fresh:
-            if not self._reader.seekable:
+    def reader(self) -> BitstreamReader:
+        """A reader of its own that stands at the first unit. `LfqError` where a pipe was given out before."""
+        with reading(self.name):
+            if self._piped:
                 raise LfqError(f"{self.name}: a pipe can be read once only")
-            with reading(self.name):
-                self._file.seek(self._base)
-                self._reader = BitstreamReader(self._file, self.limits)
-        self._fresh = False
-        return self._reader
+            self._piped = self._pipe is not None
+            return self._any_reader()
 
     def heads(self) -> Iterator[ChunkHead | PacketsHead]:
         """Heads of chunks and packets in file order; payloads are passed over, and so not checked."""
-        reader = self.restart()
+        reader = self.reader()
         with reading(self.name):
             yield from reader.heads()
 
     def units(self) -> Iterator[Chunk | Packets]:
         """Chunks and packets in file order, with their payload."""
-        reader = self.restart()
+        reader = self.reader()
         with reading(self.name):
             yield from reader
 
-    def salvage(self) -> Salvage:
-        """Everything that can be read of the file, damaged or not, with what is lost."""
-        reader = self.restart()
+    def salvage(self) -> Salvage[Chunk]:
+        """Every good chunk and packet of the file, damaged or not, with what is lost."""
+        reader = self.reader()
         index: Index | None = None
         if reader.seekable:
             with suppress(BitstreamError):
                 index = reader.index()
-        return Salvage(reader, index=index)
+        return Salvage(reader, lambda chunk, _: Use(chunk), index=index)
 
     def unit_bytes(self, head: ChunkHead | PacketsHead) -> bytes:
-        """The bytes of the whole unit with this head, in a seekable file; reading goes on where it was."""
+        """The bytes of the whole unit with this head, in a seekable file."""
         with reading(self.name):
-            here = self._file.tell()
-            self._file.seek(self._base + head.offset)
-            data = self._file.read(head.size)
-            self._file.seek(here)
-        return data
+            file = self._source.open()
+            file.seek(head.offset)
+            return file.read(head.size)
 
     def tokens(self, streams: int | None = None) -> Iterator[ChunkTokens]:
         """Tokens of all chunks, decoded and checked; at most `streams` streams. Needs no tokenizer."""
@@ -302,8 +269,7 @@ class LfqFile:
 
     def close(self) -> None:
         """Close the file, if it was opened here."""
-        if self.owned:
-            self._file.close()
+        self._source.close()
 
     def __enter__(self) -> LfqFile:
         return self

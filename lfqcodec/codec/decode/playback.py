@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk, ChunkHead, FileHeader, Packets
 from lfqcodec.codec.decode.conceal import Picture, fill
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction
+from lfqcodec.codec.repair.damage import Loss, note
 from lfqcodec.codec.repair.gaps import Gap
-from lfqcodec.codec.repair.salvage import Damaged, Salvage, head_of
+from lfqcodec.codec.repair.salvage import Salvage, Use, Used
 from lfqcodec.errors import BitstreamError
 from lfqcodec.media import Frame, StreamPacket
 
@@ -23,25 +27,38 @@ class Decoder(Protocol):
         """The pictures of the next chunk, None where no stream of a damaged one is good."""
 
 
-class Playback:
-    """Frames and packets of a cut, out of what `salvage` finds. `decode` gives the new frames of a chunk.
+def use_of(decode: Decoder) -> Callable[[Chunk, BitstreamError | None], Use[NDArray[np.uint8]]]:
+    """What a `Salvage` is to do with chunks: the pictures that `decode` makes of them."""
 
-    Chunks before frame `first` are not decoded. With `strict` a chunk that cannot be decoded is an error,
-    else it is concealed.
+    def use(chunk: Chunk, error: BitstreamError | None) -> Use[NDArray[np.uint8]]:
+        try:
+            made = decode(chunk, damaged=error is not None)
+        except BitstreamError as failure:
+            return Use(None, failure)
+        if made is None:
+            return Use(None, error)
+        return Use(made.pictures, error, None if made.exact else (made.right, made.wanted))
+
+    return use
+
+
+class Playback:
+    """Frames and packets of a cut, out of what `salvage` finds.
+
+    Chunks before frame `first` are not decoded. What is lost of the cut is noted in `damage`.
     """
 
     def __init__(
         self,
         header: FileHeader,
         cut: Cut,
-        salvage: Salvage,
-        decode: Decoder,
+        salvage: Salvage[NDArray[np.uint8]],
+        damage: list[Loss],
         *,
         first: int = 0,
-        strict: bool = False,
     ) -> None:
-        self._header, self._cut, self._salvage, self._decode = header, cut, salvage, decode
-        self._first, self._strict = first, strict
+        self._header, self._cut, self._salvage, self._damage = header, cut, salvage, damage
+        self._first = first
         self._gaps: list[Gap] = []
         self._last: Picture | None = None
 
@@ -54,12 +71,13 @@ class Playback:
             if isinstance(item, Packets):
                 waiting += filter(cut.may_take, item.packets)
             elif isinstance(item, Gap):
-                cut.begin(item.begin)
-                self._gaps.append(item)
+                self._gap(item)
+            elif isinstance(item, Loss):
+                note(self._damage, item)
             else:
-                if not isinstance(item, ChunkHead):
-                    yield from self._chunk(item)
-                if self._is_last(head_of(item)):
+                if isinstance(item, Used):
+                    yield from self._frames(item)
+                if self._is_last(item.head if isinstance(item, Used) else item):
                     break
             if cut.begun:
                 yield from filter(None, map(cut.packet, waiting))
@@ -81,45 +99,33 @@ class Playback:
         """True where nothing behind this head can matter. Sound of a cut may lie up to the end of its GOP."""
         return self._cut.is_over(head.pts[0]) and (head.gop_start or not self._header.streams)
 
-    def _chunk(self, item: Chunk | Damaged) -> Iterator[Frame]:
-        error = item.error if isinstance(item, Damaged) else None
-        chunk = item.chunk if isinstance(item, Damaged) else item
-        head = chunk.head
-        try:
-            made = self._decode(chunk, damaged=error is not None)
-        except BitstreamError as failure:
-            if self._strict:
-                raise
-            made, error = None, failure
-        if made is None:
-            assert error is not None
-            self._salvage.reject(error)
-            return
+    def _gap(self, gap: Gap) -> None:
+        cut = self._cut
+        cut.begin(gap.begin)
+        self._gaps.append(gap)
+        # Outside of the cut nothing is missing. In it there may be no room for pictures.
+        held = any(cut.holds(pts) for pts, _ in gap.shown())
+        if held or (not gap.parts and cut.touches(gap.begin, gap.end)):
+            note(self._damage, gap.loss)
+
+    def _frames(self, used: Used[NDArray[np.uint8]]) -> Iterator[Frame]:
+        head, pictures = used.head, used.made
         if self._gaps:
-            yield from self._conceal(made.pictures[0])
-        self._last = made.pictures[-1]
-        shown = []
-        for (pts, until), picture in zip(pairwise((*head.pts, head.end_pts)), made.pictures, strict=True):
-            moved = self._cut.frame(pts, until - pts)
-            if moved is not None:
-                shown.append(Frame(moved, picture))
-        if error is not None and shown:
-            if made.exact:
-                self._salvage.pardon(head, error)
-            else:
-                self._salvage.degrade(head, made.right, made.wanted, error)
+            yield from self._conceal(pictures[0])
+        self._last = pictures[-1]
+        times = zip(pairwise((*head.pts, head.end_pts)), pictures, strict=True)
+        shown = list(self._shown((pts, until, picture) for (pts, until), picture in times))
+        if used.loss is not None and shown:
+            note(self._damage, used.loss)
         yield from shown
 
     def _conceal(self, following: Picture | None) -> Iterator[Frame]:
-        cut, shown = self._cut, False
-        for pts, until, picture in fill(self._gaps, self._last, following, self._header.time_base):
-            moved = cut.frame(pts, until - pts)
-            if moved is not None:
-                shown = True
-                yield Frame(moved, picture)
-        if not shown:
-            # Outside of the cut nothing is missing. In it there may be no room for pictures.
-            for gap in self._gaps:
-                if gap.parts or not cut.touches(gap.begin, gap.end):
-                    self._salvage.losses.remove(gap.loss)
+        yield from self._shown(fill(self._gaps, self._last, following, self._header.time_base))
         self._gaps.clear()
+
+    def _shown(self, pictures: Iterable[tuple[int, int, Picture]]) -> Iterator[Frame]:
+        """Those that the cut holds, out of pictures and from when to when they are shown."""
+        for pts, until, picture in pictures:
+            moved = self._cut.frame(pts, until - pts)
+            if moved is not None:
+                yield Frame(moved, picture)

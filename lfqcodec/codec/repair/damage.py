@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 FRAMES, DETAIL, DATA, INDEX, END = "frames", "detail", "data", "index", "end"
@@ -56,9 +56,33 @@ class Loss:
             what += " lost"
         return f"{clock(self.start)} to {clock(self.end)}: {what}{because}"
 
+    def joined(self, after: Loss) -> Loss | None:
+        """Both in one where detail of frames is lost that follow each other, else None."""
+        if self.kind != DETAIL or after.kind != DETAIL or self.first_frame + self.frames != after.first_frame:
+            return None
+        if not after.frames:
+            return None
+        streams = min(filter(None, (self.streams, after.streams)), default=None)
+        return replace(
+            self,
+            end=after.end,
+            frames=self.frames + after.frames,
+            faults=self.faults + after.faults,
+            streams=streams,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+
+def note(losses: list[Loss], loss: Loss) -> None:
+    """Add `loss` to those before it, to the last of them where it goes on."""
+    joined = losses[-1].joined(loss) if losses else None
+    if joined is None:
+        losses.append(loss)
+    else:
+        losses[-1] = joined
 
 
 def clock(seconds: float) -> str:

@@ -6,11 +6,11 @@ import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, ChunkHead, Limits
+from lfqcodec.bitstream import DEFAULT_LIMITS, BitstreamWriter, Chunk, Limits, Packets
 from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.gaps import Gap
-from lfqcodec.codec.repair.salvage import Damaged
+from lfqcodec.codec.repair.salvage import Used
 from lfqcodec.errors import BitstreamError, InvalidField, LfqError
 from lfqcodec.output import open_output, refuse_other_format, refuse_same_file
 
@@ -65,12 +65,16 @@ def repair(
         # The true number of frames is known, and written, at the end.
         header = replace(file.header, frame_count=1 if file.header.still_image else None)
         salvage = file.salvage()
+        losses: list[Loss] = []
         gops = renumbered = 0
         with open_output(dest, overwrite=overwrite) as out:
             writer = BitstreamWriter(out, header, limits)
-            for unit in salvage.items():
-                if isinstance(unit, (Gap, ChunkHead, Damaged)):
+            for item in salvage.items():
+                if isinstance(item, (Gap, Loss)):
+                    losses.append(item.loss if isinstance(item, Gap) else item)
                     continue
+                assert isinstance(item, (Used, Packets)), "all chunks are wanted"
+                unit = item.made if isinstance(item, Used) else item
                 raw = file.unit_bytes(unit.head)
                 if not isinstance(unit, Chunk):
                     writer.copy_unit(raw)
@@ -90,8 +94,8 @@ def repair(
             chunks=writer.chunks,
             gops=gops,
             renumbered=renumbered,
-            lost_frames=sum(loss.frames for loss in salvage.losses),
-            damage=tuple(salvage.losses),
+            lost_frames=sum(loss.frames for loss in losses),
+            damage=tuple(losses),
             index=index,
             source_bytes=file.size(),
             file_bytes=writer.bytes_written,

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
+from typing import Generic, TypeVar
 
-from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry, Packets
+from lfqcodec.bitstream import (
+    BitstreamReader,
+    Chunk,
+    ChunkHead,
+    Fault,
+    Index,
+    IndexEntry,
+    Packets,
+    PassedOver,
+)
 from lfqcodec.codec.repair.damage import DATA, DETAIL, END, FRAMES, INDEX, Loss
 from lfqcodec.codec.repair.gaps import Edge, Gap, Known, place
 from lfqcodec.errors import BitstreamError
 
+T = TypeVar("T")
 MOST_HELD = 1 << 16
 """Lost frames in a row that are concealed, 43 minutes at 25 a second; more are a pause.
 
@@ -24,41 +35,52 @@ So a few bytes that speak of billions of lost frames cannot ask for billions of 
 
 
 @dataclass(frozen=True)
-class Damaged:
-    """A chunk whose payload is damaged, but not perhaps in all of its streams; `error` says so."""
+class Use(Generic[T]):
+    """What a caller makes of a chunk: `made`, None where it is of no use; then `error` says why.
 
-    chunk: Chunk
-    error: BitstreamError
+    Of a damaged chunk, `streams` says how many of its streams are right, of how many wanted.
+    """
+
+    made: T | None
+    error: BitstreamError | None = None
+    streams: tuple[int, int] | None = None
 
 
-class Salvage:
-    """The units of a file that can be used, through `items`, and in `losses` what cannot.
+@dataclass(frozen=True)
+class Used(Generic[T]):
+    """A chunk that was used: its head, what was made of it, and what is lost of it."""
 
-    `index` helps to place lost frames; `begin` is its entry at which `reader` stands, where that is not the
-    start of the file. With `strict` the first error is raised instead. With `rescue` damaged chunks come too:
-    the caller has to `reject` those that are of no use, and to `degrade` or `pardon` the others.
+    head: ChunkHead
+    made: T
+    loss: Loss | None = None
+
+
+class Salvage(Generic[T]):
+    """The good units of a file, and in their places the gaps between them. It goes through the file once.
+
+    `use` is called for each chunk, in order; with `rescue` also for one that is damaged, with its error.
+    A chunk that it has no use for is lost, and so is the rest of its GOP. `index` helps to place lost frames;
+    `begin` is its entry at which `reader` stands, where that is not the start of the file. With `strict` the
+    first error is raised instead.
     """
 
     def __init__(
         self,
         reader: BitstreamReader,
+        use: Callable[[Chunk, BitstreamError | None], Use[T]],
         *,
-        losses: list[Loss] | None = None,
         index: Index | None = None,
         begin: IndexEntry | None = None,
         strict: bool = False,
         rescue: bool = False,
     ) -> None:
-        self.losses = [] if losses is None else losses
+        self._reader, self._use, self._index = reader, use, index
+        self._strict, self._rescue = strict, rescue
         self.first_fault: BitstreamError | None = None
         self._last_fault: BitstreamError | None = None
-        self.whole = False
-        """True once the end was reached, with its index in order."""
-        self._reader, self._index, self._strict, self._rescue = reader, index, strict, rescue
         self._known: list[Known] = []
         self._faults: list[BitstreamError] = []  # the first one since the last good chunk
         self._count = 0  # and how many there were
-        self._rejected = False
         self._origin = index.entries[0].first_pts if index else None
         self._edge = Edge(0, None, self._origin)
         if begin is not None:
@@ -67,90 +89,94 @@ class Salvage:
         self._step = max(1, round(1 / (rate * reader.header.time_base))) if rate else 0
 
     @property
+    def whole(self) -> bool:
+        """True once the end was reached, with its index in order."""
+        return self._reader.complete
+
+    @property
     def frames(self) -> int:
         """Frames from the start of the file on that have been handed out or given up."""
         return self._edge.frame
 
     def items(
         self, want: Callable[[ChunkHead], bool] = lambda head: True
-    ) -> Iterator[Chunk | Damaged | ChunkHead | Packets | Gap]:
+    ) -> Iterator[Used[T] | ChunkHead | Packets | Gap | Loss]:
         """Chunks and packets in file order, a `Gap` before the chunk behind it or at the end.
 
         Of chunks that `want` does not ask for come heads only, but the chunk behind a gap always comes whole.
+        A `Loss` by itself is one of no frame, or of what is behind the last one that can be read.
         """
-        while True:
-            unit: Chunk | Damaged | ChunkHead | Packets | None
-            try:
-                unit = self._reader.next_wanted(lambda head: head.first_frame > self.frames or want(head))
-            except BitstreamError as error:
-                if self._strict:
-                    raise
-                broken = self._reader.broken if self._rescue else None
-                if broken is None:
-                    self._note(error)
-                    self._keep_lost()
-                    continue
-                unit = Damaged(broken, error)
-                self._reader.lost_heads.remove(broken.head)
-            self._keep_lost()
-            if unit is None:
-                break
+
+        def asked(head: ChunkHead) -> bool:
+            return head.first_frame > self.frames or want(head)
+
+        while (unit := self._reader.step(asked)) is not None:
             if isinstance(unit, Packets):
                 yield unit
-                continue
-            head = head_of(unit)
-            if head.first_frame > self.frames:
-                step = self._step or max(1, (head.end_pts - head.pts[0]) // head.valid)
-                yield self._gap(head.first_frame, head.pts[0], step)
-            elif self._faults:
-                self._lose(DATA, self._edge.due, self._edge.due, 0)
-            self._known.clear()
-            self._rejected = False
-            if self._origin is None:
-                self._origin = head.pts[0]
-            yield unit
-            if self._rejected:
-                self._keep(head)
+            elif isinstance(unit, Chunk):
+                yield from self._chunk(unit, None)
+            elif isinstance(unit, ChunkHead):
+                yield from self._before(unit)
+                self._pass(unit)
+                yield unit
+            elif isinstance(unit, Fault):
+                yield from self._fault(unit)
             else:
-                if isinstance(unit, Damaged):
-                    self._reader.keep_gop()
-                self._edge = Edge(head.first_frame + head.valid, head.pts[-1], head.end_pts)
+                assert isinstance(unit, PassedOver)
+                self._keep(unit.head)
         yield from self._end()
 
-    def reject(self, error: BitstreamError) -> None:
-        """Say that the chunk handed out last cannot be decoded: it is lost, and so is the rest of its GOP."""
-        self._note(error)
-        self._rejected = True
-        self._reader.skip_gop()
+    def _fault(self, fault: Fault) -> Iterator[Used[T] | Gap | Loss]:
+        if self._strict:
+            raise fault.error
+        if fault.broken is not None and self._rescue:
+            yield from self._chunk(fault.broken, fault.error)
+            return
+        self._note(fault.error)
+        if fault.broken is not None:
+            self._keep(fault.broken.head)
 
-    def degrade(self, head: ChunkHead, right: int, wanted: int, error: BitstreamError) -> None:
-        """Say that the chunk handed out last is shown, but with `right` of `wanted` streams, for `error`."""
-        self._note(error)
-        last = self.losses[-1] if self.losses else None
-        if last is not None and last.kind == DETAIL and last.first_frame + last.frames == head.first_frame:
-            end = self._seconds(head.end_pts)
-            streams = last.streams if last.streams and last.streams[0] <= right else (right, wanted)
-            frames, faults = last.frames + head.valid, last.faults + self._count
-            self.losses[-1] = replace(last, end=end, frames=frames, streams=streams, faults=faults)
-            self._faults.clear()
-            self._count = 0
-        else:
-            self._lose(DETAIL, head.pts[0], head.end_pts, head.valid, (right, wanted))
+    def _chunk(self, chunk: Chunk, error: BitstreamError | None) -> Iterator[Used[T] | Gap | Loss]:
+        """The next chunk, or one with this error, and before it what is lost."""
+        head = chunk.head
+        yield from self._before(head)
+        use = self._use(chunk, error)
+        if use.made is None:
+            assert use.error is not None
+            if self._strict:
+                raise use.error
+            self._note(use.error)
+            self._reader.skip_gop()
+            self._keep(head)
+            return
+        loss = None
+        if error is not None:
+            self._reader.keep_gop()
+            self._note(error)
+            frames = 0 if use.streams is None else head.valid
+            loss = self._lose(DETAIL, head.pts[0], head.end_pts, frames, use.streams)
+        self._pass(head)
+        yield Used(head, use.made, loss)
 
-    def pardon(self, head: ChunkHead, error: BitstreamError) -> None:
-        """Say that the chunk handed out last is damaged, and its pictures are right all the same."""
-        self._note(error)
-        self._lose(DETAIL, head.pts[0], head.end_pts, 0)
+    def _before(self, head: ChunkHead) -> Iterator[Gap | Loss]:
+        """What is lost between the last good chunk and this one, whose head is good."""
+        if head.first_frame > self.frames:
+            step = self._step or max(1, (head.end_pts - head.pts[0]) // head.valid)
+            yield self._gap(head.first_frame, head.pts[0], step)
+        elif self._faults:
+            yield self._lose(DATA, self._edge.due, self._edge.due, 0)
+        self._known.clear()
+        if self._origin is None:
+            self._origin = head.pts[0]
+
+    def _pass(self, head: ChunkHead) -> None:
+        self._edge = Edge(head.first_frame + head.valid, head.pts[-1], head.end_pts)
 
     def _note(self, error: BitstreamError) -> None:
         self.first_fault, self._last_fault = self.first_fault or error, error
         self._count += 1
         if not self._faults:
             self._faults.append(error)
-
-    def _keep_lost(self) -> None:
-        for head in self._reader.lost_heads:
-            self._keep(head)
 
     def _keep(self, head: ChunkHead) -> None:
         piece = Known.of(head)
@@ -160,16 +186,15 @@ class Salvage:
         else:
             self._known.append(piece)
 
-    def _end(self) -> Iterator[Gap]:
+    def _end(self) -> Iterator[Gap | Loss]:
         """What is to be said when nothing good follows."""
         reader = self._reader
-        self.whole = reader.complete
         if reader.complete:
             totals = reader.index()
             if totals.frames > self.frames:
                 yield self._gap(totals.frames, totals.end_pts, self._step or 1)
             elif self._faults:
-                self._lose(DATA, self._edge.due, self._edge.due, 0)
+                yield self._lose(DATA, self._edge.due, self._edge.due, 0)
             return
         if self._known and self._known[-1].behind > self.frames:
             # Their heads, at least, were whole. Behind the last one known nothing is made up.
@@ -179,7 +204,7 @@ class Salvage:
         announced, due = reader.header.frame_count, self._edge.due
         missing = 0 if announced is None else max(0, announced - self.frames)
         until = None if due is None else due + missing * self._usual_step()
-        self._lose(INDEX if announced == self.frames else END, due, until, missing)
+        yield self._lose(INDEX if announced == self.frames else END, due, until, missing)
 
     def _usual_step(self) -> int:
         """How many ticks a frame is shown, about."""
@@ -227,14 +252,6 @@ class Salvage:
         offset = None if cause is None else cause.offset
         start, stop = self._seconds(begin), self._seconds(end)
         loss = Loss(kind, start, stop, self._edge.frame, frames, text, self._count, offset, streams)
-        self.losses.append(loss)
         self._faults.clear()
         self._count = 0
         return loss
-
-
-def head_of(unit: Chunk | Damaged | ChunkHead) -> ChunkHead:
-    """The head of a chunk, in whatever form it comes."""
-    if isinstance(unit, Damaged):
-        unit = unit.chunk
-    return unit.head if isinstance(unit, Chunk) else unit
