@@ -9,7 +9,7 @@ from fixture_model import fixture_models
 
 # Before torch is loaded, here and in what tests start. Several tests run at once: threads that wait for each
 # other on cores that are taken make a test of seconds one of minutes.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # What is coded without naming a model is coded with the first, here and in what tests start. The other one
 # is found by its name.

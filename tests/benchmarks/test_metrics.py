@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from codec_support import one_thread
 from safetensors.torch import load_file, save_file
 
 from lfqcodec.codec import quality
@@ -34,12 +33,6 @@ from benchmarks.metrics import Scores, compare, file_sha256, find_lpips
 from benchmarks.metrics.weights import FILE, VARIABLE
 
 LAYERS = {0: (4, 2), 3: (1, 2), 6: (1, 1), 8: (1, 1), 10: (1, 1)}  # AlexNet: stride, padding
-
-
-@pytest.fixture(autouse=True)
-def _single():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from codec_support import (
     contents,
     fail,
     no_leftovers,
-    one_thread,
     run,
     succeed,
     y4m,
@@ -34,8 +33,7 @@ TOKENIZER_HASH_OFFSET = 76
 def data():
     """20 frames in two GOPs of one chunk; profile static, for which most commands need no torch."""
     out = io.BytesIO()
-    with one_thread():
-        lfqcodec.encode(io.BytesIO(y4m(20)), out, gop=17, profile="static")
+    lfqcodec.encode(io.BytesIO(y4m(20)), out, gop=17, profile="static")
     return out.getvalue()
 
 

@@ -14,7 +14,6 @@ from codec_support import (
     complaint,
     fail,
     no_leftovers,
-    one_thread,
     run,
     same_frames,
     succeed,
@@ -35,10 +34,9 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("files")
     write_video(root / "clip.mp4", frames=40, size=(48, 40), audio="aac", seconds=1.6)
     (root / "picture.png").write_bytes(png(moving_picture(50, 38, 0)))
-    with one_thread():
-        lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=33)
-        lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=17, profile="static")
-        lfqcodec.encode(root / "picture.png", root / "picture.lfq")
+    lfqcodec.encode(root / "clip.mp4", root / "clip.lfq", gop=33)
+    lfqcodec.encode(io.BytesIO(y4m(20)), root / "a.lfq", gop=17, profile="static")
+    lfqcodec.encode(root / "picture.png", root / "picture.lfq")
     return root
 
 
@@ -62,7 +60,7 @@ def test_encode_and_decode(folder, tmp_path):
         assert (video.header.gop_chunks, video.header.streams) == (1, ())
     text = succeed("decode", lfq, f"{tmp_path}/frames/", "--streams", 1, "--start", 0.2, "--duration", 0.2)
     assert text.startswith("5 frames 32x24, 0.20 s")
-    with one_thread(), lfqcodec.open(lfq) as video:
+    with lfqcodec.open(lfq) as video:
         frames = list(video.frames(start=0.2, duration=0.2, streams=1))
     shown = [read_all(tmp_path / "frames" / f"{i:06}.png")[1][0] for i in range(5)]
     assert same_frames(frames, shown)
@@ -286,7 +284,7 @@ def test_strip(folder, tmp_path):
     out = tmp_path / "small.lfq"
     succeed("strip", folder / "clip.lfq", out)
     assert out.stat().st_size < (folder / "clip.lfq").stat().st_size
-    with one_thread(), lfqcodec.open(out) as small, lfqcodec.open(folder / "clip.lfq") as full:
+    with lfqcodec.open(out) as small, lfqcodec.open(folder / "clip.lfq") as full:
         assert {head.stream_count for head in small.heads() if isinstance(head, ChunkHead)} == {1}
         assert same_frames(list(small.frames()), list(full.frames(streams=1)))
         packets = [[p for u in file.units() for p in getattr(u, "packets", ())] for file in (small, full)]

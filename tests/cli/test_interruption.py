@@ -22,7 +22,6 @@ from codec_support import (
     contents,
     encoded,
     no_leftovers,
-    one_thread,
     run,
     succeed,
     y4m,
@@ -46,8 +45,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def data(source):
-    with one_thread():
-        return encoded(source, gop=17, profile="static")
+    return encoded(source, gop=17, profile="static")
 
 
 @pytest.fixture

@@ -7,18 +7,12 @@ import os
 import threading
 
 import pytest
-from codec_support import contents, encoded, no_leftovers, one_thread, y4m
+from codec_support import contents, encoded, no_leftovers, y4m
 
 import lfqcodec
 from lfqcodec.output import replacing
 
 OPTIONS = {"gop": 17, "profile": "static", "device": "cpu"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bitstream_helpers import unit_offsets
-from codec_support import encoded, fail, one_thread, run, succeed, y4m
+from codec_support import encoded, fail, run, succeed, y4m
 from video_support import write_video
 
 import lfqcodec
@@ -18,12 +18,6 @@ from lfqcodec.codec.decode.file import open_file
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import ChecksumMismatch
 from lfqcodec.media import Frame
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_support import encoded, frames_of, one_thread, y4m
+from codec_support import encoded, frames_of, y4m
 from video_support import pipe, write_video
 
 import lfqcodec
 from lfqcodec.timespan import TOLERANCE, exact_seconds
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

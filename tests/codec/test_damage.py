@@ -18,7 +18,6 @@ from codec_support import (
     frames_of,
     heads_of,
     no_leftovers,
-    one_thread,
     run,
     same_frames,
     succeed,
@@ -39,12 +38,6 @@ from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
 from lfqcodec.media import Frame
 
 WHERE = ["sync", "type", "head length", "body length", "head", "head CRC", "body", "body CRC", "all"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

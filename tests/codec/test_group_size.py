@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from codec_support import one_thread
 
 import lfqcodec
 from lfqcodec.bitstream import ChunkHead
@@ -22,8 +21,7 @@ def rolling(count: int, step: int) -> list[np.ndarray]:
 def coded(pictures: list[np.ndarray], **options: object) -> tuple[bytes, list[int]]:
     """A file in profile static, and the group sizes of its chunks."""
     file = io.BytesIO()
-    with one_thread():
-        lfqcodec.encode(pictures, file, profile="static", scene_cuts=False, device="cpu", **options)
+    lfqcodec.encode(pictures, file, profile="static", scene_cuts=False, device="cpu", **options)
     with lfqcodec.open(io.BytesIO(file.getvalue())) as video:
         return file.getvalue(), [head.group_size for head in video.heads() if isinstance(head, ChunkHead)]
 
@@ -37,19 +35,18 @@ def test_what_moves_fast_has_small_groups(step: int, size: int) -> None:
 def test_slow_takes_the_best_of_all_sizes(measure: bool) -> None:
     pictures = [*rolling(17, 0), *rolling(16, 8)]
     file = io.BytesIO()
-    with one_thread():
-        report = lfqcodec.encode(
-            pictures,
-            file,
-            profile="static",
-            scene_cuts=False,
-            device="cpu",
-            effort="slow",
-            measure=measure,
-        )
-        with lfqcodec.open(io.BytesIO(file.getvalue())) as video:
-            sizes = [head.group_size for head in video.heads() if isinstance(head, ChunkHead)]
-            shown = [frame.rgb for frame in video.frames()]
+    report = lfqcodec.encode(
+        pictures,
+        file,
+        profile="static",
+        scene_cuts=False,
+        device="cpu",
+        effort="slow",
+        measure=measure,
+    )
+    with lfqcodec.open(io.BytesIO(file.getvalue())) as video:
+        sizes = [head.group_size for head in video.heads() if isinstance(head, ChunkHead)]
+        shown = [frame.rgb for frame in video.frames()]
     assert sizes[0] == 4
     if not measure:
         assert report.psnr is None

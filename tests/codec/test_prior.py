@@ -12,7 +12,6 @@ from codec_support import (
     encoded,
     fail,
     frames_of,
-    one_thread,
     psnr,
     run,
     same_frames,
@@ -35,12 +34,6 @@ from lfqcodec.weights import loading
 from lfqcodec.weights.store import prior_for, resolve_model
 
 EXACT = PROFILES["exact"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

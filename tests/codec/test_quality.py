@@ -13,7 +13,6 @@ from codec_support import (
     fail,
     frames_of,
     heads_of,
-    one_thread,
     payload_of,
     psnr,
     y4m,
@@ -23,12 +22,6 @@ from video_support import bundled, read_all
 import lfqcodec
 from lfqcodec.bitstream import Profile
 from lfqcodec.errors import WeightsMissing
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 def quality(source: bytes, data: bytes) -> float:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_support import clip_of, fail, one_thread, succeed
+from codec_support import clip_of, fail, succeed
 from video_support import moving_picture
 
 import lfqcodec
@@ -217,13 +217,12 @@ def clip(tmp_path_factory):
 
 def test_files_keep_to_a_bitrate(clip, tmp_path):
     stats = tmp_path / "stats.json"
-    with one_thread():
-        first = lfqcodec.encode(clip, tmp_path / "a.lfq", crf=34, passes=1, stats=stats, device="cpu")
-        assert first.crf == 34
-        assert sum(each.pictures for each in load_stats(stats)) == 52
-        options = {"bitrate": 1.15 * first.bitrate, "device": "cpu"}
-        one = lfqcodec.encode(clip, tmp_path / "b.lfq", **options)
-        two = lfqcodec.encode(clip, tmp_path / "c.lfq", passes=2, stats=stats, **options)
+    first = lfqcodec.encode(clip, tmp_path / "a.lfq", crf=34, passes=1, stats=stats, device="cpu")
+    assert first.crf == 34
+    assert sum(each.pictures for each in load_stats(stats)) == 52
+    options = {"bitrate": 1.15 * first.bitrate, "device": "cpu"}
+    one = lfqcodec.encode(clip, tmp_path / "b.lfq", **options)
+    two = lfqcodec.encode(clip, tmp_path / "c.lfq", passes=2, stats=stats, **options)
     assert one.bitrate == pytest.approx(options["bitrate"], rel=0.15)
     assert two.bitrate == pytest.approx(options["bitrate"], rel=0.04)
 

@@ -18,7 +18,6 @@ from codec_support import (
     encoded,
     fail,
     no_leftovers,
-    one_thread,
     run,
     succeed,
     y4m,
@@ -38,12 +37,6 @@ OPTIONS = {
 
 class Stopped(Exception):
     pass
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 from codec_support import (
     encoded,
     frames_of,
-    one_thread,
     payload_of,
     psnr,
     same_frames,
@@ -24,12 +23,6 @@ from video_support import copy, moving_picture, png, read_all, write_planes, wri
 
 import lfqcodec
 from lfqcodec.codec.repair.strip import strip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

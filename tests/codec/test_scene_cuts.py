@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from codec_support import clip_of, one_thread
+from codec_support import clip_of
 
 import lfqcodec
 from lfqcodec.codec.encode.analysis import Analysed, analyse
@@ -116,8 +116,7 @@ def test_packets_pass_in_their_order():
 def gops(shown, **options):
     """Numbers of pictures of the chunks of each GOP."""
     data = io.BytesIO()
-    with one_thread():
-        lfqcodec.encode(io.BytesIO(clip_of(shown)), data, device="cpu", **options)
+    lfqcodec.encode(io.BytesIO(clip_of(shown)), data, device="cpu", **options)
     found: list[list[int]] = []
     with lfqcodec.open(io.BytesIO(data.getvalue())) as file:
         for chunk in file.tokens():
@@ -140,7 +139,6 @@ def test_workers_and_one_process_agree_on_cuts():
     made = []
     for workers in (1, 2):
         out = io.BytesIO()
-        with one_thread():
-            lfqcodec.encode(io.BytesIO(clip_of(shown)), out, device="cpu", workers=workers)
+        lfqcodec.encode(io.BytesIO(clip_of(shown)), out, device="cpu", workers=workers)
         made.append(out.getvalue())
     assert made[0] == made[1]

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from bitstream_helpers import unit_offsets
-from codec_support import ENVIRONMENT, encoded, frames_of, one_thread, same_frames, succeed, y4m, y4m_planes
+from codec_support import ENVIRONMENT, encoded, frames_of, same_frames, succeed, y4m, y4m_planes
 from video_support import write_video
 
 import lfqcodec
@@ -19,12 +19,6 @@ from benchmarks.seek import repeat
 from lfqcodec.bitstream import BitstreamReader, Chunk
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.media import Frame
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_support import encoded, one_thread
+from codec_support import encoded
 from video_support import bundled, decoded_sound, pipe, read_all, write_video
 
 import lfqcodec
 from lfqcodec.bitstream import Chunk, Packets
 from lfqcodec.media import Frame
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

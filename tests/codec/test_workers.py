@@ -20,7 +20,6 @@ from codec_support import (
     encoded,
     fail,
     no_leftovers,
-    one_thread,
     run,
     y4m,
 )
@@ -28,12 +27,6 @@ from video_support import write_video
 
 import lfqcodec
 from lfqcodec.codec.workers import Workers
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

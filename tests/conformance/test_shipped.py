@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_support import moving_picture, one_thread
+from codec_support import moving_picture
 
 import lfqcodec
 from lfqcodec.weights.store import package_folder
@@ -32,7 +32,7 @@ def test_there_is_a_file_of_all_that_ships():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tokens_are_those_that_were_coded(name):
     facts = json.loads((FOLDER / f"{name}.json").read_text())
-    with one_thread(), lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
+    with lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
         assert video.model().sha256.hex() == facts["model"]
         assert video.header.prior_sha256.hex() == facts["prior"]
         chunks = list(video.tokens())
@@ -41,7 +41,7 @@ def test_the_tokens_are_those_that_were_coded(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_pictures_are_of_what_was_coded(name):
-    with one_thread(), lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
+    with lfqcodec.open(FOLDER / f"{name}.lfq", device="cpu") as video:
         frames = list(video.frames())
     assert len(frames) == 34
     errors = [

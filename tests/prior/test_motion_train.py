@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from codec_support import encoded, one_thread, same_tokens, tokens_of, y4m
+from codec_support import encoded, same_tokens, tokens_of, y4m
 from motion_prior_support import SMALL, gop_rows, random_gop
 from train_support import moving_patterns
 
@@ -26,12 +26,6 @@ from lfqcodec.train.prior.motion.examples import group_examples
 from lfqcodec.train.prior.motion.network import MotionPriorNetwork
 from lfqcodec.train.prior.motion.tokens import TokenStore
 from lfqcodec.weights.store import resolve_model
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 def trained_looking() -> MotionPriorNetwork:

@@ -7,14 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 from video_support import moving_picture
 
 import lfqcodec
@@ -32,17 +30,6 @@ def command() -> list[str]:
     beside = Path(sys.executable).with_name("lfqcodec")
     found = str(beside) if beside.exists() else shutil.which("lfqcodec")
     return [found] if found else [sys.executable, "-m", "lfqcodec"]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread of this process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def run(

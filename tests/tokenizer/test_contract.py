@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_support import one_thread
 from motion_support import lively_motion
 from video_support import moving_picture
 
 from lfqcodec.tokenizer.registry import parse_config
 
 SIZE = 36, 44
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

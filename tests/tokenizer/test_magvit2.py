@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from codec_support import ENVIRONMENT, fail, one_thread, succeed, y4m
+from codec_support import ENVIRONMENT, fail, succeed, y4m
 
 from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.magvit2.config import IMAGE_16X, IMAGE_32X, Magvit2Config
@@ -22,12 +22,6 @@ TINY = Magvit2Config(base_channels=8, groups=4, residual_blocks=1)
 # Two stages, a wider latent vector than the bits: what the paper does not have.
 RESIDUAL = dataclasses.replace(TINY, stages=2, latent_channels=24, residual_blocks=2)
 VIDEO = Magvit2Config()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with one_thread():
-        yield
 
 
 def lively(config: Magvit2Config) -> Magvit2Tokenizer:
