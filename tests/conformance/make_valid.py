@@ -135,7 +135,9 @@ def _of_tokens() -> Iterator[Case]:
     yield Case("motion-far-outside", tall, ((9,),), Style(1, 64, 255, 255, depths=(0,)))
     yield Case("quality-stays", wide, ((17, 16),), Style(4, qualities=(96, 0)))
     yield Case("quality-changes", wide, ((17, 16),), Style(4, qualities=(0, 511, 64, 0, 448, 1)))
-    yield Case("colour-comes-and-goes", wide, ((17, 16),), Style(4, qualities=(512 + 96, 0, 512, 64, 512, 512)))
+    yield Case(
+        "colour-comes-and-goes", wide, ((17, 16),), Style(4, qualities=(512 + 96, 0, 512, 64, 512, 512))
+    )
     yield Case("stream-1-dropped", wide, ((17, 16), (9,)), Style(8), dropped=(True,))
     yield Case(
         "stream-1-dropped-here-and-there", wide, ((17, 16), (17, 3)), Style(8), dropped=(False, True, True)
