@@ -11,6 +11,7 @@ from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
 from lfqcodec.tokenizer.motion.effort import EFFORTS
 from lfqcodec.tokenizer.motion.search import (
     BETWEEN,
+    LAMBDA,
     LIMIT,
     LumaPlanes,
     luma,
@@ -107,8 +108,8 @@ def test_vectors_stay_within_the_limit() -> None:
 
 
 def test_lambda_falls_with_quality() -> None:
-    assert motion_lambda(0) == 42.0
-    assert motion_lambda(2) == pytest.approx(42 / 2.7)
+    assert motion_lambda(0) == LAMBDA
+    assert motion_lambda(2) == pytest.approx(LAMBDA / 2.7)
     assert BETWEEN > 1
 
 

@@ -11,7 +11,8 @@ class Effort:
 
     `reach` of the full search for anchors, in pixels of a quarter of the size, to all sides. `steps`, in
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so
-    many `rounds` over all blocks; pictures between anchors have their own. The networks analyse the places
+    many `rounds` over all blocks; pictures between anchors have their own. Vectors of anchors then become
+    those of neighbours where that costs less, in up to `merge_rounds`. The networks analyse the places
     where a number of the linear path is over `likely`; from 0.6 on it makes a token.
     """
 
@@ -21,12 +22,15 @@ class Effort:
     between_rounds: int = 2
     between_steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
     likely: float = 0.4
+    merge_rounds: int = 3
 
 
 MEDIUM = Effort()
 EFFORTS = {
-    "fast": Effort(reach=8, rounds=1, steps=(4, 2, 1), between_rounds=1, between_steps=(1,), likely=0.7),
+    "fast": Effort(
+        reach=8, rounds=1, steps=(4, 2, 1), between_rounds=1, between_steps=(1,), merge_rounds=1, likely=0.7
+    ),
     "medium": MEDIUM,
-    "slow": Effort(reach=16, rounds=4, between_rounds=4),
+    "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),
 }
 """By the names that `EncodeOptions.effort` has."""

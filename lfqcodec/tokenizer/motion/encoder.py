@@ -135,11 +135,13 @@ class PredictedEncoder(MotionGroupEncoder):
         pictures: Tensor,
         size: tuple[int, int],
         reference: Reference,
+        motion_lambda: float,
         effort: Effort,
     ) -> None:
         steps = round(QUALITY_STEPS * float(group.q))
         super().__init__(kinds, layers, size, quality_token(steps, reference, monochrome=group.monochrome))
         self._group, self._pictures, self._effort = group, pictures, effort
+        self._motion_lambda = motion_lambda
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
         self._errors = {-1: group.reference_errors}
@@ -156,7 +158,9 @@ class PredictedEncoder(MotionGroupEncoder):
 
     def _options(self, kind: Kind) -> Options:
         if kind.name.startswith("motion."):
-            found = self._group.search(kind.part, self._originals(kind.part), self._effort)
+            found = self._group.search(
+                kind.part, self._originals(kind.part), self._motion_lambda, self._effort
+            )
             return Options(found.cpu().numpy())
         assert self._numbers is not None
         return (

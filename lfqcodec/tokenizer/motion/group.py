@@ -28,7 +28,7 @@ from lfqcodec.tokenizer.motion.reconstruction import (
     reconstruct,
     without_colour,
 )
-from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, motion_lambda, search_anchor, search_between
+from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, search_anchor, search_between
 
 
 class Source:
@@ -124,9 +124,11 @@ class GroupReconstruction:
         """The field of linear motion for pictures of a part between, int64 [rows, columns, 2]."""
         return half(self._fields[self.places["anchor" if part == "middle" else "middle"][0]])
 
-    def search(self, part: str, pictures: Tensor, effort: Effort) -> Tensor:
-        """Motion tokens int32 [planes, rows, columns] for the pictures of a part, uint8 [planes, 3, H, W]."""
-        lam = motion_lambda(float(self.q))
+    def search(self, part: str, pictures: Tensor, lam: float, effort: Effort) -> Tensor:
+        """Motion tokens int32 [planes, rows, columns] for the pictures of a part, uint8 [planes, 3, H, W].
+
+        `lam` is what a bit of an anchor's motion is worth in SAD.
+        """
         if part == "anchor":
             prior = self._reference.field
             found = search_anchor(

@@ -7,16 +7,19 @@ the median of its neighbourhood. All blocks of all pictures are searched at once
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS, windows_at
 from lfqcodec.tokenizer.motion.effort import MEDIUM, Effort
+from lfqcodec.tokenizer.motion.merge import merge
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
-LAMBDA = 42.0
+LAMBDA = 48.0
 """What a bit of an anchor's motion is worth in SAD at q 0; see `motion_lambda`."""
 BETWEEN = 1.8
 """How much more it is worth for pictures between."""
@@ -101,6 +104,10 @@ class _Matching:
         error = self._earlier.blocks(*where, vectors).add_(self._later.blocks(*where, -vectors))
         error.sub_(current * 2)
         return error.abs_().float().flatten(2).sum(2) / 4
+
+    def sad_from(self, first: int, vectors: Tensor, chosen: Tensor) -> Tensor:
+        """The same of blocks numbered from `first` on."""
+        return self.sad(vectors, chosen + first)
 
 
 def neighbours(field: Tensor) -> list[Tensor]:
@@ -239,7 +246,14 @@ def search_anchor(
     start = [zero] if before is None else [zero, before]
     if bool((matching.sad(zero.reshape(1, -1, 2))[0] > (_FIRST_BITS - _NO_BITS) * weights).any()):
         start.append(_coarse(own, reference.full, effort.reach))
-    return _refine(matching, torch.stack(start), zero, weights, effort.rounds, effort.steps)
+    found = _refine(matching, torch.stack(start), zero, weights, effort.rounds, effort.steps)
+    prior = zero if before is None else before
+    merged = []
+    for number, (field, own) in enumerate(zip(found, prior, strict=True)):
+        blocks = slice(number * own[..., 0].numel(), (number + 1) * own[..., 0].numel())
+        sad = partial(matching.sad_from, blocks.start)
+        merged.append(merge(sad, field, own, weights[blocks], effort.merge_rounds))
+    return torch.stack(merged)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ _ZERO_CRF = 38.0
 _CRF_PER_QUALITY = 4.0
 _INTRA_ABOVE = 2.5
 """By how much q of first pictures is higher: all that follow have what is better in them for nothing."""
-_INTRA_SLOPE = 0.4
+_INTRA_SLOPE = 0.6
 """How fast q of first pictures falls where that of groups cannot."""
 _LOWER = {4: 0.0, 2: 0.2, 1: 0.5}
 """How much lower q is in groups of so many pictures: a bit then saves as much error as in groups of 4."""
@@ -26,13 +26,14 @@ _SHARE = 0.1
 def operating_point(crf: float, streams: int, group_size: int = GROUP_SIZES[0]) -> OperatingPoint:
     """Where chunks with groups of `group_size` are coded at `crf`.
 
-    Within the qualities of a model tokens stay as they are rounded; below the lowest one they are chosen.
+    Within the qualities of a model tokens stay as they are rounded; below the lowest one they are chosen, and
+    motion gets dearer.
     """
     q = quality_of(crf)
     first = _INTRA_ABOVE + (q if q >= 0 else _INTRA_SLOPE * q)
     own = q - _LOWER[group_size]
     lambda_ = max(0.0, -own) * _SHARE * 3 / _WEIGHT
-    return OperatingPoint(streams, lambda_, max(0.0, own), 0.0, first, group_size)
+    return OperatingPoint(streams, lambda_, own, 0.0, first, group_size)
 
 
 def quality_of(crf: float) -> float:
