@@ -157,9 +157,14 @@ def read_all(source: object, **options: object) -> tuple[object, list[Frame], li
         return dataclasses.replace(reader.info, notes=reader.notes), frames, packets
 
 
-def copy(source: object, dest: object, *, overwrite: bool = False, **options: object) -> tuple[str, ...]:
+def copy(
+    source: object, dest: object, *, overwrite: bool = False, audio_codec: str = "auto", **options: object
+) -> tuple[str, ...]:
     """Read `source`, write `dest`; the notes of the writer."""
-    with open_video(source, **options) as reader, open_writer(dest, reader.info, overwrite=overwrite) as out:
+    with (
+        open_video(source, **options) as reader,
+        open_writer(dest, reader.info, overwrite=overwrite, audio_codec=audio_codec) as out,
+    ):
         for event in reader.events():
             if isinstance(event, Frame):
                 out.write(event)

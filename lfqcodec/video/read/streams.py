@@ -9,19 +9,12 @@ from fractions import Fraction
 from typing import Any
 
 from lfqcodec.media import StreamInfo, StreamPacket
+from lfqcodec.video.names import codec_name
 
 # What FFmpeg takes so many channels for where nothing is said of them (av_channel_layout_default).
 _DEFAULT_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 _UNKNOWN_LAYOUT = re.compile(r"\d+ channels?")
 _TEXT_SUBTITLES = frozenset({"subrip", "ass", "webvtt", "mov_text", "text"})
-
-
-def codec_name(stream: Any) -> str:
-    """FFmpeg's name of the codec (not of one of its decoders); "" where this build does not know it."""
-    context = stream.codec_context
-    if context is None:
-        return ""
-    return str(getattr(context.codec, "canonical_name", "") or context.name)
 
 
 def copied_stream(stream: Any) -> tuple[StreamInfo | None, str]:

@@ -13,8 +13,11 @@ import av
 
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
+from lfqcodec.video.names import codec_name
 from lfqcodec.video.sound import Recoder, prepare
-from lfqcodec.video.write.template import SUFFIXES, add_copied_stream, opened_template
+from lfqcodec.video.write.acm import rename
+from lfqcodec.video.write.ebml import with_tracks
+from lfqcodec.video.write.template import SUFFIXES, add_copied_stream, goes_by_number, opened_template
 from lfqcodec.video.write.text import has_style, plain_text, to_mov_text
 
 _MP4 = ("mp4", "mov")
@@ -33,6 +36,8 @@ class Carrier(ABC):
     """
 
     note = ""
+    goes_by_number = False
+    """Whether its track needs `acm.rename` once the file is written."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -52,6 +57,7 @@ class Copied(Carrier):
     def __init__(self, container: Any, info: StreamInfo, sample: StreamPacket | None) -> None:
         """Raises ValueError where the container cannot hold it. `sample` is the first packet."""
         super().__init__(add_copied_stream(container, info, sample))
+        self.goes_by_number = goes_by_number(container.format.name, info, sample)
         self._base = info.time_base
 
     def packets(self, packet: StreamPacket) -> Iterable[Any]:
@@ -141,9 +147,14 @@ def fits(form: str, info: StreamInfo, sample: StreamPacket | None) -> bool:
                 trial.mux(packet)
         if sample is None:
             return True
+        data = file.getvalue()
+        if carrier.goes_by_number:
+            data = with_tracks(data, rename)
         again: Any
-        with av.open(io.BytesIO(file.getvalue()), format=form) as again:
-            return bool(again.streams) and any(packet.size for packet in again.demux())
+        with av.open(io.BytesIO(data), format=form) as again:
+            if not again.streams or (carrier.goes_by_number and codec_name(again.streams[0]) != info.codec):
+                return False
+            return any(packet.size for packet in again.demux())
     except MEDIA_ERRORS:
         return False
 

@@ -24,8 +24,10 @@ from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
 from lfqcodec.video.failures import MEDIA_ERRORS, writing
-from lfqcodec.video.write.aspect import padded, set_aspect
+from lfqcodec.video.write.acm import rename
+from lfqcodec.video.write.aspect import aspect, padded
 from lfqcodec.video.write.carriers import Carrier, carry
+from lfqcodec.video.write.ebml import Change, change_tracks
 from lfqcodec.video.write.metadata import write_metadata
 from lfqcodec.video.write.writer import VideoWriter, nominal_rate
 
@@ -244,8 +246,13 @@ class MuxedWriter(VideoWriter):
             for carrier in self._carriers.values():
                 self._mux_ready(carrier.rest())
             self._container.close()
+            changes: list[Change] = []
+            if any(carrier.goes_by_number for carrier in self._carriers.values()):
+                changes.append(rename)
             if self._in_container:
-                set_aspect(self._temporary, self._title, (self.info.width, self.info.height), self.info.sar)
+                changes.append(aspect(self._title, (self.info.width, self.info.height), self.info.sar))
+            if changes:
+                change_tracks(self._temporary, changes)
         for carrier in self._carriers.values():
             if carrier.note:
                 self.notes.add(carrier.note)

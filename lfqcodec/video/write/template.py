@@ -11,12 +11,15 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from dataclasses import replace
 from typing import Any
 
 import av
 
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video.failures import MEDIA_ERRORS
+from lfqcodec.video.write import acm
+from lfqcodec.video.write.ebml import element, number
 
 SUFFIXES = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv"}
 """What people call the formats of outputs."""
@@ -57,23 +60,17 @@ _RIFF = {
     "adpcm_swf": (0x5346, 4),
     "speex": (0xA109, 0),
 }
+_G711 = ("pcm_alaw", "pcm_mulaw")
 # Bytes that a block of these begins with, for each channel, and the samples in them.
 _ADPCM_BLOCKS = {"adpcm_ms": (7, 2), "adpcm_ima_wav": (4, 1)}
 _SUBTITLES = {"subrip": "S_TEXT/UTF8", "text": "S_TEXT/UTF8", "ass": "S_TEXT/ASS", "webvtt": "S_TEXT/WEBVTT"}
 
 
-def _element(identifier: int, payload: bytes) -> bytes:
-    name = identifier.to_bytes((identifier.bit_length() + 7) // 8, "big")
-    return name + (len(payload) | 1 << 56).to_bytes(8, "big") + payload
-
-
-def _number(identifier: int, value: int) -> bytes:
-    return _element(identifier, value.to_bytes(8, "big"))
-
-
 def _block_align(info: StreamInfo, sample: StreamPacket) -> int:
     """Bytes of a block, which decoders have to know of some codecs; a packet is one or more of them."""
     size = len(sample.data)
+    if info.codec in _G711:
+        return info.channels
     if info.codec in _ADPCM_BLOCKS:
         begin, first = _ADPCM_BLOCKS[info.codec]
         # Of b blocks, the samples of a channel: 2 (size / channels - b begin) + b first.
@@ -90,36 +87,40 @@ def _wave_format(info: StreamInfo, sample: StreamPacket) -> bytes:
     return fixed + len(info.extradata).to_bytes(2, "little") + info.extradata
 
 
-def _header(info: StreamInfo, sample: StreamPacket | None) -> bytes | None:
-    """A Matroska file without packets whose only track is `info`; None for a codec it has no name for."""
+def _header(info: StreamInfo, sample: StreamPacket | None, *, borrowed: bool = False) -> bytes | None:
+    """A Matroska file without packets whose only track is `info`; None for a codec it has no name for.
+
+    With `borrowed` a codec without a name goes by that of another one.
+    """
     private = b""
     if info.kind == "audio":
         name, bits = _PCM.get(info.codec, (_AUDIO.get(info.codec), 0))
         kind = 2
         if info.codec in _RIFF and sample is not None:
-            name, private = "A_MS/ACM", _wave_format(info, sample)
+            name = acm.BORROWED if borrowed else acm.NAME
+            private = _wave_format(info, sample)
     else:
         name, bits = _SUBTITLES.get(info.codec), 0
         kind = 17
     if name is None:
         return None
-    track = _number(0xD7, 1) + _number(0x73C5, 1) + _number(0x83, kind) + _element(0x86, name.encode())
+    track = number(0xD7, 1) + number(0x73C5, 1) + number(0x83, kind) + element(0x86, name.encode())
     if private:
-        track += _element(0x63A2, private)
+        track += element(0x63A2, private)
     if info.kind == "audio":
         rate = max(info.sample_rate, 1)
         if info.initial_padding > 0:
-            track += _number(0x56AA, info.initial_padding * 10**9 // rate)
-        sound = _element(0xB5, struct.pack(">d", rate)) + _number(0x9F, max(info.channels, 1))
+            track += number(0x56AA, info.initial_padding * 10**9 // rate)
+        sound = element(0xB5, struct.pack(">d", rate)) + number(0x9F, max(info.channels, 1))
         if bits:
-            sound += _number(0x6264, bits)
-        track += _element(0xE1, sound)
-    versions = _number(0x4286, 1) + _number(0x42F7, 1) + _number(0x42F2, 4) + _number(0x42F3, 8)
-    ebml = versions + _element(0x4282, b"matroska") + _number(0x4287, 4) + _number(0x4285, 2)
-    segment = _element(0x1549A966, _number(0x2AD7B1, 10**6)) + _element(0x1654AE6B, _element(0xAE, track))
+            sound += number(0x6264, bits)
+        track += element(0xE1, sound)
+    versions = number(0x4286, 1) + number(0x42F7, 1) + number(0x42F2, 4) + number(0x42F3, 8)
+    ebml = versions + element(0x4282, b"matroska") + number(0x4287, 4) + number(0x4285, 2)
+    segment = element(0x1549A966, number(0x2AD7B1, 10**6)) + element(0x1654AE6B, element(0xAE, track))
     # FFmpeg reads the header up to the first cluster, so there has to be one.
-    segment += _element(0x1F43B675, _number(0xE7, 0))
-    return _element(0x1A45DFA3, ebml) + _element(0x18538067, segment)
+    segment += element(0x1F43B675, number(0xE7, 0))
+    return element(0x1A45DFA3, ebml) + element(0x18538067, segment)
 
 
 def has_template(codec: str, kind: str) -> bool:
@@ -152,15 +153,27 @@ def _parameters(context: Any, info: StreamInfo) -> None:
     context.bit_rate = info.bit_rate
 
 
+def goes_by_number(form: str, info: StreamInfo, sample: StreamPacket | None) -> bool:
+    """Whether a track of Matroska needs `acm.rename` for the stream, once its file is written."""
+    return form == "matroska" and info.codec in _RIFF and sample is not None
+
+
 def add_copied_stream(container: Any, info: StreamInfo, sample: StreamPacket | None) -> Any:
     """Add `info` to an output container whose header is not yet written; returns the stream.
 
     Raises ValueError, with the reason in words, where that format cannot hold it.
     """
+    given = info
     try:
-        with opened_template(info, sample) as source:
+        source = opened_template(info, sample)
+        if goes_by_number(container.format.name, info, sample):
+            assert sample is not None
+            header = _header(info, sample, borrowed=True) or b""
+            source = av.open(io.BytesIO(header), format="matroska")
+            given = replace(info, extradata=_wave_format(info, sample))
+        with source:
             stream: Any = container.add_stream_from_template(source.streams[0], opaque=True)
-        _parameters(stream.codec_context, info)
+        _parameters(stream.codec_context, given)
     except MEDIA_ERRORS as error:
         form = SUFFIXES[container.format.name]
         raise ValueError(f"{info.kind} ({info.codec}) cannot be stored in {form}") from error
