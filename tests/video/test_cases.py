@@ -5,17 +5,22 @@ Nothing of them may be lost without a word: each test holds the pictures, the se
 
 from __future__ import annotations
 
+import io
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from bitstream_helpers import Pipe
 from video_support import copy, decoded_sound, moving_picture, offset, read_all, tone, write_video
 
 from lfqcodec.errors import InputVideoError
-from lfqcodec.media import Frame, VideoInfo
+from lfqcodec.media import Frame, Metadata, StreamInfo, StreamPacket, Track, VideoInfo
 from lfqcodec.video import open_video, open_writer
+from lfqcodec.video.read.flv import is_joined
+from lfqcodec.video.write.ebml import SEGMENT, TRACKS, elements
 
 CASES = Path(__file__).parent / "cases"
 # Pictures, times of the first two and of the last in seconds, frame rate, packets of each copied stream, and
@@ -224,9 +229,11 @@ def test_sound_before_the_picture_is_kept_in_mp4(tmp_path):
 
 SOUNDS = [
     # (encoder, container, what is kept of the codec in .mp4, .mkv and .mov)
-    ("pcm_alaw", "mov", ("aac", "flac", "pcm_alaw")),
-    ("adpcm_ms", "avi", ("aac", "flac", "aac")),
-    ("adpcm_ima_wav", "avi", ("aac", "flac", "aac")),
+    ("pcm_alaw", "mov", ("aac", "pcm_alaw", "pcm_alaw")),
+    ("pcm_mulaw", "mov", ("aac", "pcm_mulaw", "pcm_mulaw")),
+    ("adpcm_ms", "avi", ("aac", "adpcm_ms", "aac")),
+    ("adpcm_ima_wav", "avi", ("aac", "adpcm_ima_wav", "aac")),
+    ("adpcm_yamaha", "avi", ("aac", "adpcm_yamaha", "aac")),
     ("adpcm_ima_qt", "mov", ("flac", "flac", "aac")),
 ]
 
@@ -236,16 +243,44 @@ def test_sound_that_few_outputs_hold_is_converted_and_told(tmp_path, encoder, fo
     source = write_video(tmp_path / "in", frames=25, codec="mpeg4", audio=encoder, form=form)
     with open_video(source) as reader:
         assert any("convert" in note for note in reader.notes)
+    before = [p.data for p in read_all(source)[2]]
     heard, rate = decoded_sound(source)
     for suffix, codec in zip((".mp4", ".mkv", ".mov"), codecs, strict=True):
         dest = tmp_path / f"out{suffix}"
         notes = copy(source, dest)
         assert not any("left out" in note or "could not" in note for note in notes)
-        info = read_all(dest)[0]
+        info, _, packets = read_all(dest)
         assert info.streams[0].codec == codec
+        if codec == encoder:
+            assert notes == ()
+            assert [p.data for p in packets] == before
         sound, _ = decoded_sound(dest)
         assert abs(len(sound) - len(heard)) <= 1024
         assert abs(offset(heard, sound, rate)) <= 1.01
+
+
+def test_sound_by_number_beside_a_shape_and_a_title(tmp_path):
+    """Both are put into the header of the file after it is written, and its checksum stays right."""
+    stream = StreamInfo("audio", "pcm_mulaw", Fraction(1, 8000), 8000, 1, "mono", bit_rate=64000)
+    tags = Metadata(video=Track(tags=(("title", "A_REAL/14_4"),)))
+    info = VideoInfo(64, 48, Fraction(1, 25), sar=Fraction(4, 3), streams=(stream,), metadata=tags)
+    with open_writer(tmp_path / "a.mkv", info) as out:
+        out.write(Frame(0, moving_picture(64, 48, 0)))
+        out.write_packet(StreamPacket(0, 0, 0, 160, True, bytes(160)))
+    assert out.notes == []
+    again, _, packets = read_all(tmp_path / "a.mkv")
+    assert (again.streams[0].codec, again.streams[0].sample_rate, again.sar) == (
+        "pcm_mulaw",
+        8000,
+        Fraction(4, 3),
+    )
+    assert [p.data for p in packets] == [bytes(160)]
+    data = (tmp_path / "a.mkv").read_bytes()
+    segment = next(e for e in elements(data, 0, len(data)) if e.identifier == SEGMENT)
+    tracks = next(e for e in elements(data, segment.payload, len(data)) if e.identifier == TRACKS)
+    first = next(elements(data, tracks.payload, tracks.end))
+    assert data[first.payload : first.end] == zlib.crc32(data[first.end : tracks.end]).to_bytes(4, "little")
+    assert dict(again.metadata.video.tags)["title"] == "A_REAL/14_4"
 
 
 def test_sound_without_packets_does_not_cost_the_file(tmp_path):
@@ -261,8 +296,6 @@ def test_sound_without_packets_does_not_cost_the_file(tmp_path):
 
 @pytest.mark.parametrize("codec", ["subrip", "ass", "webvtt"])
 def test_subtitles_become_text_in_mp4(tmp_path, codec):
-    from lfqcodec.media import StreamInfo, StreamPacket
-
     lines = {
         "subrip": b"<i>Hello</i>\nthere",
         "webvtt": b"<v Ann>Hello</v>\nthere",
@@ -279,6 +312,28 @@ def test_subtitles_become_text_in_mp4(tmp_path, codec):
     assert [(s.codec, s.language) for s in got.streams] == [("mov_text", "eng")]
     assert [p.data[2:] for p in packets if p.data[:2] != b"\0\0"] == [b"Hello\nthere"]
     assert out.notes == [f"styles of subtitles ({codec}) are left out, their text is kept"]
+
+
+@pytest.mark.parametrize(("codec", "audio"), [("libx264", "aac"), ("flv1", None)])
+def test_flv_files_joined(tmp_path, codec, audio):
+    """The second goes on where the first ends, by name, as a stream, and at a cut."""
+    parts = [
+        write_video(tmp_path / f"{frames}.flv", frames=frames, codec=codec, audio=audio, seconds=frames / 25)
+        for frames in (25, 20, 15)
+    ]
+    sounds = sum(len(read_all(part)[2]) for part in parts)
+    joined = tmp_path / "joined.flv"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    for source in (joined, io.BytesIO(joined.read_bytes()), Pipe(joined.read_bytes())):
+        info, frames, packets = read_all(source)
+        assert (len(frames), len(packets)) == (60, sounds)
+        assert info.notes == ("the clock of the input jumps: pictures and sound go on without a break",)
+        seconds = [float(frame.pts * info.time_base) for frame in frames]
+        # Behind a join pictures wait for the sound of the part before, of whole packets.
+        assert np.allclose(np.diff(seconds), 0.04, atol=0.03)
+        assert abs(seconds[-1] - 59 / 25) < 0.06
+    assert len(read_all(joined, start=1.2, duration=0.4)[1]) == 10
+    assert not is_joined(io.BytesIO(parts[0].read_bytes() + b"noise"))
 
 
 def test_a_rate_that_the_stamps_deny_is_not_believed(tmp_path):
@@ -308,14 +363,16 @@ def test_a_raw_stream_without_a_rate_is_told(tmp_path):
     assert any("no frame rate" in note for note in info.notes)
 
 
-def test_start_padding_is_dropped_once_where_sound_is_converted(tmp_path):
+def test_start_padding_is_dropped_once(tmp_path):
+    """Of sound that is copied, and of sound that is converted."""
     source = CASES / "amr-sound-3gp.3gp"
     copy(source, tmp_path / "a.mkv")
+    copy(source, tmp_path / "b.mkv", audio_codec="flac")
     samples = []
-    for path in (source, tmp_path / "a.mkv"):
+    for path in (source, tmp_path / "a.mkv", tmp_path / "b.mkv"):
         with av.open(str(path)) as file:
             samples.append(sum(frame.samples for frame in file.decode(audio=0)))
-    assert samples == [110, 110]
+    assert samples == [110, 110, 110]
     source = CASES / "webm-default-duration-1ms.webm"
     copy(source, tmp_path / "a.mov")
     heard, rate = decoded_sound(source)

@@ -20,6 +20,7 @@ from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
 from lfqcodec.video.read.arrays import ArraySource, Pictures
 from lfqcodec.video.read.describe.orientation import exif_orientation
+from lfqcodec.video.read.flv import OneFlv, is_joined
 from lfqcodec.video.read.source import Item, MediaSource, Source
 
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|p[pgn]m|avif|jxl|qoi)", re.IGNORECASE)
@@ -104,13 +105,15 @@ class _WatchedFile(_Watched):
         return self.stream.tell()
 
 
-def _stream(stream: BinaryIO, name: str) -> MediaSource:
+def _stream(stream: BinaryIO, name: str, *, owned: bool = False) -> MediaSource:
+    """A source that reads `stream`; of one that is `owned` it is closed with the source."""
     used = False
     try:
         begin = stream.tell() if stream.seekable() else None
     except (OSError, AttributeError):
         begin = None
-    watched = _Watched(stream) if begin is None else _WatchedFile(stream)
+    seeks = begin is not None and not is_joined(stream)
+    watched = _WatchedFile(stream) if seeks else _Watched(stream)
 
     def opener() -> Any:
         nonlocal used
@@ -119,12 +122,21 @@ def _stream(stream: BinaryIO, name: str) -> MediaSource:
                 raise io.UnsupportedOperation("cannot rewind")
             stream.seek(begin)
         used = True
-        return av.open(watched, "r", buffer_size=1 << 18, metadata_errors="replace")
+        file = watched if seeks else OneFlv(watched)
+        return av.open(file, "r", buffer_size=1 << 18, metadata_errors="replace")
 
     def length() -> int:
         return watched.count if begin is None else stream.seek(0, os.SEEK_END)
 
-    return MediaSource(name, opener, length, lambda: watched.error, seekable=False)
+    try:
+        source = MediaSource(name, opener, length, lambda: watched.error, seekable=False)
+    except BaseException:
+        if owned:
+            stream.close()
+        raise
+    if owned:
+        source.file = stream
+    return source
 
 
 def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
@@ -158,6 +170,12 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
         picture = MediaSource(name, lambda: opener(io.BytesIO(data)), is_image=True)
         picture.exif = exif_orientation(data)
         return picture
+    if path.is_file():
+        with reading(name), path.open("rb") as handle:
+            joined = is_joined(handle)
+        if joined:
+            # As a stream, since its time stamps tell nothing of where to seek.
+            return _stream(path.open("rb"), name, owned=True)
     # An absolute path cannot be taken for a URL, whatever colons it holds.
     absolute = os.path.abspath(path)
     seekable = path.is_file()

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import Metadata
@@ -85,6 +85,8 @@ class MediaSource(Source):
         `failure` gives the exception, if any, that reading the stream raised and PyAV kept to itself.
         """
         super().__init__(name)
+        self.file: BinaryIO | None = None
+        """A file that is closed with this."""
         self._opener = opener
         self._length = length
         self._failure = failure
@@ -258,7 +260,7 @@ class MediaSource(Source):
         # Opening again is the one way to rewind that works for every format.
         # Numbers first: streams of a closed container must not be touched.
         number, kept = self.video.index, [s.index for s in self.streams]
-        self.close()
+        self._close_container()
         self._container = self._open()
         self._closed = False
         self.video = self._container.streams[number]
@@ -283,6 +285,11 @@ class MediaSource(Source):
         return True
 
     def close(self) -> None:
+        self._close_container()
+        if self.file is not None:
+            self.file.close()
+
+    def _close_container(self) -> None:
         self._closed = True
         with contextlib.suppress(*MEDIA_ERRORS):
             self._container.close()

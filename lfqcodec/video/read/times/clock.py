@@ -60,7 +60,10 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
         if ordered:
-            due = time + (packet.duration or 0) * base
+            length = (packet.duration or 0) * base
+            if not length and seen is not None and not sparse:
+                length = max(Fraction(0), time - seen.last)
+            due = time + length
             self._streams[stream] = _Stream(time, time if seen is None else seen.last, due)
             self._last = self._last if sparse else time
         return time
