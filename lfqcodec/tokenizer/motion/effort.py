@@ -13,7 +13,8 @@ class Effort:
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so
     many `rounds` over all blocks; pictures between anchors have their own. Vectors of anchors then become
     those of neighbours where that costs less, in up to `merge_rounds`. The networks analyse the places
-    where a number of the linear path is over `likely`; from 0.6 on it makes a token.
+    where a number of the linear path is over `likely`; from 0.6 on it makes a token. With `tries_tokens`
+    anchors are decoded to see where tokens are worth their bits.
     """
 
     reach: int = 12
@@ -23,12 +24,20 @@ class Effort:
     between_steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
     likely: float = 0.4
     merge_rounds: int = 3
+    tries_tokens: bool = True
 
 
 MEDIUM = Effort()
 EFFORTS = {
     "fast": Effort(
-        reach=8, rounds=1, steps=(4, 2, 1), between_rounds=1, between_steps=(1,), merge_rounds=1, likely=0.7
+        reach=8,
+        rounds=1,
+        steps=(4, 2, 1),
+        between_rounds=1,
+        between_steps=(1,),
+        merge_rounds=1,
+        likely=0.7,
+        tries_tokens=False,
     ),
     "medium": MEDIUM,
     "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),

@@ -23,7 +23,8 @@ from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra, without_colour
-from lfqcodec.tokenizer.motion.skip import as_good, block_errors, moved
+from lfqcodec.tokenizer.motion.search import motion_lambda
+from lfqcodec.tokenizer.motion.skip import as_good, block_bits, block_errors, moved, not_worth
 
 
 class MotionGroupEncoder(GroupEncoder):
@@ -125,7 +126,10 @@ class IntraEncoder(MotionGroupEncoder):
 
 
 class PredictedEncoder(MotionGroupEncoder):
-    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet."""
+    """A group after the first: pictures uint8 [n, 3, H, W], padded; `group` has none of them decoded yet.
+
+    `quality` is what is aimed at, which may lie below what there is.
+    """
 
     def __init__(
         self,
@@ -135,13 +139,13 @@ class PredictedEncoder(MotionGroupEncoder):
         pictures: Tensor,
         size: tuple[int, int],
         reference: Reference,
-        motion_lambda: float,
+        quality: float,
         effort: Effort,
     ) -> None:
         steps = round(QUALITY_STEPS * float(group.q))
         super().__init__(kinds, layers, size, quality_token(steps, reference, monochrome=group.monochrome))
         self._group, self._pictures, self._effort = group, pictures, effort
-        self._motion_lambda = motion_lambda
+        self._quality = quality
         self._predictions: list[Prediction] = []
         self._numbers: Numbers | None = None
         self._errors = {-1: group.reference_errors}
@@ -159,7 +163,7 @@ class PredictedEncoder(MotionGroupEncoder):
     def _options(self, kind: Kind) -> Options:
         if kind.name.startswith("motion."):
             found = self._group.search(
-                kind.part, self._originals(kind.part), self._motion_lambda, self._effort
+                kind.part, self._originals(kind.part), motion_lambda(self._quality), self._effort
             )
             return Options(found.cpu().numpy())
         assert self._numbers is not None
@@ -188,8 +192,8 @@ class PredictedEncoder(MotionGroupEncoder):
                 self._errors[number] = block_errors(decoded, self._patches[number], self._grid)
 
     def _skipped(self, part: str) -> Tensor:
-        """Where the predictions of a part are as good as what they come from, bool [planes, H/16, W/16]."""
-        skipped = []
+        """Where a part needs no tokens, bool [planes, H/16, W/16]."""
+        skipped, missed = [], []
         for number, prediction in zip(self._group.places[part], self._predictions, strict=True):
             errors = block_errors(to_samples(prediction.values), self._patches[number], self._grid)
             field, before = self._group.field(number), []
@@ -197,7 +201,24 @@ class PredictedEncoder(MotionGroupEncoder):
                 known = self._errors[end]
                 before.append(torch.zeros_like(errors) if known is None else moved(known, direction * field))
             skipped.append(as_good(errors, torch.stack(before).mean(0)))
-        return torch.stack(skipped)
+            missed.append(errors)
+        needless = torch.stack(skipped)
+        if part != "anchor" or not self._effort.tries_tokens:
+            return needless
+        return needless | self._not_worth(needless, missed[0])
+
+    def _not_worth(self, skipped: Tensor, missed: Tensor) -> Tensor:
+        """Where an anchor is better off without its tokens, of the blocks that are not `skipped` already.
+
+        `missed` is the squared error of the prediction, float32 [H/16, W/16].
+        """
+        assert self._numbers is not None
+        coded = (~skipped).repeat_interleave(2, 1).repeat_interleave(2, 2)
+        values = self._numbers.quantizer.plain(self._numbers.scaled) * coded[:, None]
+        trial, number = self._group.copy(), self._group.places["anchor"][0]
+        trial.add("anchor", self._predictions, values)
+        left = block_errors(patch_rows(trial.picture(number)), self._patches[number], self._grid)
+        return not_worth(missed - left, block_bits(values), self._quality)
 
     def _analysed(self, part: str) -> Numbers:
         network = self._group.network(part)

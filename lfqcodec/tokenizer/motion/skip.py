@@ -1,19 +1,30 @@
-"""Blocks that need no tokens: the prediction is as near to the picture as its source was to its own.
+"""Blocks that need no tokens. Encoders alone do this.
 
-Without this every group would code again what the tokens of the group before could not express, or gave only
-nearly: a still picture would flicker, and cost as much as a moving one. Encoders alone do this.
+A prediction may be as near to the picture as its source was to its own: without this rule every group would
+code again what the tokens of the group before could not express, or gave only nearly, and a still picture
+would flicker, and cost as much as a moving one. Or tokens bring less than their bits are worth, as decoding
+them shows (docs/decisions/0010).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from lfqcodec.tokenizer.lfq.ternary import VALUES
 
 BLOCK = 16
 _WORSE = 1.25
 """A prediction may be so much worse, in squared error."""
 _FLOOR = 0.1 * 3 * BLOCK**2
 """Squared error of a block that nobody sees: 50 dB and better is never worth a token."""
+
+_ERROR_OF_BIT = 3500.0
+"""Squared error that a bit must save at q 0."""
+_ERROR_BASE = 2.7
+_VALUE_BITS, _LAYER_BITS, _BLOCK_BITS = 3.3, 2.0, 2.0
+"""About what a value that is not 0, each layer that a block is coded in, and the block cost."""
 
 
 def block_errors(decoded: Tensor, original: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -38,3 +49,21 @@ def moved(errors: Tensor, field: Tensor) -> Tensor:
 def as_good(errors: Tensor, before: Tensor) -> Tensor:
     """Where a prediction with these errors is as good as its reference was; bool, shapes alike."""
     return errors <= _WORSE * before + _FLOOR
+
+
+def block_bits(values: Tensor) -> Tensor:
+    """About how many bits blocks of 16x16 take: float32 [planes, h/2, w/2].
+
+    `values` float32 [planes, 9 * layers, h, w] are ternary.
+    """
+    planes, _, height, width = values.shape
+    layers = values.reshape(planes, -1, VALUES, height, width).any(2)
+    numbers = torch.arange(1, layers.shape[1] + 1, device=values.device)[:, None, None]
+    deepest = F.max_pool2d((layers * numbers).amax(1).float(), 2)
+    count = F.avg_pool2d((values != 0).sum(1).float(), 2) * 4
+    return _VALUE_BITS * count + _LAYER_BITS * deepest + _BLOCK_BITS
+
+
+def not_worth(gained: Tensor, bits: Tensor, q: float) -> Tensor:
+    """Where blocks gain less squared error by their tokens than these bits are worth at q; bool."""
+    return gained < bits * float(_ERROR_OF_BIT * _ERROR_BASE**-q)

@@ -34,7 +34,6 @@ from lfqcodec.tokenizer.motion.layout import (
 )
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
 from lfqcodec.tokenizer.motion.reconstruction import is_monochrome, quality, reconstruct_intra, without_colour
-from lfqcodec.tokenizer.motion.search import motion_lambda
 
 _TOKENS = 1 << 18
 
@@ -58,8 +57,8 @@ class MotionTokenizer(GroupTokenizer):
     ) -> MotionGroupEncoder:
         """Begin to code pictures uint8 [H, W, 3] of one size: 1, which starts a GOP, or 1 to 4.
 
-        `quality` is q, from 0 to the levels less 1, and cut to that; below 0 only bits of motion get dearer.
-        `effort` is one of `EFFORTS`.
+        `quality` is q, from 0 to the levels less 1, and cut to that; below 0 bits of motion and of
+        blocks get dearer. `effort` is one of `EFFORTS`.
         """
         first = reference is None
         count, size = len(pictures), (pictures[0].shape[0], pictures[0].shape[1])
@@ -74,8 +73,8 @@ class MotionTokenizer(GroupTokenizer):
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
         group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)
-        lam = motion_lambda(min(quality, levels - 1))
-        return PredictedEncoder(group, kinds, layers, padded, size, reference, lam, EFFORTS[effort])
+        aim = min(quality, levels - 1)
+        return PredictedEncoder(group, kinds, layers, padded, size, reference, aim, EFFORTS[effort])
 
     @torch.no_grad()
     def decode(

@@ -1,0 +1,69 @@
+"""Blocks without tokens: where predictions are as good as their source, or bits are worth more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from motion_support import clip, encode_plain, lively_motion
+
+from lfqcodec.tokenizer.motion.effort import EFFORTS, MEDIUM
+from lfqcodec.tokenizer.motion.skip import as_good, block_bits, moved, not_worth
+
+SIZE = 48, 64
+
+
+def test_bits_of_blocks() -> None:
+    values = torch.zeros(1, 27, 4, 4)
+    values[0, 0, 0, 0] = 1
+    values[0, 5, 1, 1] = -1
+    values[0, 20, 3, 0] = 1
+    bits = block_bits(values)[0]
+    # Two values in the first layer; one value in the third; nothing.
+    assert bits[0, 0].item() == pytest.approx(2 + 2 + 2 * 3.3)
+    assert bits[1, 0].item() == pytest.approx(2 + 3 * 2 + 3.3)
+    assert bits[:, 1].tolist() == [2, 2]
+
+
+def test_what_a_bit_must_save_falls_with_quality() -> None:
+    gained, bits = torch.tensor([3400.0, 3600.0]), torch.ones(2)
+    assert not_worth(gained, bits, 0.0).tolist() == [True, False]
+    assert not_worth(gained, bits, 1.0).tolist() == [False, False]
+    assert not_worth(gained, bits, -1.0).tolist() == [True, True]
+
+
+def test_errors_come_along_with_motion() -> None:
+    errors = torch.arange(12.0).reshape(3, 4)
+    field = torch.tensor([64, -64]).expand(3, 4, 2)
+    # A block to the right and one up, inside the picture.
+    assert moved(errors, field).tolist() == [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]]
+    assert torch.equal(moved(errors, torch.zeros_like(field) + 31), errors)
+
+
+def test_a_prediction_may_be_a_little_worse() -> None:
+    assert as_good(torch.tensor([0.0, 1300.0, 1400.0]), torch.tensor([0.0, 1000.0, 1000.0])).tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_tokens_that_do_not_help_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose weights mean little: most of its tokens make an anchor worse."""
+    model = lively_motion()
+    monkeypatch.setitem(EFFORTS, "plain", replace(MEDIUM, tries_tokens=False))
+    noise = np.random.default_rng(1).integers(0, 256, (*SIZE, 3))
+    first, anchor = clip(1, SIZE), [noise.astype(np.uint8)]
+    _, encoder = encode_plain(model.encode(first, None, 2.0))
+    reference = encoder.close(decoded=False)[1]
+    counts, errors = {}, {}
+    for effort in ("plain", "medium"):
+        tokens, encoder = encode_plain(model.encode(anchor, reference, 1.0, effort))
+        decoded, _ = encoder.close(decoded=True)
+        assert decoded is not None
+        counts[effort] = sum(np.count_nonzero(tokens[name]) for name in tokens if name.startswith("anchor."))
+        errors[effort] = float(np.square(decoded.astype(float) - anchor[0]).sum())
+    assert counts["medium"] < counts["plain"]
+    assert errors["medium"] < errors["plain"]
