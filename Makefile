@@ -10,7 +10,7 @@ DEVICE ?= cpu
 FUZZ_SECONDS ?= 600
 TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo test test-browser lint format conformance fuzz bench speed memory determinism train-motion clean
+.PHONY: help setup demo test test-batch test-browser test-cluster lint format conformance fuzz bench speed memory determinism train-motion clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -54,6 +54,13 @@ fuzz: $(STAMP) ## Fuzz the reader of .lfq files for FUZZ_SECONDS (10 minutes)
 test-browser: $(STAMP) ## Run the tests of web pages; needs a Chromium on the PATH
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[browser]'
 	$(BIN)/python -m pytest -q -m browser
+
+test-cluster: $(STAMP) ## Run the tests on a real Ray cluster of two workers
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[cluster]'
+	$(BIN)/python -m pytest -q -m cluster
+
+test-batch: $(STAMP) ## A batch of a thousand files, twenty of them broken; with Ray where it is installed
+	$(BIN)/python -m pytest -q -m many
 
 bench: $(STAMP) ## Rate-distortion curves against x265 on a folder of clips: make bench CLIPS=folder
 	$(BIN)/python -m benchmarks sweep --codecs lfq,x265 --dataset $(CLIPS) --out $(RESULTS)

@@ -225,6 +225,14 @@ def refuse_busy(dest: object, *, overwrite: bool) -> None:
                     raise OutputError(f"{target}: another run is making it (use -f to overwrite)")
 
 
+def remove_dead(target: Path) -> None:
+    """Remove what killed processes left of `target` under temporary names."""
+    target = followed(target)
+    with contextlib.suppress(OSError):
+        for path in _named(target.parent, _scratch_names(*_temporary_names(target, directory=False))):
+            remove_if_dead(path)
+
+
 def put_in_place(path: Path, target: Path, *, overwrite: bool) -> None:
     """Give the complete file `path` the name `target`, at once or not at all.
 

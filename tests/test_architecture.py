@@ -43,9 +43,11 @@ ALLOWED = {
         *("bitstream", "codec", "entropy", "errors", "generate", "media", "output"),
         *("prior", "tokenizer", "video", "weights"),
     },
+    "data": {"arguments", "bitstream", "codec", "errors"},
+    "batch": {"bitstream", "codec", "errors", "output", "weights"},
     "cli": {
-        *("__init__", "arguments", "bitstream", "codec", "errors", "generate", "media", "output", "prior"),
-        *("scaling", "tokenizer", "video", "weights"),
+        *("__init__", "arguments", "batch", "bitstream", "codec", "errors", "generate", "media", "output"),
+        *("prior", "scaling", "tokenizer", "video", "weights"),
     },
     "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},
@@ -56,7 +58,10 @@ OUTSIDE = {
     "av": {"video"},
     "constriction": {"entropy"},
     "click": {"cli"},
-    "torch": {"codec", "generate", "prior", "tokenizer", "train", "weights"},
+    "fsspec": {"batch"},
+    "pyarrow": {"batch"},
+    "ray": {"batch", "data"},
+    "torch": {"batch", "codec", "data", "generate", "prior", "tokenizer", "train", "weights"},
     "safetensors": {"generate", "prior", "train", "weights"},
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"train"},
@@ -77,6 +82,7 @@ LIGHT = [
     ),
     *(f"lfqcodec.generate.{name}" for name in ("config", "schedule", "store")),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
+    *("lfqcodec.batch.run", "lfqcodec.batch.engines.processes"),
     *(f"lfqcodec.{'.'.join(path.with_suffix('').parts)}" for path in CLI),
 ]
 

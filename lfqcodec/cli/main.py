@@ -26,6 +26,7 @@ COMMANDS = {
     "info": "Tell what a .lfq file holds.",
     "verify": "Check every checksum and token of .lfq files.",
     "tokens": "Write the tokens of a .lfq file as a NumPy array.",
+    "batch": "Encode, decode or check many files, on all cores or on a Ray cluster.",
     "weights": "List the models that can be used here.",
     "train": "Train a tokenizer and export its weights.",
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lfqcodec.cli.shared.encoding import coding_options, measure_option, rate_options
 from lfqcodec.cli.shared.names import is_lfq, output_of
 from lfqcodec.cli.shared.options import (
     device_option,
@@ -13,33 +14,17 @@ from lfqcodec.cli.shared.options import (
     model_option,
     overwrite_option,
     progress_options,
-    time_options,
 )
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import human_bytes, plural, print_json, print_notes
-from lfqcodec.cli.shared.types import bitrate, scale
-from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES, EncodeOptions
-from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
+from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.output import undisturbed
-from lfqcodec.tokenizer.motion.effort import EFFORTS
 
 
 @click.command("encode")
 @click.argument("source", metavar="IN")
 @click.argument("dest", metavar="[OUT]", required=False)
-@click.option(
-    "--crf",
-    type=click.FloatRange(0, MAX_CRF),
-    metavar="N",
-    help=f"Quality: the lower, the better and the larger. 6 more is about half the size.  "
-    f"[default: {DEFAULT_CRF:g}]",
-)
-@click.option(
-    "--bitrate",
-    type=bitrate,
-    metavar="RATE",
-    help="Video bits per second (250k, 1.5M) in place of --crf: the quality follows.",
-)
+@rate_options
 @click.option(
     "--pass",
     "passes",
@@ -47,50 +32,7 @@ from lfqcodec.tokenizer.motion.effort import EFFORTS
     help="A bitrate in two passes: 1 measures IN at --crf, 2 uses that. Both need --stats.",
 )
 @click.option("--stats", metavar="FILE", help="Where pass 1 writes what pass 2 reads.")
-@click.option(
-    "--effort",
-    type=click.Choice(list(EFFORTS)),
-    default="medium",
-    show_default=True,
-    help="How long the encoder looks for motion and detail. fast: a fifth less time, about 4% larger at "
-    "equal quality. slow: codes all with groups of 4, 2 and 1 pictures to keep the best, and looks for "
-    "motion farther and more often; about four times the time.",
-)
-@click.option(
-    "--gop",
-    type=click.IntRange(1, MAX_GOP),
-    default=DEFAULT_GOP,
-    show_default=True,
-    metavar="N",
-    help="Most pictures of a GOP: fewer let players seek more finely, more make the file smaller.",
-)
-@click.option(
-    "--scene-cuts/--no-scene-cuts",
-    default=True,
-    show_default=True,
-    help="Start a GOP where a scene starts, too.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(PROFILES),
-    help="exact: smaller, needs the model's prior to decode; static: a little larger, needs none.  "
-    "[default: exact where the model has a prior]",
-)
-@time_options
-@click.option("--frames", type=click.IntRange(min=1), help="Stop after this many pictures.")
-@click.option(
-    "--scale",
-    type=scale,
-    metavar="SIZE",
-    help="Resize the pictures first: 640x360; 640x-2, where the height follows as an even number; or 50%.",
-)
-@click.option(
-    "--audio",
-    type=click.Choice(["copy", "none"]),
-    default="copy",
-    show_default=True,
-    help="Copy sound and subtitles, or leave them out.",
-)
+@coding_options
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -100,7 +42,7 @@ from lfqcodec.tokenizer.motion.effort import EFFORTS
 )
 @click.option("--resume", is_flag=True, help="Keep OUT.part when interrupted, and go on from it.")
 @overwrite_option
-@click.option("--psnr", "measure", is_flag=True, help="Decode what was written and report PSNR and MS-SSIM.")
+@measure_option
 @progress_options
 @json_option
 @model_option

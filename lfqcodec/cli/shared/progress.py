@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -20,39 +20,38 @@ BAR_SECONDS, LINE_SECONDS = 0.5, 10.0
 @contextmanager
 def show_progress(label: str, kind: str, *, quiet: bool) -> Iterator[ProgressCallback]:
     """Show how far the work inside the block is; `kind` is what --progress says."""
+    state = _State(label)
+    with show_line(state.line, kind, quiet=quiet) as shown:
+        yield state.update if shown else ignore
+
+
+@contextmanager
+def show_line(line: Callable[[], str], kind: str, *, quiet: bool) -> Iterator[bool]:
+    """Show what `line` gives, again and again, while the block runs; gives whether it is shown at all."""
     if quiet and kind in ("bar", "lines"):
         raise click.UsageError(f"--quiet and --progress {kind} cannot both be given")
     if kind == "auto":
         kind = "bar" if sys.stderr is not None and sys.stderr.isatty() else "lines"
     if quiet or kind == "never" or sys.stderr is None:
-        yield ignore
+        yield False
         return
-    display = _Display(label, redraw=kind == "bar")
+    display = _Display(line, redraw=kind == "bar")
     try:
-        yield display.update
+        yield True
     finally:
         display.close()
 
 
 class _Display:
-    """A thread that shows the last `Progress`, so that time goes on where the work says nothing."""
+    """A thread that shows the line, so that time goes on where the work says nothing."""
 
-    def __init__(self, label: str, *, redraw: bool) -> None:
-        self._label, self._redraw = label, redraw
-        self._state, self._began = Progress(0, None, 0, 0.0), time.monotonic()
-        self._first: tuple[float, int] | None = None
+    def __init__(self, line: Callable[[], str], *, redraw: bool) -> None:
+        self._line, self._redraw = line, redraw
         self._over = threading.Event()
         if redraw:
             self._draw()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-
-    def update(self, state: Progress) -> None:
-        """The work is here now."""
-        if self._first is None:
-            # What was there before this run tells nothing of its speed.
-            self._first = time.monotonic(), state.coded
-        self._state = state
 
     def close(self) -> None:
         """Take the line away."""
@@ -66,7 +65,7 @@ class _Display:
             self._draw()
 
     def _draw(self) -> None:
-        line = describe(self._label, self._state, self._speed(), time.monotonic() - self._began)
+        line = self._line()
         if not self._redraw:
             _write(f"{line}\n")
             return
@@ -74,6 +73,25 @@ class _Display:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
             line = line[: columns - 1] if columns else line
         _write(f"\r{line}\x1b[K")
+
+
+class _State:
+    """The last `Progress` of some work, and since when it goes on."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._state, self._began = label, Progress(0, None, 0, 0.0), time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    def update(self, state: Progress) -> None:
+        """The work is here now."""
+        if self._first is None:
+            # What was there before this run tells nothing of its speed.
+            self._first = time.monotonic(), state.coded
+        self._state = state
+
+    def line(self) -> str:
+        """The line for it."""
+        return describe(self._label, self._state, self._speed(), time.monotonic() - self._began)
 
     def _speed(self) -> float:
         """Pictures per second since the first that was told of."""
@@ -87,7 +105,7 @@ def describe(label: str, state: Progress, speed: float, elapsed: float) -> str:
     """One line: how many pictures of how many, pictures per second, bitrate so far, time left."""
     if not state.coded:
         read = f", {state.read} pictures read" if state.read else ""
-        return f"{label}  reading{read}, {_clock(elapsed)}"
+        return f"{label}  reading{read}, {clock(elapsed)}"
     total = state.total if state.total is not None and state.total >= state.coded else None
     parts = [f"{state.coded}{'' if total is None else f'/{total}'} pictures"]
     if total is not None:
@@ -97,11 +115,12 @@ def describe(label: str, state: Progress, speed: float, elapsed: float) -> str:
     if state.bytes and state.seconds:
         parts.append(f"{8 * state.bytes / state.seconds / 1000:.0f} kbit/s")
     if speed and total is not None:
-        parts.append(f"{_clock((total - state.coded) / speed)} left")
+        parts.append(f"{clock((total - state.coded) / speed)} left")
     return "  ".join((label, *parts))
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """1:05, 2:00:00, ..."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
