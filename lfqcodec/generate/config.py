@@ -10,16 +10,18 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.generate.schedule import SCHEDULES
 
 MAX_LAYERS, MAX_WIDTH, MAX_MLP = 64, 8192, 32_768
-MAX_CLASSES, MAX_POSITIONS = 100_000, 16_384
+MAX_CLASSES, MAX_POSITIONS, MAX_WORDS = 100_000, 16_384, 1 << 18
 """Weights files are untrusted: no configuration may ask for more."""
 
 
 @dataclass(frozen=True)
 class GeneratorConfig(JsonConfig):
-    """Shape of a masked model; the defaults are those of the paper's image model (appendix A.1).
+    """Shape of a generator; the defaults are those of the paper's image model (appendix A.1).
 
-    `grid` is that of the tokens: latent frames, rows, columns. `classes` 0 makes a model without classes;
-    `class_drop` is the share of training samples shown without theirs, which guidance needs. `norm` "post"
+    `kind` "mlm" is the masked model, "lm" the autoregressive one, which knows `words` tokens (2^18: all) and
+    has none of the fields from `embedding` on. `grid` is that of the tokens: latent frames, rows, columns.
+    `classes` 0 makes a model without classes; `class_drop` is the share of training samples shown without
+    theirs, which guidance needs. `norm` "post"
     normalises after each sublayer, as BERT does, "pre" before it. `embedding` "table" has a row for each
     value of a subtoken, "bits" adds to that row a vector for each of its bits. `mask_unit` is what is masked
     and drawn apart from the rest: a "subtoken", or a "token" with both of its subtokens. The first
@@ -37,6 +39,7 @@ class GeneratorConfig(JsonConfig):
     dropout: float = 0.1
     attention_dropout: float = 0.1
     norm: str = "post"
+    words: int = 0
     embedding: str = "table"
     mask_unit: str = "subtoken"
     condition_frames: int = 0
@@ -60,6 +63,15 @@ class GeneratorConfig(JsonConfig):
                 raise WeightsError(f"{name} must be at least 0 and below 1")
         if not 0 <= self.condition_frames < self.grid[0]:
             raise WeightsError("condition_frames must be fewer than the grid has")
+        if not (1 if self.causal else 0) <= self.words <= (MAX_WORDS if self.causal else 0):
+            raise WeightsError(f"words must be 1 to {MAX_WORDS} in an lm, 0 in an mlm")
+        if self.causal and (self.norm != "pre" or self.class_drop or self.condition_frames):
+            raise WeightsError("an lm has norm pre, no class_drop and no condition_frames")
+
+    @property
+    def causal(self) -> bool:
+        """Whether it draws one token after the other."""
+        return self.kind == "lm"
 
     @property
     def positions(self) -> int:
@@ -73,12 +85,12 @@ class GeneratorConfig(JsonConfig):
 
     @property
     def units(self) -> int:
-        """What is unknown at the start: subtokens, or tokens, outside of the condition."""
+        """What a masked model does not know at the start: subtokens, or tokens, outside of the condition."""
         return (self.positions - self.given) * (2 if self.mask_unit == "subtoken" else 1)
 
 
 _WORDS = {
-    "kind": ("mlm",),
+    "kind": ("mlm", "lm"),
     "norm": ("post", "pre"),
     "embedding": ("table", "bits"),
     "mask_unit": ("subtoken", "token"),
@@ -93,6 +105,9 @@ class SamplingConfig(JsonConfig):
     choice of what is kept; it never touches what is drawn. `guidance` is its scale at the last step, reached
     from 1 by a cosine of the `guidance_power` of progress; 1 is none. Logits are divided by a number that
     goes from the first `softmax_temperature` to the second.
+
+    An lm uses only `temperature`, which divides its logits, `top_k`, which keeps so many of the likeliest
+    tokens (0: all), and `top_p`, which keeps the fewest that are so likely together.
     """
 
     steps: int = 64
@@ -101,6 +116,8 @@ class SamplingConfig(JsonConfig):
     guidance: float = 1.0
     guidance_power: float = 4.0
     softmax_temperature: tuple[float, ...] = (1.0, 1.0)
+    top_k: int = 0
+    top_p: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,3 +133,7 @@ class SamplingConfig(JsonConfig):
         pair = self.softmax_temperature
         if len(pair) != 2 or not all(0 < each < math.inf for each in pair):
             raise WeightsError("softmax_temperature must be two numbers above 0")
+        if self.top_k < 0:
+            raise WeightsError(f"top_k must be at least 0, not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise WeightsError(f"top_p must be above 0 and at most 1, not {self.top_p}")

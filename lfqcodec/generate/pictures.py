@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.config import TokenizerConfig
@@ -57,6 +58,26 @@ def to_pictures(tokenizer: Magvit2Tokenizer, tokens: Tensor) -> NDArray[np.uint8
     return np.ascontiguousarray(samples.permute(0, 2, 3, 4, 1).cpu().numpy())
 
 
-def to_video(pictures: NDArray[np.uint8]) -> Tensor:
-    """Pictures uint8 [T, H, W, 3] to a clip float32 [3, T, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.array(pictures)).permute(3, 0, 1, 2).float() / 127.5 - 1
+def scaled(pictures: NDArray[np.uint8], shorter: int) -> Tensor:
+    """Pictures uint8 [T, H, W, 3], scaled so that the shorter side is `shorter`.
+
+    float32 [T, 3, H', W'] of whole numbers in 0..255; bicubic, with the low-pass that shrinking needs.
+    """
+    x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float()
+    height, width = x.shape[2:]
+    ratio = shorter / min(height, width)
+    size = [max(shorter, round(side * ratio)) for side in (height, width)]
+    if size != [height, width]:
+        x = F.interpolate(x, size, mode="bicubic", antialias=True).round().clamp(0, 255)
+    return x
+
+
+def middle(x: Tensor, size: int) -> Tensor:
+    """The square in the middle: [..., H, W] -> [..., size, size]."""
+    top, left = ((side - size) // 2 for side in x.shape[-2:])
+    return x[..., top : top + size, left : left + size]
+
+
+def to_video(pictures: Tensor) -> Tensor:
+    """Pictures float32 [T, 3, H, W] in 0..255 to a clip float32 [3, T, H, W] in [-1, 1]."""
+    return (pictures / 127.5 - 1).transpose(0, 1)

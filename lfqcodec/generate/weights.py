@@ -12,11 +12,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lfqcodec.errors import OutputError, WeightsError
+from lfqcodec.generate.causal import CausalModel
 from lfqcodec.generate.config import GeneratorConfig
 from lfqcodec.generate.masked import MaskedModel
 from lfqcodec.generate.store import Generator
 from lfqcodec.output import replacing
 from lfqcodec.reproducible import sort_safetensors_header
+
+
+def build_generator(config: GeneratorConfig) -> MaskedModel | CausalModel:
+    """An untrained generator."""
+    return CausalModel(config) if config.causal else MaskedModel(config)
 
 
 def save_generator(
@@ -42,24 +48,30 @@ def save_generator(
     return hashlib.sha256(blob).digest()
 
 
-def load_generator(generator: Generator, device: torch.device) -> MaskedModel:
+def load_generator(generator: Generator, device: torch.device) -> MaskedModel | CausalModel:
     """The network of a generator in float32, for inference.
 
-    Raises `WeightsError` where tensors are missing, have another shape, or are not finite.
+    Raises `WeightsError` where tensors are missing, have another shape or type, or are not finite, or where a
+    vocabulary is none.
     """
     try:
         tensors = load_file(generator.path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{generator.path}: cannot be read ({error})") from error
     with torch.device("meta"):
-        model = MaskedModel(generator.config)
+        model = build_generator(generator.config)
     expected = model.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in expected or name not in tensors:
             raise WeightsError(f"{generator.path}: does not fit its configuration ({name})")
         if tensors[name].shape != expected[name].shape:
             raise WeightsError(f"{generator.path}: {name} has another shape than its configuration")
+        if tensors[name].is_floating_point() != expected[name].is_floating_point():
+            raise WeightsError(f"{generator.path}: {name} has another type than its configuration")
         if not bool(torch.isfinite(tensors[name]).all()):
             raise WeightsError(f"{generator.path}: {name} holds values that are not finite")
-    model.load_state_dict({name: each.float() for name, each in tensors.items()}, assign=True)
+    given = {name: each.to(expected[name].dtype) for name, each in tensors.items()}
+    model.load_state_dict(given, assign=True)
+    if isinstance(model, CausalModel) and model.words is not None:
+        model.know(model.words.clone())
     return model.to(device).eval().requires_grad_(False)

@@ -13,8 +13,8 @@ from lfqcodec.train.generator.config import GeneratorTrainConfig, load_preset
 
 
 def test_presets_are_those_of_the_documents() -> None:
-    papers = ["paper-mlm-256", "paper-mlm-512", "paper-mlm-k600"]
-    small = ["small-mlm-image", "small-mlm-predict", "small-mlm-video"]
+    papers = ["paper-lm-ucf101", "paper-mlm-256", "paper-mlm-512", "paper-mlm-k600"]
+    small = ["small-lm-video", "small-mlm-image", "small-mlm-predict", "small-mlm-video"]
     assert preset_names("generator") == [*papers, *small]
     for name in preset_names("generator"):
         load_preset(name)
@@ -43,6 +43,14 @@ def test_paper_prediction_model() -> None:
     assert (config.model.units, config.sampling["default"].temperature) == (1536, 32.0)
 
 
+def test_paper_autoregressive_model() -> None:
+    config = load_preset("paper-lm-ucf101")
+    model = config.model
+    assert (model.kind, model.words, model.norm, model.grid) == ("lm", 1 << 18, "pre", (5, 16, 16))
+    assert (config.batch, config.steps, config.label_smoothing) == (256, 74_000, 1e-4)
+    assert config.sampling["default"].temperature == 1.0
+
+
 def test_sets_differ_in_what_they_give() -> None:
     config = load_preset(
         "small-mlm-image", ["sampling.steps=8", "sampling.mine.softmax_temperature=[1.3, 1]"]
@@ -61,6 +69,7 @@ def test_sets_differ_in_what_they_give() -> None:
         ("loss_on='some'", "all or masked"),
         ("model.classes=0", "class_drop must be 0"),
         ("model.class_drop=0.0", "guidance needs"),
+        ("vocabulary='some'", "all or used"),
         ("model.heads=5", "heads must divide"),
         ("model.grid=[1, 1, 2]", "16 steps for 4 units"),
         ("sampling.steps=33", "33 steps for 32 units"),

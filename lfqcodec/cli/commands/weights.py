@@ -11,13 +11,14 @@ import click
 from lfqcodec.cli.shared.options import json_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.errors import WeightsError
+from lfqcodec.generate.store import Generator, available_generators
 from lfqcodec.weights.store import Model, available_models, prior_for, resolve_model
 
 
 @click.command("weights")
 @json_option
 def command(as_json: bool) -> None:
-    """List models and priors that can be used here: those of the package and of $LFQCODEC_MODELS.
+    """List models, priors and generators that can be used here: those of the package and of $LFQCODEC_MODELS.
 
     The default is that of the package, or what $LFQCODEC_MODEL names.
     """
@@ -25,20 +26,46 @@ def command(as_json: bool) -> None:
     with suppress(WeightsError):
         default = resolve_model().path
     found = [_describe(model, default) for model in available_models()]
+    generators = available_generators()
     if as_json:
-        print_json(found)
+        print_json([*found, *map(_describe_generator, generators)])
         return
     for m in found:
         mark, prior = " (default)" if m["default"] else "", m["prior"]
         click.echo(f"{m['name']}{mark}  {m['architecture']}, {human_bytes(m['bytes'])}")
         click.echo(f"    sha256 {m['sha256']}\n    {m['path']}")
         click.echo(f"    prior {prior['name']}, sha256 {prior['sha256']}" if prior else "    no prior")
+    for each in generators:
+        click.echo(f"{each.name}  generator of {_makes(each)}, {human_bytes(each.path.stat().st_size)}")
+        click.echo(f"    sha256 {each.sha256.hex()}\n    {each.path}")
+        click.echo(f"    for the tokenizer of sha256 {each.trained_for}")
+
+
+def _makes(generator: Generator) -> str:
+    config = generator.config
+    kind = "pictures" if config.grid[0] == 1 else "clips that continues them" if config.given else "clips"
+    return f"{kind}, {config.classes} classes" if config.classes else kind
+
+
+def _describe_generator(generator: Generator) -> dict[str, Any]:
+    return {
+        "name": generator.name,
+        "kind": "generator",
+        "default": False,
+        "sha256": generator.sha256.hex(),
+        "path": str(generator.path),
+        "bytes": generator.path.stat().st_size,
+        "grid": list(generator.config.grid),
+        "classes": generator.config.classes,
+        "trained_for": generator.trained_for,
+    }
 
 
 def _describe(model: Model, default: Path | None) -> dict[str, Any]:
     prior = prior_for(model)
     return {
         "name": model.name,
+        "kind": "tokenizer",
         "default": model.path == default,
         "sha256": model.sha256.hex(),
         "path": str(model.path),

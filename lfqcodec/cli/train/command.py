@@ -6,14 +6,17 @@ import logging
 
 import click
 
-from lfqcodec.cli.train import export, motion, pack, prior, tokenizer
+from lfqcodec.cli.train import export, generator, motion, pack, prior, tokenizer
 
 
 @click.group("train")
 def command() -> None:
-    """Train tokenizers and priors and export their weights."""
+    """Train tokenizers, priors and generators, and export their weights."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-for each in (motion.motion, tokenizer.tokenizer, prior.prior, pack.pack, export.export, prior.export_prior):
+for each in (
+    *(motion.motion, tokenizer.tokenizer, prior.prior, generator.generator, pack.pack),
+    *(export.export, prior.export_prior, generator.export_generator),
+):
     command.add_command(each)

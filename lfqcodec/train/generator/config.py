@@ -44,7 +44,8 @@ class GeneratorTrainConfig:
     """A run. `schedule`, `warmup` and `decay` are those of `lfqcodec.train.optim.Schedule`.
 
     The gradients of a step come from `accumulate` parts of its `batch`, one after the other. `loss_on` "all"
-    takes the loss of known units, too, "masked" that of unknown ones alone. `sampling` holds named sets of
+    takes the loss of known units, too, "masked" that of unknown ones alone. An lm knows all tokens, or with
+    `vocabulary` "used" those that occur among what it is trained on. `sampling` holds named sets of
     settings, which travel in the exported file.
     """
 
@@ -59,6 +60,7 @@ class GeneratorTrainConfig:
     ema: float = 0.999
     label_smoothing: float = 0.1
     loss_on: str = "all"
+    vocabulary: str = "all"
     model: GeneratorConfig = field(default_factory=GeneratorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(
@@ -73,10 +75,12 @@ class GeneratorTrainConfig:
             raise LfqError("label_smoothing must be at least 0 and below 1")
         if self.loss_on not in ("all", "masked"):
             raise LfqError(f"loss_on must be all or masked, not {self.loss_on!r}")
+        if self.vocabulary not in ("all", "used"):
+            raise LfqError(f"vocabulary must be all or used, not {self.vocabulary!r}")
         if self.model.class_drop and not self.model.classes:
             raise LfqError("model.class_drop must be 0 in a model without classes")
         for name, each in self.sampling.items():
-            if each.steps > self.model.units:
+            if each.steps > self.model.units and not self.model.causal:
                 raise LfqError(f"sampling {name}: {each.steps} steps for {self.model.units} units")
             if each.guidance != 1 and not self.model.class_drop:
                 raise LfqError(f"sampling {name}: guidance needs model.class_drop")

@@ -1,0 +1,126 @@
+"""`lfqcodec train generator` and `lfqcodec train export-generator`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lfqcodec.cli.shared.options import json_option, overwrite_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
+from lfqcodec.cli.train.options import data_options, pack_folder, run_options
+from lfqcodec.errors import LfqError
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("generator")
+@data_options
+@run_options
+@click.option(
+    "--model", "tokenizer", required=True, metavar="NAME|FILE|DIR", help="Tokenizer that makes the tokens."
+)
+@click.option(
+    "--preset",
+    default="small-mlm-image",
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="paper-mlm-256, paper-mlm-512, paper-mlm-k600, paper-lm-ucf101, small-mlm-image, small-mlm-video, "
+    "small-mlm-predict, small-lm-video, or a file like theirs.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: --set model.layers=8"
+)
+@click.option(
+    "--labels",
+    default="folder",
+    show_default=True,
+    metavar="folder|FILE.csv",
+    help="Where classes come from: the folders that files lie in, or a table with the header file,label.",
+)
+@click.option(
+    "--unlabelled",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="What to do with files that the table does not list.",
+)
+@click.option("--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+def generator(out: Path, device: str, minutes: float | None, precision: str, **values: Any) -> None:
+    """Train a generator of pictures or clips; the same command again goes on where it stopped.
+
+    The first call decodes everything once into OUT/pack and makes tokens of it in OUT/tokens. The number of
+    classes is that of the files. OUT/checkpoint.safetensors is replaced every few minutes, and OUT/log.jsonl
+    grows by a line an evaluation. Started by `torchrun -m lfqcodec train generator`, several processes share
+    every batch.
+    """
+    from lfqcodec.codec.device import pick_device
+    from lfqcodec.train.distributed import world_of_environment
+    from lfqcodec.train.generator.config import load_preset
+    from lfqcodec.train.generator.prepare import Sources, prepare_store
+    from lfqcodec.train.generator.trainer import generator_loop, generator_task
+    from lfqcodec.weights.store import resolve_model
+
+    where = pick_device(device)
+    config = load_preset(values["preset"], values["changes"])
+    videos, images, pack = values["videos"], values["images"], values["pack"]
+    sources = Sources(
+        pack_folder(out, pack, videos, images),
+        videos,
+        images,
+        held=values["held"],
+        max_frames=values["max_frames"],
+        labels=values["labels"] if config.model.classes else None,
+        skip_unlabelled=values["unlabelled"] == "skip",
+    )
+    model = resolve_model(values["tokenizer"])
+    with world_of_environment(where.type) as world:
+        if world.leads:
+            store = prepare_store(sources, model, config, out / "tokens", where)
+            world.wait()
+        else:
+            world.wait()
+            store = prepare_store(sources, model, config, out / "tokens", where)
+        task: Any = generator_task(config, store, device=where, precision=precision, world=world)
+        generator_loop(task, out, minutes=minutes).run(
+            record=asdict(task.config) | {"precision": str(task.dtype), "tokenizer": store.tokenizer},
+            log_every=values["log_every"],
+            evaluate_every=values["evaluate_every"],
+            save_minutes=values["save_minutes"],
+            stop_after=values["stop_after"],
+        )
+
+
+@click.command("export-generator")
+@click.argument("run", type=_PATH)
+@click.argument("dest", type=_PATH, metavar="OUT.safetensors")
+@click.option("--name", help="Name of the generator, if not that of the file.")
+@overwrite_option
+@json_option
+def export_generator(run: Path, dest: Path, name: str | None, overwrite: bool, as_json: bool) -> None:
+    """Write the averaged weights of a training RUN as a file that `lfqcodec generate` can use.
+
+    RUN/sampling.json goes into it: how to sample, by the name of the set.
+    """
+    from lfqcodec.generate.store import read_generator
+    from lfqcodec.generate.weights import save_generator
+    from lfqcodec.output import check_target
+    from lfqcodec.train.generator import trainer
+
+    if dest.suffix != ".safetensors":
+        raise LfqError(f"{dest}: the name of a generator's file must end in .safetensors")
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    check_target(dest, overwrite=overwrite)
+    name = name or dest.stem
+    config, tensors, metadata = trainer.export_generator(run)
+    sha256 = save_generator(dest, config, tensors, {"name": name, **metadata}, overwrite=overwrite).hex()
+    made = read_generator(dest)
+    facts = {"name": name, "path": str(dest), "bytes": dest.stat().st_size, "sha256": sha256}
+    facts |= {"classes": len(made.classes), "sampling": sorted(made.samplings)}
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(f"{dest}: {human_bytes(dest.stat().st_size)}, sha256 {sha256}")

@@ -1,0 +1,192 @@
+"""Stores of tokens with labels: each item is tokenized once, some views of it, and then only read.
+
+A store is a folder: `tokens.json` says what it was made from and lists its items, `tokens.i32` holds their
+grids, int32 [T', h, w], those of an item one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from lfqcodec.bitstream.limits import BITS_PER_TOKEN
+from lfqcodec.errors import InputVideoError, LfqError
+from lfqcodec.generate.pictures import grid_of, to_tokens
+from lfqcodec.output import replacing
+from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
+from lfqcodec.train.data import Entry, Pack
+from lfqcodec.train.generator.config import DataConfig
+from lfqcodec.train.generator.views import middle_view, random_view, span
+
+_VERSION = 1
+_AT_ONCE = 32
+"""Pictures, or clips of 17 pictures less, that the tokenizer sees at once."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What was tokenized: `views` grids from grid number `first` on. `label` is the number of its class."""
+
+    name: str
+    label: int
+    held_out: bool
+    first: int
+    views: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a store was made from: the SHA-256 of the tokenizer, and how views were cut out."""
+
+    tokenizer: str
+    seed: int
+    data: DataConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+def class_names(packs: Iterable[Pack]) -> list[str]:
+    """Names of all classes, sorted. Raises `LfqError` unless every item has one and there are two or more."""
+    names = {entry.label for pack in packs for entry in pack.entries}
+    if None in names:
+        raise LfqError("the pack has no labels; remove it to make it again")
+    if len(names) < 2:
+        raise LfqError(f"all files are of one class ({min(map(str, names), default='none')}); two are needed")
+    return sorted(map(str, names))
+
+
+def build_store(
+    training: Pack,
+    held_out: Pack | None,
+    tokenizer: Magvit2Tokenizer,
+    origin: Origin,
+    out: Path,
+    *,
+    classes: Sequence[str] = (),
+) -> None:
+    """Tokenize a pack into the new folder `out`: `data.views` of each item to train on, one of the held-out.
+
+    What is held out is the pack `held_out`, or else a part of `training`. Without `classes` labels are not
+    looked at. Nothing is left where it fails. Raises `LfqError` where sizes do not fit the tokenizer or a
+    class has nothing to train on, `InputVideoError` where no item is long enough, `OutputError`.
+    """
+    data = origin.data
+    grid = grid_of(tokenizer.config, data.frames, data.size)
+    if held_out is None:
+        parts = [(training, training.training, False), (training, training.held_out, True)]
+    else:
+        parts = [(training, training.entries, False), (held_out, held_out.entries, True)]
+    plan = [
+        (pack, entry, held)
+        for pack, entries, held in parts
+        for entry in entries
+        if entry.frames >= span(data)
+    ]
+    if not any(not held for _, _, held in plan):
+        raise InputVideoError(f"no item to train on has {span(data)} frames")
+    numbers = {name: number for number, name in enumerate(classes)}
+    if classes:
+        seen = Counter(entry.label for _, entry, held in plan if not held)
+        if missing := [name for name in classes if not seen[name]]:
+            raise LfqError(f"class {missing[0]} has nothing to train on (--held names what is held out)")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    items: list[Item] = []
+    first = 0
+    with replacing(out, directory=True) as folder:
+        with (folder / "tokens.i32").open("wb") as file:
+            for pack, entry, held in tqdm(plan, desc="tokenizing", unit="file"):
+                views = _views(pack, entry, origin, held=held)
+                file.write(_tokens(tokenizer, views).tobytes())
+                label = numbers[entry.label or ""] if classes else 0
+                items.append(Item(entry.name, label, held, first, len(views)))
+                first += len(views)
+        facts = {
+            "version": _VERSION,
+            "origin": origin.to_json(),
+            "grid": grid,
+            "classes": list(classes),
+            "items": [list(asdict(item).values()) for item in items],
+        }
+        (folder / "tokens.json").write_text(json.dumps(facts))
+
+
+def _views(pack: Pack, entry: Entry, origin: Origin, *, held: bool) -> list[Tensor]:
+    if held:
+        return [middle_view(pack, entry, origin.data)]
+    return [
+        random_view(pack, entry, origin.data, seed=origin.seed, number=number)
+        for number in range(origin.data.views)
+    ]
+
+
+def _tokens(tokenizer: Magvit2Tokenizer, views: list[Tensor]) -> NDArray[np.int32]:
+    """Tokens of views, int32 [V, T', h, w]."""
+    device = next(tokenizer.parameters()).device
+    most = max(1, _AT_ONCE // views[0].shape[1])
+    parts = [
+        to_tokens(tokenizer, torch.stack(views[begin : begin + most]).to(device)).cpu()
+        for begin in range(0, len(views), most)
+    ]
+    return torch.cat(parts).numpy().astype("<i4")
+
+
+class TokenStore:
+    """The tokens of a store. Raises `InputVideoError` where the folder holds none, or a damaged one."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            facts = json.loads((folder / "tokens.json").read_text())
+            if facts["version"] != _VERSION:
+                raise ValueError(f"version {facts['version']}")
+            self.origin: dict[str, Any] = facts["origin"]
+            self.tokenizer = str(self.origin["tokenizer"])
+            self.grid: tuple[int, ...] = tuple(facts["grid"])
+            self.classes: list[str] = facts["classes"]
+            self.items = [Item(*row) for row in facts["items"]]
+            flat: Any = np.memmap(folder / "tokens.i32", dtype="<i4", mode="r")
+            self.tokens = flat.reshape(-1, *self.grid)
+            self._check()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputVideoError(f"{folder}: not a store of tokens, or damaged ({error})") from error
+
+    def _check(self) -> None:
+        if len(self.grid) != 3 or not self.items:
+            raise ValueError("no items")
+        if self.items[-1].first + self.items[-1].views != len(self.tokens):
+            raise ValueError(f"it holds {len(self.tokens)} grids")
+        most = max(1, len(self.classes))
+        if not all(0 <= item.label < most and item.views > 0 for item in self.items):
+            raise ValueError("a label is unknown")
+        if self.tokens.min() < 0 or self.tokens.max() >= 1 << BITS_PER_TOKEN:
+            raise ValueError("a token is out of range")
+
+    def used(self) -> NDArray[np.int64]:
+        """All values of tokens to train on, ascending: int64 [W]."""
+        found: NDArray[np.int64] = np.empty(0, np.int64)
+        for item in self.items:
+            if not item.held_out:
+                found = np.union1d(found, self.tokens[item.first : item.first + item.views])
+        return found.astype(np.int64)
+
+    def check_origin(self, origin: Origin, folder: Path) -> None:
+        """Raise `LfqError` where the store was made from something else."""
+        wanted = origin.to_json()
+        for name, value in wanted["data"].items():
+            if (found := self.origin["data"].get(name)) != value:
+                raise LfqError(
+                    f"{folder}: was made with {name} {found}, not {value}; remove it to make it again"
+                )
+        if self.tokenizer != origin.tokenizer:
+            raise LfqError(f"{folder}: was made with another tokenizer; remove it to make it again")
