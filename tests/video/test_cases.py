@@ -28,6 +28,7 @@ CASES = Path(__file__).parent / "cases"
 MORE_COLOUR = "more finely"
 FACTS = {
     "amr-sound-3gp.3gp": (6, (0, 1 / 15, 5 / 15), 15, [1], ["amr_nb"]),
+    "animated.webp": (2, (0, 0.6, 0.6), 2, [], [MORE_COLOUR]),
     "animated.avif": (2, (0, 0.5, 0.5), 2, [], ["transparency", MORE_COLOUR]),
     "chapters-title-languages-subtitles.mp4": (30, (0, 0.033, 0.967), 30, [45, 32, 4], [MORE_COLOUR]),
     "dolby-vision-profile5.mp4": (10, (0, 1 / 24, 9 / 24), 24, [], ["10-bit", "Dolby Vision"]),
@@ -43,7 +44,7 @@ FACTS = {
     "vp9-yuv444.webm": (10, (0, 0.04, 0.36), 25, [], [MORE_COLOUR]),
     "webm-default-duration-1ms.webm": (30, (0, 0.033, 0.967), 30, [51], []),
 }
-REFUSED = {"animated.webp": "animated WebP", "float-rgba.tiff": "rgbaf32le"}
+REFUSED = {"float-rgba.tiff": "rgbaf32le"}
 
 
 def test_every_case_is_tested():
@@ -312,6 +313,38 @@ def test_subtitles_become_text_in_mp4(tmp_path, codec):
     assert [(s.codec, s.language) for s in got.streams] == [("mov_text", "eng")]
     assert [p.data[2:] for p in packets if p.data[:2] != b"\0\0"] == [b"Hello\nthere"]
     assert out.notes == [f"styles of subtitles ({codec}) are left out, their text is kept"]
+
+
+@pytest.mark.parametrize("lossless", ["0", "1"])
+def test_animated_webp(tmp_path, lossless):
+    """Pictures that cover a part, with transparency; as a file, a stream and at a cut."""
+    path = tmp_path / "a.webp"
+    shown = []
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libwebp_anim", rate=20, options={"lossless": lossless, "quality": "90"})
+        video.width, video.height, video.pix_fmt = 64, 48, "bgra" if lossless == "1" else "yuva420p"
+        for number in range(6):
+            picture = np.zeros((48, 64, 4), np.uint8)
+            picture[8:30, 4 * number : 4 * number + 20] = (40 * number, 200, 90, 255)
+            shown.append(picture[..., :3])
+            frame = av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=video.pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 20)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    for source in (path, io.BytesIO(path.read_bytes()), Pipe(path.read_bytes())):
+        info, frames, _ = read_all(source)
+        assert (info.frame_rate, info.width, info.height, len(frames)) == (20, 64, 48, 6)
+        assert [frame.pts * info.time_base for frame in frames] == [Fraction(n, 20) for n in range(6)]
+        errors = [np.abs(f.rgb.astype(int) - s).mean() for f, s in zip(frames, shown, strict=True)]
+        assert max(errors) < (0.5 if lossless == "1" else 6)
+        assert "transparent parts were laid over black" in info.notes
+    assert len(read_all(path, start=0.1, duration=0.1)[1]) == 2
+    broken = bytearray(path.read_bytes())
+    at = broken.rindex(b"ANMF")
+    broken[at + 8 : at + 11] = b"\xff\xff\xff"
+    with pytest.raises(InputVideoError, match="picture 5 lies outside"):
+        read_all(io.BytesIO(broken))
+    assert "breaks off" in read_all(io.BytesIO(path.read_bytes()[:at]))[0].notes[0]
 
 
 @pytest.mark.parametrize(("codec", "audio"), [("libx264", "aac"), ("flv1", None)])

@@ -22,18 +22,9 @@ from lfqcodec.video.read.arrays import ArraySource, Pictures
 from lfqcodec.video.read.describe.orientation import exif_orientation
 from lfqcodec.video.read.flv import OneFlv, is_joined
 from lfqcodec.video.read.source import Item, MediaSource, Source
+from lfqcodec.video.read.webp import ENOUGH, WebpSource, is_animated_webp
 
 _IMAGE_SUFFIX = re.compile(r"\.(png|jpe?g|webp|bmp|tiff?|p[pgn]m|avif|jxl|qoi)", re.IGNORECASE)
-
-
-# So many bytes tell what some files are.
-_ENOUGH = 32
-
-
-def _is_animated_webp(data: bytes) -> bool:
-    """Whether a file that begins like this is a WebP animation: its extended header has a bit for it."""
-    extended = data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X"
-    return extended and bool(data[20] & 2)
 
 
 class FolderSource(Source):
@@ -82,8 +73,20 @@ class _Watched:
         self.stream = stream
         self.count = 0
         self.error: BaseException | None = None
+        self._pending = b""
+
+    def peek(self, size: int) -> bytes:
+        """What the next `read` will give first: `size` bytes, fewer only at the end."""
+        found = b""
+        while len(found) < size and (data := self.read(size - len(found))):
+            found += data
+        self._pending = found
+        return found
 
     def read(self, size: int) -> bytes:
+        if self._pending:
+            data, self._pending = self._pending[:size], self._pending[size:]
+            return data
         if self.error is not None:
             return b""
         try:
@@ -105,7 +108,7 @@ class _WatchedFile(_Watched):
         return self.stream.tell()
 
 
-def _stream(stream: BinaryIO, name: str, *, owned: bool = False) -> MediaSource:
+def _stream(stream: BinaryIO, name: str, *, owned: bool = False) -> Source:
     """A source that reads `stream`; of one that is `owned` it is closed with the source."""
     used = False
     try:
@@ -114,6 +117,12 @@ def _stream(stream: BinaryIO, name: str, *, owned: bool = False) -> MediaSource:
         begin = None
     seeks = begin is not None and not is_joined(stream)
     watched = _WatchedFile(stream) if seeks else _Watched(stream)
+    if is_animated_webp(watched.peek(ENOUGH)):
+        with reading(name):
+            return WebpSource(name, b"".join(iter(partial(watched.read, 1 << 20), b"")))
+    if begin is not None:
+        stream.seek(begin)
+        watched = _WatchedFile(stream) if seeks else _Watched(stream)
 
     def opener() -> Any:
         nonlocal used
@@ -157,11 +166,12 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
             return _folder(path)
         # Opened and closed for the message of the system: no such file, permission denied, ...
         with path.open("rb") as handle:
-            begin = handle.read(_ENOUGH) if path.is_file() else b"a device or a pipe"
+            begin = handle.read(ENOUGH) if path.is_file() else b"a device or a pipe"
     if not begin:
         raise InputVideoError(f"{name}: is empty")
-    if _is_animated_webp(begin):
-        raise InputVideoError(f"{name}: animated WebP is not supported, as FFmpeg cannot read it")
+    if is_animated_webp(begin):
+        with reading(name):
+            return WebpSource(name, path.read_bytes())
     if _IMAGE_SUFFIX.fullmatch(path.suffix):
         # Without a name FFmpeg cannot take "%d" in it for a pattern of many files.
         with reading(name):
