@@ -311,7 +311,10 @@ def test_weights():
 
 def test_help():
     text = succeed("--help")
-    names = ("encode", "decode", "repair", "strip", "info", "verify", "tokens", "weights", "train")
+    names = (
+        *("encode", "decode", "repair", "strip", "info", "verify"),
+        *("tokens", "weights", "train", "generate"),
+    )
     assert all(f"  {name} " in text for name in names)
 
     def check(name):
@@ -331,6 +334,7 @@ def test_help():
         ["verify", "a.lfq"],
         ["tokens", "-f", "a.lfq", "a.npz"],
         ["weights"],
+        ["generate", "--help"],
         ["nonsense"],
     ],
 )

@@ -10,7 +10,7 @@ import click
 
 from lfqcodec.cli.shared.options import json_option, overwrite_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import data_options, pack_folder, run_options
+from lfqcodec.cli.train.options import data_options, export_option, pack_folder, run_options
 from lfqcodec.errors import LfqError
 
 _PATH = click.Path(path_type=Path)
@@ -19,6 +19,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("generator")
 @data_options
 @run_options
+@export_option
 @click.option(
     "--model", "tokenizer", required=True, metavar="NAME|FILE|DIR", help="Tokenizer that makes the tokens."
 )
@@ -92,6 +93,17 @@ def generator(out: Path, device: str, minutes: float | None, precision: str, **v
             save_minutes=values["save_minutes"],
             stop_after=values["stop_after"],
         )
+        if values["dest"] is not None and world.leads:
+            _write(out, values["dest"], values["dest"].stem, overwrite=True)
+
+
+def _write(run: Path, dest: Path, name: str, *, overwrite: bool) -> str:
+    """Write the averaged weights of a run to a file; its SHA-256 in hex."""
+    from lfqcodec.generate.weights import save_generator
+    from lfqcodec.train.generator import trainer
+
+    config, tensors, metadata = trainer.export_generator(run)
+    return save_generator(dest, config, tensors, {"name": name, **metadata}, overwrite=overwrite).hex()
 
 
 @click.command("export-generator")
@@ -106,17 +118,14 @@ def export_generator(run: Path, dest: Path, name: str | None, overwrite: bool, a
     RUN/sampling.json goes into it: how to sample, by the name of the set.
     """
     from lfqcodec.generate.store import read_generator
-    from lfqcodec.generate.weights import save_generator
     from lfqcodec.output import check_target
-    from lfqcodec.train.generator import trainer
 
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of a generator's file must end in .safetensors")
     dest.parent.mkdir(parents=True, exist_ok=True)
     check_target(dest, overwrite=overwrite)
     name = name or dest.stem
-    config, tensors, metadata = trainer.export_generator(run)
-    sha256 = save_generator(dest, config, tensors, {"name": name, **metadata}, overwrite=overwrite).hex()
+    sha256 = _write(run, dest, name, overwrite=overwrite)
     made = read_generator(dest)
     facts = {"name": name, "path": str(dest), "bytes": dest.stat().st_size, "sha256": sha256}
     facts |= {"classes": len(made.classes), "sampling": sorted(made.samplings)}

@@ -29,6 +29,22 @@ def pack_folder(out: Path, pack: Path | None, *media: tuple[Path, ...]) -> Path:
     return pack or out / "pack"
 
 
+def _model_file(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix != ".safetensors":
+        raise click.BadParameter(f"{value} must end in .safetensors", context, option)
+    return value
+
+
+export_option = click.option(
+    "--export",
+    "dest",
+    type=_PATH,
+    callback=_model_file,
+    metavar="FILE.safetensors",
+    help="Write the model, too, when the run ends; an old one is replaced.",
+)
+
+
 def run_options(function: Command) -> Command:
     """--out and what `lfqcodec.train.loop.Loop.run` needs to know, and --device."""
     for option in (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.train.options import data_options, pack_folder, run_options
+from lfqcodec.cli.train.options import data_options, export_option, pack_folder, run_options
 from lfqcodec.errors import LfqError
 
 log = logging.getLogger(__name__)
@@ -17,12 +17,13 @@ log = logging.getLogger(__name__)
 @click.command("tokenizer")
 @data_options
 @run_options
+@export_option
 @click.option(
     "--preset",
     default="paper-video",
     show_default=True,
     metavar="NAME|FILE.toml",
-    help="paper-video, paper-image-16x, paper-image-32x, or a file like theirs.",
+    help="paper-video, paper-image-16x, paper-image-32x, small-image, small-video, or a file like theirs.",
 )
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: --set losses.gan=0.2"
@@ -60,6 +61,7 @@ def tokenizer(
     init: str | None,
     lpips: Path | None,
     precision: str,
+    dest: Path | None,
 ) -> None:
     """Train on folders of videos and pictures; the same command again goes on where it stopped.
 
@@ -70,10 +72,11 @@ def tokenizer(
     from lfqcodec.codec.device import pick_device
     from lfqcodec.train import data
     from lfqcodec.train.distributed import world_of_environment
+    from lfqcodec.train.loop import CHECKPOINT
     from lfqcodec.train.lpips import load_lpips
     from lfqcodec.train.tokenizer.config import load_preset
-    from lfqcodec.train.tokenizer.trainer import TokenizerTask, tokenizer_loop
-    from lfqcodec.weights.loading import load_tokenizer
+    from lfqcodec.train.tokenizer.trainer import TokenizerTask, export_tokenizer, tokenizer_loop
+    from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
     from lfqcodec.weights.store import resolve_model
 
     folder = pack_folder(out, pack, videos, images)
@@ -111,3 +114,5 @@ def tokenizer(
             save_minutes=save_minutes,
             stop_after=stop_after,
         )
+        if dest is not None and world.leads:
+            save_tokenizer(dest, *export_tokenizer(out / CHECKPOINT), {"name": dest.stem})
