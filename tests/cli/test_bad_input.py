@@ -186,7 +186,7 @@ def test_info_tells_what_is_left_of_a_damaged_file(folder, data):
 
 def test_flipped_byte(folder, data):
     """In the second chunk: in its head, so that its frames are concealed, and in its last payload, which
-    costs detail. All else is in tests/codec/test_damage.py."""
+    costs detail. All else is in tests/codec/decode/test_damage.py."""
     offsets = unit_offsets(data)
 
     def check(output, byte, loss, summary):

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.rating.elo import EloError, bradley_terry, elo, rate_votes
 from benchmarks.rating.store import Vote, Votes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRUE = {"a": 1650.0, "b": 1500.0, "c": 1350.0}
 
 
