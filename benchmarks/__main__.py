@@ -27,6 +27,7 @@ COMMANDS = {
     "damage": "benchmarks.damage",
     "determinism": "benchmarks.determinism.command",
     "toy": "benchmarks.toy.command",
+    "prediction": "benchmarks.generation.prediction",
 }
 
 
