@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 3
 """How often a task is started again whose worker or machine is gone."""
-_WAIT_SECONDS = 1.0
+_WAIT_SECONDS, _KNOCK_SECONDS = 1.0, 10.0
 _VARIABLES = (MODELS_VARIABLE, DEFAULT_VARIABLE)
 _MOST_GOPS = 16
 """Of a video, on their way at a time: their pictures are in the object store."""
@@ -95,6 +96,13 @@ def code_gop(setup: EncodeGop, job: list[ChunkJob]) -> CodedGop:
     return setup.code(job, lambda pictures: None)
 
 
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens at HOST:PORT; Ray would try for a minute, in many lines."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), _KNOCK_SECONDS).close()
+
+
 def do_file(job: Job, folder: str, needs: Needs, most: int) -> Outcome:
     """The task of a file. `folder` is the one that relative paths start from."""
     import torch
@@ -126,6 +134,7 @@ class RayCluster:
         except ImportError as error:
             raise LfqError("--engine ray needs Ray (pip install 'lfqcodec[cluster]')") from error
         try:
+            _knock(self._address)
             ray.init(
                 address=self._address,
                 log_to_driver=False,
