@@ -315,6 +315,34 @@ def test_subtitles_become_text_in_mp4(tmp_path, codec):
     assert out.notes == [f"styles of subtitles ({codec}) are left out, their text is kept"]
 
 
+def test_mp4_files_that_are_not_whole(tmp_path):
+    """A download that was broken off, a segment of a stream, and two files joined: each is named so."""
+    whole = write_video(tmp_path / "a.mp4", frames=25)
+    data = whole.read_bytes()
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data[: data.index(b"moov") - 4])
+    with pytest.raises(InputVideoError, match=r"broken.mp4: is not complete: .* \(moov\) comes last"):
+        read_all(broken)
+    parts = tmp_path / "parts.mp4"
+    with av.open(str(parts), "w", options={"movflags": "frag_keyframe+empty_moov"}) as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(5):
+            picture = av.VideoFrame.from_ndarray(moving_picture(64, 48, number), format="rgb24")
+            out.mux(video.encode(picture.reformat(format="yuv420p")))
+        out.mux(video.encode(None))
+    assert len(read_all(parts)[1]) == 5
+    segment = tmp_path / "segment.m4s"
+    segment.write_bytes(parts.read_bytes()[parts.read_bytes().index(b"moof") - 4 :])
+    with pytest.raises(InputVideoError, match=r"segment\.m4s: is a segment of a stream; join it"):
+        read_all(segment)
+    joined = tmp_path / "joined.mp4"
+    joined.write_bytes(data + data)
+    info, frames, _ = read_all(joined)
+    assert len(frames) == 25
+    assert info.notes == ("another file is joined behind the first one, and is not read: split them",)
+
+
 @pytest.mark.parametrize("lossless", ["0", "1"])
 def test_animated_webp(tmp_path, lossless):
     """Pictures that cover a part, with transparency; as a file, a stream and at a cut."""

@@ -19,6 +19,7 @@ from lfqcodec.arguments import refuse_url
 from lfqcodec.errors import InputVideoError
 from lfqcodec.video.failures import display_name, reading
 from lfqcodec.video.read.arrays import ArraySource, Pictures
+from lfqcodec.video.read.describe.boxes import holds_another, why_unreadable
 from lfqcodec.video.read.describe.orientation import exif_orientation
 from lfqcodec.video.read.flv import OneFlv, is_joined
 from lfqcodec.video.read.source import Item, MediaSource, Source
@@ -189,9 +190,17 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
     # An absolute path cannot be taken for a URL, whatever colons it holds.
     absolute = os.path.abspath(path)
     seekable = path.is_file()
-    return MediaSource(
-        name,
-        lambda: av.open(absolute, metadata_errors="replace"),
-        (lambda: os.path.getsize(absolute)) if seekable else None,
-        seekable=seekable,
-    )
+    try:
+        media = MediaSource(
+            name,
+            lambda: av.open(absolute, metadata_errors="replace"),
+            (lambda: os.path.getsize(absolute)) if seekable else None,
+            seekable=seekable,
+        )
+    except InputVideoError as error:
+        if seekable and (why := why_unreadable(path)):
+            raise InputVideoError(f"{name}: {why}") from error
+        raise
+    if seekable and holds_another(path):
+        media.notes.add("another file is joined behind the first one, and is not read: split them")
+    return media
