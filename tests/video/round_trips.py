@@ -28,6 +28,8 @@ from lfqcodec.codec.encode.encoder import encode  # noqa: E402
 from lfqcodec.codec.encode.options import EncodeOptions  # noqa: E402
 
 FRAMES, RATE = 25, 25
+_FRAGMENTS = "frag_keyframe+empty_moov+default_base_moof"
+_LARGE: dict[str, Any] = {"size": (320, 240)}
 _HEAD = """# Round trips
 
 Files of many kinds, encoded (scaled to 32x24) and decoded to .mp4 and .mkv by `tests/video/round_trips.py`.
@@ -51,6 +53,32 @@ MADE: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("late.mkv", "picture 0.7 s late", "libx264", "matroska", {"sound": "libopus", "delay": 18}),
     ("vp8.webm", "hidden pictures", "libvpx", "webm", {"sound": "libopus", "options": {"auto-alt-ref": "1"}}),
     ("vp9.webm", "hidden pictures", "libvpx-vp9", "webm", {"options": {"auto-alt-ref": "1"}}),
+    ("dash.mp4", "fragments", "libx264", "mp4", {"sound": "aac", "muxer": {"movflags": _FRAGMENTS}}),
+    ("live.mkv", "not finished", "libx264", "matroska", {"sound": "libopus", "muxer": {"live": "1"}}),
+    ("screen.mov", "QuickTime Animation", "qtrle", "mov", {"pixels": "argb"}),
+    ("camcorder.m2ts", "AVCHD", "libx264", "mpegts", {"sound": "ac3", "muxer": {"mpegts_m2ts_mode": "1"}}),
+    (
+        "prores4444.mov",
+        "12 bits, alpha",
+        "prores_ks",
+        "mov",
+        {"pixels": "yuva444p10le", "sound": "pcm_s24le"},
+    ),
+    (
+        "dnxhr.mxf",
+        "editor",
+        "dnxhd",
+        "mxf",
+        {"pixels": "yuv422p", "options": {"profile": "dnxhr_sq"}, **_LARGE},
+    ),
+    ("cineform.mov", "editor", "cfhd", "mov", {"pixels": "yuv422p10le", **_LARGE}),
+    ("v210.mov", "uncompressed, 10 bits", "v210", "mov", {"pixels": "yuv422p10le"}),
+    ("utvideo.avi", "lossless", "utvideo", "avi", {"pixels": "yuv422p"}),
+    ("alpha.webm", "VP9 with alpha", "libvpx-vp9", "webm", {"pixels": "yuva420p", "sound": "libopus"}),
+    ("wmv1.wmv", "Windows Media", "wmv1", "asf", {"sound": "libmp3lame"}),
+    ("rv20.rm", "RealVideo", "rv20", "rm", {"size": (176, 144)}),
+    ("flv1.swf", "Flash", "flv1", "swf", {}),
+    ("adpcm.avi", "camera, ADPCM", "mjpeg", "avi", {"pixels": "yuvj420p", "sound": "adpcm_ms"}),
     ("mpeg2.ts", "broadcast", "mpeg2video", "mpegts", {"b": 2, "sound": "mp2"}),
     ("mpeg2.mpg", "DVD", "mpeg2video", "mpeg", {"b": 2, "sound": "ac3"}),
     ("mpeg2.mxf", "studio", "mpeg2video", "mxf", {"sound": "pcm_s16le"}),
@@ -74,9 +102,10 @@ def make(
     size: tuple[int, int] = (64, 48),
     delay: int = 0,
     options: dict[str, str] | None = None,
+    muxer: dict[str, str] | None = None,
 ) -> None:
     """Write a second of pictures, and as much sound."""
-    with av.open(str(path), "w", format=form) as out:
+    with av.open(str(path), "w", format=form, options=muxer or {}) as out:
         audio: Any = out.add_stream(sound, rate=48000) if sound and sound_first else None
         video: Any = out.add_stream(codec, rate=RATE, options=options)
         video.width, video.height, video.pix_fmt = *size, pixels
@@ -127,10 +156,14 @@ class Row:
 
 def rows(folder: Path) -> Iterator[Row]:
     """A row for each file."""
+    one, joined = folder / "one.flv", folder / "joined.flv"
+    make(one, "libx264", "flv", sound="aac")
+    joined.write_bytes(one.read_bytes() * 2)
     inputs = [(path, "") for path in sorted((HERE / "cases").iterdir()) if path.suffix != ".tiff"]
     for name, special, codec, form, more in MADE:
         make(folder / name, codec, form, **more)
         inputs.append((folder / name, special))
+    inputs.append((joined, "two files joined"))
     for path, special in inputs:
         coded = folder / "coded.lfq"
         report = encode(path, coded, EncodeOptions(scale=(32, 24), profile="static", overwrite=True))
