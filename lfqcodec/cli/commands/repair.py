@@ -7,7 +7,7 @@ import click
 from lfqcodec.bitstream import Limits
 from lfqcodec.cli.shared.names import output_of
 from lfqcodec.cli.shared.options import json_option, limit_option, overwrite_option
-from lfqcodec.cli.shared.report import human_bytes, print_damage, print_json
+from lfqcodec.cli.shared.report import human_bytes, plural, print_damage, print_json
 from lfqcodec.codec.repair.repair import repair
 
 
@@ -34,7 +34,7 @@ def command(source: str, dest: str | None, overwrite: bool, as_json: bool, limit
     found = f"{report.lost_frames} lost, " if report.lost_frames else ""
     state = "was whole" if report.was_whole else "index rebuilt" if report.index else "repaired"
     click.echo(
-        f"{target}: {state}, {report.frames} frames in {report.gops} GOPs kept, {found}"
+        f"{target}: {state}, {plural(report.frames, 'frame')} in {plural(report.gops, 'GOP')} kept, {found}"
         f"{human_bytes(report.file_bytes)} of {human_bytes(report.source_bytes)}",
         err=target == "-",
     )

@@ -12,8 +12,8 @@ from lfqcodec.scaling import Scale, parse_scale
 
 
 def seconds(text: str) -> Fraction:
-    """Seconds as 12.5, 1:02.5 or 01:01:02.5, kept exact."""
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+    """Seconds as 12.5, .5, 1:02.5 or 01:01:02.5, kept exact."""
+    if not re.fullmatch(r"(\d+:){0,2}(\d+(\.\d*)?|\.\d+)", text):
         raise click.BadParameter(f"{text!r} is not a time (12.5, 1:02.5 or 01:01:02.5)")
     total = Fraction(0)
     for part in text.split(":"):
