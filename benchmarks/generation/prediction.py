@@ -104,7 +104,7 @@ def prediction(
     tokenizer makes of the true clip, the most that can be reached. "best of K" is chosen by the truth.
     """
     generator = resolve_generator(model)
-    if not generator.config.given:
+    if not generator.config.given and generator.config.task != "prediction":
         raise LfqError(f"{generator.name}: does not continue clips")
     settings, network = choose_sampling(generator, sampling), tokenizer_of(generator, tokenizer)
     for path in (picture, out):

@@ -25,7 +25,9 @@ class GeneratorConfig(JsonConfig):
     normalises after each sublayer, as BERT does, "pre" before it. `embedding` "table" has a row for each
     value of a subtoken, "bits" adds to that row a vector for each of its bits. `mask_unit` is what is masked
     and drawn apart from the rest: a "subtoken", or a "token" with both of its subtokens. The first
-    `condition_frames` latent frames are always given.
+    `condition_frames` latent frames are always given. A `task` other than "none" gives a part of the pixels
+    instead, by COMMIT (`lfqcodec.generate.commit`): of "prediction" the first `task_frames` frames, of
+    "interpolation" so many at either end, of "inpainting" and "outpainting" a part of all frames.
     """
 
     kind: str = "mlm"
@@ -43,6 +45,8 @@ class GeneratorConfig(JsonConfig):
     embedding: str = "table"
     mask_unit: str = "subtoken"
     condition_frames: int = 0
+    task: str = "none"
+    task_frames: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +67,11 @@ class GeneratorConfig(JsonConfig):
                 raise WeightsError(f"{name} must be at least 0 and below 1")
         if not 0 <= self.condition_frames < self.grid[0]:
             raise WeightsError("condition_frames must be fewer than the grid has")
+        timed = self.task in ("prediction", "interpolation")
+        if not (1 if timed else 0) <= self.task_frames <= (MAX_POSITIONS if timed else 0):
+            raise WeightsError("task_frames must be above 0 for prediction and interpolation, 0 else")
+        if self.task != "none" and (self.causal or self.condition_frames):
+            raise WeightsError("a task is for an mlm without condition_frames")
         if not (1 if self.causal else 0) <= self.words <= (MAX_WORDS if self.causal else 0):
             raise WeightsError(f"words must be 1 to {MAX_WORDS} in an lm, 0 in an mlm")
         if self.causal and (self.norm != "pre" or self.class_drop or self.condition_frames):
@@ -72,6 +81,11 @@ class GeneratorConfig(JsonConfig):
     def causal(self) -> bool:
         """Whether it draws one token after the other."""
         return self.kind == "lm"
+
+    @property
+    def commits(self) -> bool:
+        """Whether it has a task."""
+        return self.task != "none"
 
     @property
     def positions(self) -> int:
@@ -94,6 +108,7 @@ _WORDS = {
     "norm": ("post", "pre"),
     "embedding": ("table", "bits"),
     "mask_unit": ("subtoken", "token"),
+    "task": ("none", "prediction", "interpolation", "inpainting", "outpainting"),
 }
 
 

@@ -25,20 +25,27 @@ def decode_masked(
     noise: SampleNoise,
     *,
     condition: Tensor | None = None,
+    look: Tensor | None = None,
 ) -> Tensor:
     """Tokens of one sample for each label: int64 [B, T', h, w], on the model's device.
 
     `condition` int64 [B, t, h, w] are the first latent frames, as many as the model's `condition_frames`;
-    they stay as they are. `ValueError` where there are more steps than units, or the condition does not fit.
+    they stay as they are. `look` int64 [B, N, 2] is what units are until they are known, for a model with a
+    task (`commit.look_of_unknown`). `ValueError` where there are more steps than units, or neither fits.
     """
     config, device = model.config, next(model.parameters()).device
     grid = (len(labels), *config.grid)
     fitting = (len(labels), config.condition_frames, *config.grid[1:])
     if (None if condition is None else tuple(condition.shape)) != (fitting if config.given else None):
         raise ValueError(f"the condition must be {fitting if config.given else None}")
-    state = torch.full((len(labels), config.positions, 2), MASK, device=device)
+    if (look is not None) != config.commits:
+        raise ValueError("a model with a task needs what it gives, and no other model")
+    unknown = torch.ones((len(labels), config.positions, 2), dtype=torch.bool, device=device)
+    start = torch.full(unknown.shape, MASK, device=device) if look is None else look.to(device)
     if condition is not None:
-        state[:, : config.given] = split(condition.to(device).flatten(1))
+        start[:, : config.given] = split(condition.to(device).flatten(1))
+        unknown[:, : config.given] = False
+    state = start
     label = torch.tensor(labels, device=device)
     shape = (config.positions, 2 if config.mask_unit == "subtoken" else 1)
     counts = unknown_counts(config.units, sampling.steps, sampling.schedule)
@@ -49,14 +56,14 @@ def decode_masked(
         # Subtokens are always drawn apart; what is noisy besides is the choice of units.
         chance, choice = noise.uniforms((config.positions, 2)), noise.uniforms(shape)
         drawn = draw(q, torch.from_numpy(chance).to(device))
-        unknown = state == MASK
         state = torch.where(unknown, drawn, state)
         if not count:
             break
         sure = q.gather(-1, state[..., None])[..., 0].log()
         fade = sampling.temperature * (1 - (step + 1) / sampling.steps)
         score = confidence(sure, unknown, torch.from_numpy(gumbel(choice)).to(device), fade)
-        state = torch.where(lowest(score, count), MASK, state)
+        unknown = lowest(score, count)
+        state = torch.where(unknown, start, state)
     return join(state).view(grid)
 
 

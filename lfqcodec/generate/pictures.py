@@ -32,9 +32,8 @@ def grid_of(config: Magvit2Config, frames: int, size: int) -> tuple[int, int, in
     factor, time = config.spatial_factor, config.temporal_factor
     if size < 1 or size % factor:
         raise LfqError(f"size is {size}; it must be a multiple of the tokenizer's {factor}")
-    if frames < 1 or (frames - 1) % time or (time == 1 and frames > 1):
-        need = "1" if time == 1 else f"1 + {time}k"
-        raise LfqError(f"frames are {frames}; the tokenizer has clips of {need}")
+    if frames < 1 or (frames - 1) % time:
+        raise LfqError(f"frames are {frames}; the tokenizer has clips of 1 + {time}k")
     return (1 + (frames - 1) // time, size // factor, size // factor)
 
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lfqcodec.errors import LfqError
 from lfqcodec.generate.causal import CausalModel
+from lfqcodec.generate.commit import known_pixels, known_positions, look_of_unknown, padded
 from lfqcodec.generate.decode_causal import decode_causal
 from lfqcodec.generate.decode_masked import decode_masked
 from lfqcodec.generate.noise import SampleNoise
@@ -35,17 +35,19 @@ class Samples:
 
 
 class Sampler:
-    """Makes pictures and clips. Raises `LfqError` where the tokenizer's kind or shape does not fit."""
+    """Makes pictures and clips. Raises `LfqError` where the tokenizer's kind does not fit."""
 
     def __init__(self, generator: Generator, tokenizer: Model, device: torch.device) -> None:
         shape, config = magvit2_config(tokenizer.config, tokenizer.path), generator.config
-        if shape.temporal_factor == 1 and config.grid[0] > 1:
-            raise LfqError(f"{tokenizer.path}: is a tokenizer of pictures, and {generator.name} makes clips")
         self.config, self.device = config, device
-        self.size = tuple(side * shape.spatial_factor for side in config.grid[1:])
+        self.size = (config.grid[1] * shape.spatial_factor, config.grid[2] * shape.spatial_factor)
         self.frames = frames_of(shape, config.grid[0])
-        self.given = frames_of(shape, config.condition_frames) if config.given else 0
-        """Pictures of a clip, and those of them that the condition holds."""
+        self.known = torch.zeros(self.frames, *self.size, dtype=torch.bool)
+        if config.given:
+            self.known[: frames_of(shape, config.condition_frames)] = True
+        if config.commits:
+            self.known = known_pixels(config, self.frames, self.size)
+        """Pixels bool [T, H, W] that the condition holds."""
         self._model = load_generator(generator, device)
         network = load_tokenizer(tokenizer, device)
         assert isinstance(network, Magvit2Tokenizer)
@@ -62,10 +64,10 @@ class Sampler:
     ) -> Iterator[Samples]:
         """The samples of a request but the first `skip`, at most `batch` at a time.
 
-        `condition` uint8 [given, H, W, 3] are the first pictures of all; with `keep` the result has them as
-        they are, not as the tokenizer has them.
+        `condition` uint8 [T, H, W, 3] holds what `known` says, for all samples; it may end behind the last of
+        that. With `keep` the result has those pixels as they are, not as the tokenizer has them.
         """
-        known = None if condition is None else self._condition(condition)
+        start = None if condition is None else self._start(condition)
         for begin in range(skip, request.count, batch):
             labels = request.labels[begin : begin + batch]
             first = request.first + begin
@@ -73,19 +75,43 @@ class Sampler:
             if isinstance(self._model, CausalModel):
                 tokens = decode_causal(self._model, labels, request.sampling, noise)
             else:
-                start = None if known is None else known.expand(len(labels), -1, -1, -1)
-                tokens = decode_masked(self._model, labels, request.sampling, noise, condition=start)
+                given = None if start is None else start.expand(len(labels), *start.shape[1:])
+                name = "look" if self.config.commits else "condition"
+                tokens = decode_masked(self._model, labels, request.sampling, noise, **{name: given})
             pictures = to_pictures(self._tokenizer, tokens)
             if condition is not None and keep:
-                pictures[:, : len(condition)] = condition
+                known = self.known[: len(condition), :, :, None].numpy()
+                kept = pictures[:, : len(condition)]
+                kept[:] = np.where(known, condition, kept)
             yield Samples(first, labels, tokens.cpu().numpy().astype(np.int32), pictures)
 
     def reconstructed(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What the tokenizer makes of a clip, the most that a generator can reach: uint8 [T, H, W, 3]."""
-        (made,) = to_pictures(self._tokenizer, self._condition(pictures))
+        (made,) = to_pictures(self._tokenizer, self.tokens_of(_video(pictures)))
         return np.asarray(made)
 
-    def _condition(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """Tokens int64 [1, t, h, w] of pictures, which do not depend on what follows."""
-        video = to_video(torch.from_numpy(pictures).permute(0, 3, 1, 2).float()).to(self.device)
-        return to_tokens(self._tokenizer, video[None])
+    def tokens_of(self, video: Tensor) -> Tensor:
+        """Tokens int64 [1, t, h, w] of a clip float32 [3, T, H, W] in [-1, 1].
+
+        The first ones do not depend on what follows.
+        """
+        return to_tokens(self._tokenizer, video[None].to(self.device))
+
+    def _start(self, condition: NDArray[np.uint8]) -> Tensor:
+        """What decoding starts from: tokens int64 [1, t, h, w], or of a task the look of units [1, N, 2]."""
+        if not self.config.commits:
+            return self.tokens_of(_video(condition))
+        clip = np.zeros((self.frames, *condition.shape[1:]), np.uint8)
+        clip[: len(condition)] = condition
+        tokens = self.tokens_of(padded(self.config, _video(clip), self.known))
+        return look_of_unknown(tokens.flatten(1), known_positions(self.known, self.config.grid))
+
+    @property
+    def given(self) -> int:
+        """Pictures of the condition: up to the last of which something is known."""
+        seen = self.known.flatten(1).any(1).nonzero()
+        return int(seen[-1]) + 1 if len(seen) else 0
+
+
+def _video(pictures: NDArray[np.uint8]) -> Tensor:
+    return to_video(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())

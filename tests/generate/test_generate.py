@@ -32,6 +32,7 @@ from safetensors.torch import load_file
 
 from lfqcodec.errors import ArgumentError, LfqError, UnknownModel, WeightsError, WeightsHashMismatch
 from lfqcodec.generate.outputs import open_samples
+from lfqcodec.generate.pictures import to_video
 from lfqcodec.generate.request import choose_sampling, class_number, make_request
 from lfqcodec.generate.sampler import Sampler
 from lfqcodec.generate.store import GENERATORS, read_generator, tokenizer_of
@@ -146,7 +147,8 @@ def test_first_latent_frames_do_not_depend_on_what_follows(models: Path) -> None
     first = next(made.samples(request, condition=condition)).tokens[:, :2]
     assert np.array_equal(first[0], first[1])
     longer = np.concatenate([condition, condition[:4]])
-    assert np.array_equal(made._condition(longer)[0, :2].numpy(), first[0])
+    video = to_video(torch.from_numpy(longer).permute(0, 3, 1, 2).float())
+    assert np.array_equal(made.tokens_of(video)[0, :2].numpy(), first[0])
 
 
 def choose_sampling_of(models: Path, name: str, **changes: object):
@@ -328,11 +330,13 @@ def test_tokenizer_of_a_generator(models: Path, tmp_path: Path) -> None:
     assert "holds no generator" in line
 
 
-def test_tokenizers_that_do_not_fit(models: Path, tmp_path: Path) -> None:
+def test_clips_of_a_tokenizer_of_pictures(tmp_path: Path) -> None:
     images = make_tokenizer(tmp_path / "images.safetensors", IMAGES)
-    clips = make_generator(tmp_path / "clips.safetensors", images, CLIP)
-    with pytest.raises(LfqError, match="is a tokenizer of pictures"):
-        Sampler(clips, images, CPU)
+    made = Sampler(make_generator(tmp_path / "clips.safetensors", images, CLIP), images, CPU)
+    assert (made.frames, made.size) == (2, (16, 16))
+
+
+def test_tokenizers_that_do_not_fit(tmp_path: Path) -> None:
     from lfqcodec.weights.store import resolve_model
 
     motion = resolve_model()
@@ -426,4 +430,4 @@ def test_weights_lists_generators(models: Path) -> None:
     environment = {**ENVIRONMENT, "LFQCODEC_MODELS": str(models)}
     listed = succeed("weights", env=environment)
     assert "pictures  generator of pictures, 3 classes" in listed
-    assert "next  generator of clips that continues them" in listed
+    assert "next  generator of clips by a condition" in listed

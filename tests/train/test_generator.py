@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from benchmarks.toy.command import write_set
 from lfqcodec.errors import InputVideoError, LfqError
+from lfqcodec.generate.commit import known_pixels, padded
 from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
 from lfqcodec.generate.decode_causal import decode_causal
 from lfqcodec.generate.decode_masked import decode_masked
+from lfqcodec.generate.embedding import split
 from lfqcodec.generate.noise import SampleNoise
 from lfqcodec.generate.pictures import to_tokens
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
@@ -68,7 +70,11 @@ def write_store(
     folder.mkdir(parents=True)
     grids.astype("<i4").tofile(folder / "tokens.i32")
     items = [[str(k), label, k in held, k, 1] for k, label in enumerate(labels)]
-    facts = {"version": 1, "origin": {"tokenizer": "ab", "data": {}}, "grid": grids.shape[1:]}
+    facts = {
+        "version": 1,
+        "origin": {"tokenizer": "ab", "data": {}, "task": "none", "task_frames": 0},
+        "grid": grids.shape[1:],
+    }
     (folder / "tokens.json").write_text(json.dumps(facts | {"classes": classes, "items": items}))
     return TokenStore(folder)
 
@@ -126,14 +132,37 @@ def test_store_holds_the_tokens_of_views(glyphs: data.Pack, images: Magvit2Token
         store.check_origin(replace(origin, tokenizer="cd"), tmp_path)
 
 
+def test_a_task_is_trained_on_padded_conditions(
+    glyphs: data.Pack, images: Magvit2Tokenizer, tmp_path: Path
+) -> None:
+    origin = Origin("ab", 0, SMALL, task="inpainting")
+    build_store(glyphs, None, images, origin, tmp_path / "tokens", classes=class_names([glyphs]))
+    store = TokenStore(tmp_path / "tokens")
+    assert store.tokens.shape == store.conditions.shape
+    with pytest.raises(LfqError, match="was made with task inpainting, not none"):
+        store.check_origin(Origin("ab", 0, SMALL), tmp_path)
+    item, entry = store.items[0], glyphs.training[0]
+    view = random_view(glyphs, entry, SMALL, seed=0, number=0)
+    config = training(2, task="inpainting", classes=10)
+    known = known_pixels(config.model, 1, (16, 16))
+    assert np.array_equal(store.tokens[item.first], to_tokens(images, view[None])[0].numpy())
+    covered = padded(config.model, view, known)
+    assert np.array_equal(store.conditions[item.first], to_tokens(images, covered[None])[0].numpy())
+    task = MaskedTask(replace(config, data=SMALL), store, precision="fp32")
+    seen = []
+    task.model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    learned(task, tmp_path / "run")
+    batch = TokenBatches(store, config.batch, seed=0, class_drop=0.1).batch(0)
+    masked = chosen_units(config.model, batch.ratios, batch.scores)
+    # Every position of a grid of 2x2 sees pixels outside of the middle, so nothing is wholly unknown.
+    expected = torch.where(masked, split(batch.conditions.flatten(1)), split(batch.tokens.flatten(1)))
+    assert torch.equal(seen[0], expected)
+
+
 def test_stores_that_cannot_be_made(glyphs: data.Pack, images: Magvit2Tokenizer, tmp_path: Path) -> None:
     out = tmp_path / "tokens"
-    for wrong, message in (
-        (replace(SMALL, size=20), "multiple of the tokenizer's 8"),
-        (replace(SMALL, frames=5), "the tokenizer has clips of 1"),
-    ):
-        with pytest.raises(LfqError, match=message):
-            build_store(glyphs, None, images, Origin("ab", 0, wrong), out)
+    with pytest.raises(LfqError, match="multiple of the tokenizer's 8"):
+        build_store(glyphs, None, images, Origin("ab", 0, replace(SMALL, size=20)), out)
     with pytest.raises(LfqError, match="class cow has nothing to train on"):
         build_store(glyphs, None, images, Origin("ab", 0, SMALL), out, classes=[*"0123456789", "cow"])
     assert not out.exists()

@@ -55,11 +55,9 @@ def _pair(text: str) -> tuple[float, float]:
 @click.option("--softmax-temperature", type=_pair, metavar="A,B", help="At the first and last step.")
 @click.option("--top-k", type=int, help="Of an lm: only so many of the likeliest tokens; 0 for all.")
 @click.option("--top-p", type=float, help="Of an lm: the fewest tokens that are so likely together.")
-@click.option("--condition", metavar="VIDEO", help="Clip to continue.")
+@click.option("--condition", metavar="VIDEO", help="Clip to go on from.")
 @click.option("--start", type=seconds, metavar="TIME", help="Where in VIDEO to begin: 12.5 or 1:02.5.")
-@click.option(
-    "--keep/--no-keep", default=True, show_default=True, help="Given pictures as they are in VIDEO."
-)
+@click.option("--keep/--no-keep", default=True, show_default=True, help="Given pixels as they are in VIDEO.")
 @click.option(
     "--tokenizer", metavar="NAME|FILE|DIR", help="Where the model's tokenizer is, if not beside it."
 )
@@ -141,10 +139,11 @@ def command(model: str, dest: str, progress: str, quiet: bool, as_json: bool, **
 
 def _check_condition(generator: Generator, condition: str | None, start: Fraction | None) -> None:
     """Raise `ArgumentValueError` where a condition is missing or of no use."""
-    if generator.config.given and condition is None:
-        raise ArgumentValueError("condition", f"is needed: {generator.name} continues clips")
-    if condition is not None and not generator.config.given:
-        raise ArgumentValueError("condition", f"is of no use: {generator.name} does not continue clips")
+    needed = bool(generator.config.given) or generator.config.commits
+    if needed and condition is None:
+        raise ArgumentValueError("condition", f"is needed: {generator.name} goes on from a clip")
+    if condition is not None and not needed:
+        raise ArgumentValueError("condition", f"is of no use: {generator.name} goes on from nothing")
     if start is not None and condition is None:
         raise ArgumentValueError("start", "needs --condition")
 

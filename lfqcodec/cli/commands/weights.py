@@ -43,7 +43,8 @@ def command(as_json: bool) -> None:
 
 def _makes(generator: Generator) -> str:
     config = generator.config
-    kind = "pictures" if config.grid[0] == 1 else "clips that continues them" if config.given else "clips"
+    made = "pictures" if config.grid[0] == 1 else "clips"
+    kind = f"{made} by a condition" if config.given or config.commits else made
     return f"{kind}, {config.classes} classes" if config.classes else kind
 
 

@@ -15,13 +15,14 @@ from lfqcodec.train.generator.tokens import TokenStore
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """`tokens` int64 [B, T', h, w]; `labels` int64 [B], where the number of classes stands for a dropped one.
+    """`tokens` int64 [B, T', h, w]; `conditions` are those of padded conditions, without a task the same.
 
-    `ratios` float64 [B] in [0, 1) tell how much is masked, `scores` float64 [B, N, 2] which units: those of
-    the lowest.
+    `labels` int64 [B], where the number of classes stands for a dropped one. `ratios` float64 [B] in [0, 1)
+    tell how much is masked, `scores` float64 [B, N, 2] which units: those of the lowest.
     """
 
     tokens: Tensor
+    conditions: Tensor
     labels: Tensor
     ratios: Tensor
     scores: Tensor
@@ -73,10 +74,12 @@ class TokenBatches:
 
     def _drawn(self, item: Any, rng: np.random.Generator) -> TokenBatch:
         view = self._first[item] + rng.integers(self._views[item])
-        tokens = self.store.tokens[view].astype(np.int64)
+        both = (self.store.tokens, self.store.conditions)
+        tokens, conditions = (each[view].astype(np.int64) for each in both)
         dropped = rng.random(len(item)) < self.class_drop
         classes = len(self.store.classes)
         labels = np.where(dropped | (classes == 0), classes, self._labels[item])
         ratios = rng.random(len(item))
         scores = rng.random((len(item), int(np.prod(self.store.grid)), 2))
-        return TokenBatch(*(torch.from_numpy(np.array(each)) for each in (tokens, labels, ratios, scores)))
+        drawn = (tokens, conditions, labels, ratios, scores)
+        return TokenBatch(*(torch.from_numpy(np.array(each)) for each in drawn))

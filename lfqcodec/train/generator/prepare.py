@@ -73,7 +73,7 @@ def prepare_store(
         raise LfqError(
             f"{clip} pixels are {ours} tokens, the model's grid is {theirs} (--set model.grid={list(grid)})"
         )
-    origin = Origin(model.sha256.hex(), config.seed, config.data)
+    origin = Origin(model.sha256.hex(), config.seed, config.data, config.model.task, config.model.task_frames)
     if not (folder / "tokens.json").exists():
         packs = sources.training(), sources.held_out()
         classes = class_names(pack for pack in packs if pack is not None) if sources.labels else []

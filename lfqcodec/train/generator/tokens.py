@@ -1,7 +1,8 @@
 """Stores of tokens with labels: each item is tokenized once, some views of it, and then only read.
 
 A store is a folder: `tokens.json` says what it was made from and lists its items, `tokens.i32` holds their
-grids, int32 [T', h, w], those of an item one after the other.
+grids, int32 [T', h, w], those of an item one after the other. For a model with a task each grid is followed
+by that of the padded condition (`lfqcodec.generate.commit`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tqdm import tqdm
 
 from lfqcodec.bitstream.limits import BITS_PER_TOKEN
 from lfqcodec.errors import InputVideoError, LfqError
+from lfqcodec.generate.commit import known_pixels, padded
+from lfqcodec.generate.config import GeneratorConfig
 from lfqcodec.generate.pictures import grid_of, to_tokens
 from lfqcodec.output import replacing
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
@@ -46,11 +49,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a store was made from: the SHA-256 of the tokenizer, and how views were cut out."""
+    """What a store was made from: the SHA-256 of the tokenizer, and how views were cut out.
+
+    `task` and `task_frames` are those of the model: with a task each view has a grid of its condition, too.
+    """
 
     tokenizer: str
     seed: int
     data: DataConfig
+    task: str = "none"
+    task_frames: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -101,6 +109,8 @@ def build_store(
         seen = Counter(entry.label for _, entry, held in plan if not held)
         if missing := [name for name in classes if not seen[name]]:
             raise LfqError(f"class {missing[0]} has nothing to train on (--held names what is held out)")
+    shape = GeneratorConfig(grid=grid, task=origin.task, task_frames=origin.task_frames)
+    known = known_pixels(shape, data.frames, (data.size, data.size)) if shape.commits else None
     out.parent.mkdir(parents=True, exist_ok=True)
     items: list[Item] = []
     first = 0
@@ -108,7 +118,11 @@ def build_store(
         with (folder / "tokens.i32").open("wb") as file:
             for pack, entry, held in tqdm(plan, desc="tokenizing", unit="file"):
                 views = _views(pack, entry, origin, held=held)
-                file.write(_tokens(tokenizer, views).tobytes())
+                tokens = _tokens(tokenizer, views)
+                if known is not None:
+                    conditions = [padded(shape, view, known) for view in views]
+                    tokens = np.stack((tokens, _tokens(tokenizer, conditions)), 1)
+                file.write(tokens.tobytes())
                 label = numbers[entry.label or ""] if classes else 0
                 items.append(Item(entry.name, label, held, first, len(views)))
                 first += len(views)
@@ -156,7 +170,8 @@ class TokenStore:
             self.classes: list[str] = facts["classes"]
             self.items = [Item(*row) for row in facts["items"]]
             flat: Any = np.memmap(folder / "tokens.i32", dtype="<i4", mode="r")
-            self.tokens = flat.reshape(-1, *self.grid)
+            both = flat.reshape(-1, 1 if self.origin["task"] == "none" else 2, *self.grid)
+            self.tokens, self.conditions = both[:, 0], both[:, -1]
             self._check()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputVideoError(f"{folder}: not a store of tokens, or damaged ({error})") from error
@@ -169,7 +184,8 @@ class TokenStore:
         most = max(1, len(self.classes))
         if not all(0 <= item.label < most and item.views > 0 for item in self.items):
             raise ValueError("a label is unknown")
-        if self.tokens.min() < 0 or self.tokens.max() >= 1 << BITS_PER_TOKEN:
+        each = (self.tokens, self.conditions)
+        if min(x.min() for x in each) < 0 or max(x.max() for x in each) >= 1 << BITS_PER_TOKEN:
             raise ValueError("a token is out of range")
 
     def used(self) -> NDArray[np.int64]:
@@ -183,8 +199,9 @@ class TokenStore:
     def check_origin(self, origin: Origin, folder: Path) -> None:
         """Raise `LfqError` where the store was made from something else."""
         wanted = origin.to_json()
-        for name, value in wanted["data"].items():
-            if (found := self.origin["data"].get(name)) != value:
+        data = {**self.origin["data"], **{name: self.origin[name] for name in ("task", "task_frames")}}
+        for name, value in {**wanted["data"], "task": origin.task, "task_frames": origin.task_frames}.items():
+            if (found := data.get(name)) != value:
                 raise LfqError(
                     f"{folder}: was made with {name} {found}, not {value}; remove it to make it again"
                 )

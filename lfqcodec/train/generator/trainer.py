@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lfqcodec.errors import InputVideoError, LfqError
 from lfqcodec.generate.causal import CausalModel
+from lfqcodec.generate.commit import known_pixels, known_positions, look_of_unknown
 from lfqcodec.generate.config import GeneratorConfig
 from lfqcodec.generate.embedding import MASK, split
 from lfqcodec.generate.masked import MaskedModel
@@ -123,14 +124,21 @@ class MaskedTask(GeneratorTask[MaskedModel]):
     """A masked model. It logs the loss of what is masked, its `accuracy`, and its `bits` for a token."""
 
     def _build(self) -> MaskedModel:
-        return MaskedModel(self.config.model)
+        c = self.config
+        if c.model.commits:
+            pixels = known_pixels(c.model, c.data.frames, (c.data.size, c.data.size))
+            self._known = known_positions(pixels, c.model.grid)
+        return MaskedModel(c.model)
 
     def _loss(self, model: MaskedModel, batch: TokenBatch) -> tuple[Tensor, dict[str, Tensor]]:
         c = self.config
         target = split(batch.tokens.flatten(1))
         masked = chosen_units(c.model, batch.ratios, batch.scores)
+        unknown: int | Tensor = MASK
+        if c.model.commits:
+            unknown = look_of_unknown(batch.conditions.flatten(1), self._known)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = model(torch.where(masked, MASK, target), batch.labels)
+            logits = model(torch.where(masked, unknown, target), batch.labels)
         return masked_loss(c.model, logits, target, masked, smoothing=c.label_smoothing, on=c.loss_on)
 
     @torch.no_grad()
@@ -142,7 +150,7 @@ class MaskedTask(GeneratorTask[MaskedModel]):
         for part in RATIOS:
             # The u of which cos(pi u / 2) is the part.
             turn = torch.full_like(batch.ratios, part).acos() * 2 / torch.pi
-            values = self.measured(average, TokenBatch(batch.tokens, batch.labels, turn, batch.scores))
+            values = self.measured(average, replace(batch, ratios=turn))
             for name in ("bits", "accuracy"):
                 scores.setdefault(name, []).append(round(values[name], 4))
         return scores
