@@ -28,6 +28,8 @@ COMMANDS = {
     "determinism": "benchmarks.determinism.command",
     "toy": "benchmarks.toy.command",
     "prediction": "benchmarks.generation.prediction",
+    "fid": "benchmarks.generation.command",
+    "fvd": "benchmarks.generation.command",
 }
 
 

@@ -95,7 +95,8 @@ def download(remote: Remote, dest: Path) -> None:
         )
 
 
-def _read(path: Path, remote: Remote) -> dict[str, Tensor]:
+def read_checkpoint(path: Path, remote: Remote) -> dict[str, Tensor]:
+    """The tensors of a downloaded checkpoint of torch. Raises `WeightsError`."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling what anybody may have sent can raise anything
@@ -144,7 +145,7 @@ def fetch_lpips(
         for remote in (heads, alexnet):  # the small file first: without network it fails as well
             path = Path(scratch) / "download"
             download(remote, path)
-            tables.append(_read(path, remote))
+            tables.append(read_checkpoint(path, remote))
     tensors = convert(tables[1], tables[0])
     if (have := content_digest(tensors)) != content:
         raise WeightsHashMismatch(
@@ -172,13 +173,17 @@ def fetch() -> None:
     """Download what the benchmarks use but this repository does not ship."""
 
 
-@fetch.command("lpips")
-@click.option(
+_dest = click.option(
     "--dest",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Default: where the benchmarks look for it.",
 )
-@click.option("-f", "--force", is_flag=True, help="Overwrite the file.")
+_force = click.option("-f", "--force", is_flag=True, help="Overwrite the file.")
+
+
+@fetch.command("lpips")
+@_dest
+@_force
 def fetch_lpips_command(dest: Path | None, force: bool) -> None:
     """Weights of LPIPS: AlexNet of torchvision, heads of PerceptualSimilarity. Downloads 240 MB."""
     target = dest or cache_file()
@@ -186,3 +191,27 @@ def fetch_lpips_command(dest: Path | None, force: bool) -> None:
     if force or not _holds(target, CONTENT):
         fetch_lpips(target, force=force)
     click.echo(target)
+
+
+@fetch.command("inception")
+@_dest
+@_force
+def fetch_inception_command(dest: Path | None, force: bool) -> None:
+    """Weights of Inception for FID and IS, from torch-fidelity."""
+    _fetch("inception", dest, force=force)
+
+
+@fetch.command("i3d")
+@_dest
+@_force
+def fetch_i3d_command(dest: Path | None, force: bool) -> None:
+    """Weights of I3D for FVD, from TATS."""
+    _fetch("i3d", dest, force=force)
+
+
+def _fetch(kind: str, dest: Path | None, *, force: bool) -> None:
+    from benchmarks.generation.weights import fetch_weights
+
+    path, digest = fetch_weights(kind, dest, force=force)
+    click.echo(f"content {digest}", err=True)
+    click.echo(path)
