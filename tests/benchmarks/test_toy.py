@@ -110,7 +110,7 @@ def test_grid_moves_by_two_and_comes_back() -> None:
 
 def test_written_sets(tmp_path) -> None:
     for kind in ("glyphs", "actions"):
-        out = tmp_path / kind
+        out = tmp_path / "new" / kind
         done = CliRunner().invoke(cli, ["toy", kind, str(out), "--train", "6", "--held", "2", "--seed", "7"])
         assert done.exit_code == 0, done.output
         facts = json.loads((out / "toy.json").read_text())
