@@ -19,6 +19,11 @@ class Colour:
     full_range: bool = False
 
 
+def frame_ticks(rate: Fraction, time_base: Fraction) -> int:
+    """How many ticks of `time_base` a picture is shown at `rate` pictures a second, at least one."""
+    return max(1, round(1 / (rate * time_base)))
+
+
 @dataclass(frozen=True)
 class StreamInfo:
     """An audio or subtitle stream that is copied packet by packet.

@@ -32,7 +32,7 @@ ALLOWED = {
     "video": {"arguments", "errors", "media", "output", "scaling", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
-        *("arguments", "bitstream", "entropy", "errors", "media", "output"),
+        *("arguments", "bitstream", "configuration", "entropy", "errors", "media", "output"),
         *("prior", "scaling", "timespan", "tokenizer", "video", "weights"),
     },
     "generate": {

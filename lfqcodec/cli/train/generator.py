@@ -10,7 +10,7 @@ import click
 
 from lfqcodec.cli.shared.options import json_option, overwrite_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import data_options, export_option, pack_folder, run_options
+from lfqcodec.cli.train.options import Media, Run, data_options, export_option, run_options
 from lfqcodec.errors import LfqError
 
 _PATH = click.Path(path_type=Path)
@@ -50,7 +50,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
-def generator(out: Path, device: str, minutes: float | None, precision: str, **values: Any) -> None:
+def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     """Train a generator of pictures or clips; the same command again goes on where it stopped.
 
     The first call decodes everything once into OUT/pack and makes tokens of it in OUT/tokens. The number of
@@ -65,36 +65,30 @@ def generator(out: Path, device: str, minutes: float | None, precision: str, **v
     from lfqcodec.train.generator.trainer import generator_loop, generator_task
     from lfqcodec.weights.store import resolve_model
 
-    where = pick_device(device)
+    where = pick_device(run.device)
     config = load_preset(values["preset"], values["changes"])
-    videos, images, pack = values["videos"], values["images"], values["pack"]
     sources = Sources(
-        pack_folder(out, pack, videos, images),
-        videos,
-        images,
+        media.folder(run.out),
+        media.videos,
+        media.images,
         held=values["held"],
-        max_frames=values["max_frames"],
+        max_frames=media.max_frames,
         labels=values["labels"] if config.model.classes else None,
         skip_unlabelled=values["unlabelled"] == "skip",
     )
     model = resolve_model(values["tokenizer"])
     with world_of_environment(where.type) as world:
         if world.leads:
-            store = prepare_store(sources, model, config, out / "tokens", where)
+            store = prepare_store(sources, model, config, run.out / "tokens", where)
             world.wait()
         else:
             world.wait()
-            store = prepare_store(sources, model, config, out / "tokens", where)
+            store = prepare_store(sources, model, config, run.out / "tokens", where)
         task: Any = generator_task(config, store, device=where, precision=precision, world=world)
-        generator_loop(task, out, minutes=minutes).run(
-            record=asdict(task.config) | {"precision": str(task.dtype), "tokenizer": store.tokenizer},
-            log_every=values["log_every"],
-            evaluate_every=values["evaluate_every"],
-            save_minutes=values["save_minutes"],
-            stop_after=values["stop_after"],
-        )
+        loop = generator_loop(task, run.out, minutes=run.minutes)
+        run.go_on(loop, asdict(task.config) | {"precision": str(task.dtype), "tokenizer": store.tokenizer})
         if values["dest"] is not None and world.leads:
-            _write(out, values["dest"], values["dest"].stem, overwrite=True)
+            _write(run.out, values["dest"], values["dest"].stem, overwrite=True)
 
 
 def _write(run: Path, dest: Path, name: str, *, overwrite: bool) -> str:

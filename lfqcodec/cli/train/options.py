@@ -2,31 +2,87 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from lfqcodec.cli.shared.options import Command, device_option
+
+if TYPE_CHECKING:
+    from lfqcodec.train.loop import Loop
 
 _PATH = click.Path(path_type=Path)
 videos_option = click.option("--videos", type=_PATH, multiple=True, help="Folder of videos, or archive.")
 images_option = click.option("--images", type=_PATH, multiple=True, help="Folder of pictures.")
 
 
+@dataclass(frozen=True)
+class Media:
+    """What to train from: folders of videos and pictures, or the pack of another run."""
+
+    videos: tuple[Path, ...]
+    images: tuple[Path, ...]
+    pack: Path | None
+    max_frames: int
+
+    def folder(self, out: Path) -> Path:
+        """The pack to train from: the given one, or that of the run in `out`. Raises `UsageError`."""
+        if self.pack is not None and (self.videos or self.images):
+            raise click.UsageError("--pack stands in place of --videos and --images")
+        return self.pack or out / "pack"
+
+    def ensure_pack(self, folder: Path) -> None:
+        """Make the pack of the run there, unless that of another one was given."""
+        from lfqcodec.train import data
+
+        if self.pack is None:
+            data.ensure_pack(folder, self.videos, self.images, max_frames=self.max_frames)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run is, on which device, how long, and when it notes what."""
+
+    out: Path
+    device: str
+    minutes: float | None
+    stop_after: int | None
+    save_minutes: float
+    evaluate_every: int
+    log_every: int
+
+    def go_on(self, loop: Loop[Any], record: dict[str, Any]) -> None:
+        """Go on with a `lfqcodec.train.loop.Loop`."""
+        loop.run(
+            record=record,
+            log_every=self.log_every,
+            evaluate_every=self.evaluate_every,
+            save_minutes=self.save_minutes,
+            stop_after=self.stop_after,
+        )
+
+
+def _gathered(function: Command, name: str, kind: type[Any]) -> Command:
+    """`function`, given the options that are the fields of `kind` as one argument of this name."""
+    names = [field.name for field in fields(kind)]
+
+    @functools.wraps(function)
+    def gathered(**values: Any) -> Any:
+        return function(**{name: kind(**{each: values.pop(each) for each in names})}, **values)
+
+    return cast(Command, gathered)
+
+
 def data_options(function: Command) -> Command:
-    """--videos, --images or --pack, and --max-frames."""
+    """--videos, --images or --pack, and --max-frames: the argument `media`."""
     pack = click.option("--pack", type=_PATH, help="Pack of another run, instead.")
     frames = click.option(
         "--max-frames", type=int, default=240, show_default=True, help="Frames to keep of each video."
     )
-    return videos_option(images_option(pack(frames(function))))
-
-
-def pack_folder(out: Path, pack: Path | None, *media: tuple[Path, ...]) -> Path:
-    """The pack to train from: the given one, or that of the run, made of `media`. Raises `UsageError`."""
-    if pack is not None and any(media):
-        raise click.UsageError("--pack stands in place of --videos and --images")
-    return pack or out / "pack"
+    return videos_option(images_option(pack(frames(_gathered(function, "media", Media)))))
 
 
 def _model_file(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
@@ -46,7 +102,8 @@ export_option = click.option(
 
 
 def run_options(function: Command) -> Command:
-    """--out and what `lfqcodec.train.loop.Loop.run` needs to know, and --device."""
+    """--out and what `lfqcodec.train.loop.Loop.run` needs to know, and --device: the argument `run`."""
+    function = _gathered(function, "run", Run)
     for option in (
         device_option,
         click.option("--stop-after", type=int, help="Stop after this many steps; the same command goes on."),

@@ -9,7 +9,7 @@ import click
 
 from lfqcodec.cli.shared.options import json_option, model_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import data_options, pack_folder, run_options
+from lfqcodec.cli.train.options import Media, Run, data_options, run_options
 from lfqcodec.errors import LfqError
 
 
@@ -34,17 +34,8 @@ from lfqcodec.errors import LfqError
 @click.option("--learning-rate", type=float, default=4e-3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def prior(
-    videos: tuple[Path, ...],
-    images: tuple[Path, ...],
-    pack: Path | None,
-    max_frames: int,
-    out: Path,
-    log_every: int,
-    evaluate_every: int,
-    save_minutes: float,
-    minutes: float | None,
-    stop_after: int | None,
-    device: str,
+    media: Media,
+    run: Run,
     model: str | None,
     gops: int,
     pictures: int,
@@ -72,15 +63,14 @@ def prior(
     )
     from lfqcodec.weights.store import resolve_model
 
-    clips = pack_folder(out, pack, videos, images)
+    clips = media.folder(run.out)
     tokenizer = resolve_model(model)
     layers = motion_config(tokenizer).layout.counts
     identity = tokenizer.sha256.hex()
-    folder = out / "tokens"
+    folder = run.out / "tokens"
     if not (folder / "tokens.json").exists():
-        if pack is None:
-            data.ensure_pack(clips, videos, images, max_frames=max_frames)
-        network = load_group_tokenizer(tokenizer, device)
+        media.ensure_pack(clips)
+        network = load_group_tokenizer(tokenizer, run.device)
         build_store(data.Pack(clips), network, identity, folder, gops=gops, pictures=pictures)
     store = TokenStore(folder)
     if store.tokenizer != identity:
@@ -98,13 +88,8 @@ def prior(
             block_width=block_width,
         ),
     )
-    motion_prior_loop(MotionPriorTask(config, store), out, minutes=minutes).run(
-        record=asdict(config) | {"tokenizer": store.tokenizer},
-        log_every=log_every,
-        evaluate_every=evaluate_every,
-        save_minutes=save_minutes,
-        stop_after=stop_after,
-    )
+    loop = motion_prior_loop(MotionPriorTask(config, store), run.out, minutes=run.minutes)
+    run.go_on(loop, asdict(config) | {"tokenizer": store.tokenizer})
 
 
 @click.command("export-prior")

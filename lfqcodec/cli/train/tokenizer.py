@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.train.options import data_options, export_option, pack_folder, run_options
+from lfqcodec.cli.train.options import Media, Run, data_options, export_option, run_options
 from lfqcodec.errors import LfqError
 
 log = logging.getLogger(__name__)
@@ -44,17 +44,8 @@ log = logging.getLogger(__name__)
 )
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
 def tokenizer(
-    videos: tuple[Path, ...],
-    images: tuple[Path, ...],
-    pack: Path | None,
-    max_frames: int,
-    out: Path,
-    log_every: int,
-    evaluate_every: int,
-    save_minutes: float,
-    minutes: float | None,
-    stop_after: int | None,
-    device: str,
+    media: Media,
+    run: Run,
     preset: str,
     changes: tuple[str, ...],
     phases: tuple[str, ...],
@@ -79,8 +70,8 @@ def tokenizer(
     from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
     from lfqcodec.weights.store import resolve_model
 
-    folder = pack_folder(out, pack, videos, images)
-    where = pick_device(device)
+    folder = media.folder(run.out)
+    where = pick_device(run.device)
     config = load_preset(preset, [*changes, *([f"phases={list(phases)}"] if phases else [])])
     network = None
     if config.losses.perceptual:
@@ -95,8 +86,8 @@ def tokenizer(
             raise LfqError(f"{init}: has another shape than the preset's model")
         start = load_tokenizer(model, pick_device("cpu")).state_dict()
     with world_of_environment(where.type) as world:
-        if world.leads and pack is None:
-            data.ensure_pack(folder, videos, images, max_frames=max_frames)
+        if world.leads:
+            media.ensure_pack(folder)
         world.wait()
         task = TokenizerTask(
             config,
@@ -107,12 +98,7 @@ def tokenizer(
             init=start,
             world=world,
         )
-        tokenizer_loop(task, out, minutes=minutes).run(
-            record=asdict(config) | {"precision": str(task.dtype)},
-            log_every=log_every,
-            evaluate_every=evaluate_every,
-            save_minutes=save_minutes,
-            stop_after=stop_after,
-        )
+        loop = tokenizer_loop(task, run.out, minutes=run.minutes)
+        run.go_on(loop, asdict(config) | {"precision": str(task.dtype)})
         if dest is not None and world.leads:
-            save_tokenizer(dest, *export_tokenizer(out / CHECKPOINT), {"name": dest.stem})
+            save_tokenizer(dest, *export_tokenizer(run.out / CHECKPOINT), {"name": dest.stem})

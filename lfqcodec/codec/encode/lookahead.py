@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.pipeline import ahead
 from lfqcodec.errors import InputVideoError
-from lfqcodec.media import StreamPacket
+from lfqcodec.media import StreamPacket, frame_ticks
 from lfqcodec.video import VideoReader
 
 
@@ -80,7 +81,7 @@ class Lookahead:
     def _chunks(self, events: Iterator[Analysed | StreamPacket]) -> Iterator[SourceChunk]:
         info = self._reader.info
         window: list[Analysed] = []
-        last_duration = max(1, round(1 / ((info.frame_rate or 25) * info.time_base)))
+        last_duration = frame_ticks(info.frame_rate or Fraction(25), info.time_base)
         for event in events:
             if isinstance(event, StreamPacket):
                 self._waiting.append(event)

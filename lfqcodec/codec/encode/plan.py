@@ -54,8 +54,8 @@ def make_plan(model: Model, options: EncodeOptions) -> Plan:
     if options.passes == 2:
         assert options.stats is not None
         stats = load_stats(options.stats)
-    crf: float | None = DEFAULT_CRF if options.crf is None else options.crf
-    crf = crf if options.bitrate is None else None
+    wanted = float(DEFAULT_CRF if options.crf is None else options.crf)
+    crf = wanted if options.bitrate is None else None
     return Plan(prior, streams, options.effort, crf, stats, options.measure)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.plan import Plan
+from lfqcodec.configuration import from_values
 from lfqcodec.errors import BitstreamError, LfqError, OutputError
 from lfqcodec.media import Frame, StreamPacket
 from lfqcodec.output import check_target, fitting, followed, is_at, lock, put_in_place, replacing
@@ -105,15 +106,15 @@ class Partial:
 
     def _read(self) -> tuple[dict[str, Any], list[Checkpoint]]:
         """What the journal says, up to a line that was not written to its end."""
-        lines: list[dict[str, Any]] = []
+        lines: list[Any] = []
         with suppress(OSError, ValueError):
             for line in self._journal.read_text(encoding="utf-8").splitlines():
                 lines.append(json.loads(line))
         checkpoints = []
-        with suppress(TypeError):
+        with suppress(ValueError):
             for values in lines[1:]:
-                checkpoints.append(Checkpoint(**values))
-        return (lines[0] if lines else {}), checkpoints
+                checkpoints.append(from_values(Checkpoint, values))
+        return (lines[0] if lines and isinstance(lines[0], dict) else {}), checkpoints
 
     def _compare(self, before: dict[str, Any]) -> None:
         for name, value in self._recipe.items():

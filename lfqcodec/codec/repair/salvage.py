@@ -25,6 +25,7 @@ from lfqcodec.bitstream import (
 from lfqcodec.codec.repair.damage import DATA, DETAIL, END, FRAMES, INDEX, Loss
 from lfqcodec.codec.repair.gaps import Edge, Gap, Known, place
 from lfqcodec.errors import BitstreamError
+from lfqcodec.media import frame_ticks
 
 T = TypeVar("T")
 MOST_HELD = 1 << 16
@@ -86,7 +87,7 @@ class Salvage(Generic[T]):
         if begin is not None:
             self._edge = Edge(begin.first_frame, None, begin.first_pts)
         rate = reader.header.frame_rate
-        self._step = max(1, round(1 / (rate * reader.header.time_base))) if rate else 0
+        self._step = frame_ticks(rate, reader.header.time_base) if rate else 0
 
     @property
     def whole(self) -> bool:
@@ -203,14 +204,8 @@ class Salvage(Generic[T]):
             self._note(self._last_fault)
         announced, due = reader.header.frame_count, self._edge.due
         missing = 0 if announced is None else max(0, announced - self.frames)
-        until = None if due is None else due + missing * self._usual_step()
+        until = None if due is None else due + missing * (self._step or 1)
         yield self._lose(INDEX if announced == self.frames else END, due, until, missing)
-
-    def _usual_step(self) -> int:
-        """How many ticks a frame is shown, about."""
-        header = self._reader.header
-        rate = header.frame_rate
-        return self._step or (1 if rate is None else max(1, round(1 / (rate * header.time_base))))
 
     def _gap(self, behind: int, until: int, step: int) -> Gap:
         edge = self._edge

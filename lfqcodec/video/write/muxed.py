@@ -20,7 +20,7 @@ import av
 import numpy as np
 
 from lfqcodec.errors import OutputError
-from lfqcodec.media import Frame, StreamPacket, VideoInfo
+from lfqcodec.media import Frame, StreamPacket, VideoInfo, frame_ticks
 from lfqcodec.output import replacing
 from lfqcodec.video.colour import rgb_to_yuv, usable_matrix, yuv_frame
 from lfqcodec.video.failures import MEDIA_ERRORS, writing
@@ -106,7 +106,7 @@ class MuxedWriter(VideoWriter):
         context.colorspace = usable_matrix(info.colour, info.width, info.height)
         context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
         context.thread_type = "AUTO"
-        self._duration = max(1, round(1 / (nominal_rate(info) * info.time_base)))
+        self._duration = frame_ticks(nominal_rate(info), info.time_base)
         return stream
 
     def _write(self, frame: Frame) -> None:

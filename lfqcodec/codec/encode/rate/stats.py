@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lfqcodec.configuration import from_values
 from lfqcodec.errors import LfqError
 from lfqcodec.output import replacing
 
@@ -35,7 +36,7 @@ def load_stats(path: str | os.PathLike[str]) -> list[ChunkStats]:
     """Read what pass 1 has written. Raises `LfqError`."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        chunks = [ChunkStats(**values) for values in content["chunks"]]
+        chunks = [from_values(ChunkStats, values) for values in content["chunks"]]
         if content["format"] != _FORMAT or not chunks or not all(map(_sound, chunks)):
             raise ValueError
     except OSError as error:
@@ -46,6 +47,4 @@ def load_stats(path: str | os.PathLike[str]) -> list[ChunkStats]:
 
 
 def _sound(chunk: ChunkStats) -> bool:
-    if (type(chunk.pictures), type(chunk.gop_start), type(chunk.bits)) != (int, bool, int):
-        return False
     return chunk.pictures > 0 and chunk.bits > 0 and math.isfinite(chunk.crf)
