@@ -119,14 +119,14 @@ def count(path: Path, model: str | None) -> tuple[_Counter, _Counter | None, int
         for chunk in (unit for unit in file.units() if isinstance(unit, Chunk)):
             head = chunk.head
             payload += WORD_BITS * sum(head.words)
-            size = head.group_size
-            pictures = decoder.layout.groups(head.valid, gop_start=head.gop_start, group_size=size)
-            for group, (many, tokens) in enumerate(zip(pictures, decoder.decode(chunk), strict=True)):
-                first = head.gop_start and not group
-                layers = decoder.layout.layers(many, (header.height, header.width), first=first)
-                for counter in filter(None, (static, learned)):
-                    counter.rates.begin_group(layers, gop_start=first)
-                    for number, (layer, own) in enumerate(zip(layers, tokens, strict=True)):
+            size, first = (header.height, header.width), head.gop_start
+            layers = decoder.layout.chunk(head.valid, size, gop_start=first, group_size=head.group_size)
+            groups = decoder.decode(chunk)
+            for counter in filter(None, (static, learned)):
+                counter.rates.begin_chunk(layers, gop_start=first)
+                for group, tokens in zip(layers, groups, strict=True):
+                    counter.rates.begin_group()
+                    for number, (layer, own) in enumerate(zip(group, tokens, strict=True)):
                         counter.add(number, layer.name, own)
     return static, learned, payload
 

@@ -17,7 +17,7 @@ import lfqcodec
 from benchmarks.determinism.settings import Setting
 from lfqcodec.bitstream import Chunk
 from lfqcodec.codec.device import pick_device
-from lfqcodec.codec.gop import GroupTokens, TokenEncoder
+from lfqcodec.codec.tokens import GroupTokens, TokenEncoder
 from lfqcodec.errors import LfqError
 from lfqcodec.prior.motion.group import MotionRates
 from lfqcodec.prior.motion.learned import LearnedMotionRates

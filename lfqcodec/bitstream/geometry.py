@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
@@ -25,6 +26,8 @@ GROUP_SIZES = (4, 2, 1)
 """How many pictures the groups of a chunk have, by the code in its head; the last of a GOP may have fewer."""
 BLOCK_SIZE = 16
 """Pixels of a motion block in each direction; pictures are padded to a multiple of it."""
+CHUNK_LAYERS = ("quality", "motion.anchor")
+"""Layers that are coded for all groups of a chunk at once, before all others."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,18 @@ def group_layers(
             values = counts.between if stream else counts.anchor
             layers += [Layer(f"{part}.{k}", stream, (count, *latents)) for k in range(values)]
     return tuple(layers)
+
+
+def chunk_layers(groups: Sequence[Sequence[Layer]]) -> tuple[Layer, ...]:
+    """The layers coded at once for a chunk whose groups have these layers, in coding order.
+
+    They have the planes of all groups, one after the other.
+    """
+    joined: dict[str, Layer] = {}
+    for layer in (layer for group in groups for layer in group if layer.name in CHUNK_LAYERS):
+        before = joined[layer.name].shape[0] if layer.name in joined else 0
+        joined[layer.name] = replace(layer, shape=(before + layer.shape[0], *layer.shape[1:]))
+    return tuple(joined.values())
 
 
 def stream_tokens(

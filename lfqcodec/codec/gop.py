@@ -1,14 +1,17 @@
-"""The coding loop: pictures to tokens to payload and back, one group after another, one layer after another.
+"""The coding loop: pictures to tokens to payload and back, chunk by chunk, group by group, layer by layer.
 
 Sessions, workers, measurements and the makers of training data all code through here. For each layer the
 tokenizer offers what may be chosen, the rate model gives the frequency rows, the choice is made with the rows
 in view and coded, and the tokenizer goes on with what was chosen. The decoder drives the same rate model.
-Importing this loads no torch.
+
+Layers `quality` and `motion.anchor` of all groups of a chunk are coded at once, in front of all others (spec
+section 10.1): so the rate model computes few large batches in place of many small ones. An encoder chooses
+them group by group like the others, and codes them at the end. Importing this loads no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, ChunkHead, Layer, Profile, check_tokens, token_crc
-from lfqcodec.bitstream.geometry import GROUP_SIZES
-from lfqcodec.entropy import Chooser, RateModel, StreamDecoder, StreamEncoder, Words, as_given
-from lfqcodec.errors import CorruptPayload, NumericsMismatch
+from lfqcodec.bitstream import ChunkHead, token_crc
+from lfqcodec.bitstream.geometry import CHUNK_LAYERS, GROUP_SIZES
+from lfqcodec.codec.tokens import GroupTokens, put_chunk_layers
+from lfqcodec.entropy import Chooser, RateModel, StreamEncoder, Words, as_given
 from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
@@ -32,9 +35,6 @@ if TYPE_CHECKING:
         Reference,
         Tokens,
     )
-
-GroupTokens = tuple["Tokens", ...]
-"""Tokens of the layers of a group, in order."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,15 @@ class GopEncoder:
         # Not at the top: who codes tokens alone does without torch.
         from lfqcodec.tokenizer.prepared import prepared
 
-        streams = [StreamEncoder() for _ in range(point.streams)]
+        ahead, streams = StreamEncoder(), [StreamEncoder() for _ in range(point.streams)]
+        chosen: dict[str, list[Tokens]] = {name: [] for name in CHUNK_LAYERS}
         shown: list[Pictures | None] = []
         layout, size = self._tokenizer.layout, point.group_size
         counts = list(_groups(layout, len(pictures), size, gop_start=gop_start))
+        groups = layout.chunk(len(pictures), pictures[0].shape[:2], gop_start=gop_start, group_size=size)
         if gop_start:
             self._reference = None
+        self._rates.begin_chunk(groups, gop_start=gop_start)
 
         def begin(which: int, reference: Reference) -> GroupEncoder:
             start, count = counts[which]
@@ -137,11 +140,15 @@ class GopEncoder:
                 group = begin(which, self._reference) if following is None else following.result()
                 following = None
                 lambda_ = point.intra_lambda if first else point.lambda_
-                self._rates.begin_group(group.layers, gop_start=first)
+                self._rates.begin_group()
                 for number, layer in enumerate(group.layers):
                     if layer.stream < point.streams:
                         choose = self._choose(group.options(number), lambda_)
-                        tokens = streams[layer.stream].put(self._rates.rows(number), layer.shape, choose)
+                        later = layer.name in CHUNK_LAYERS
+                        stream = StreamEncoder() if later else streams[layer.stream]
+                        tokens = stream.put(self._rates.rows(number), layer.shape, choose)
+                        if later:
+                            chosen[layer.name].append(tokens)
                         group = group.take(number, tokens)
                     reference = group.reference() if following is None and which + 1 < len(counts) else None
                     if reference is not None:
@@ -150,6 +157,9 @@ class GopEncoder:
                 shown.append(decoded)
                 on_coded(count)
         made = np.concatenate([each for each in shown if each is not None]) if self._decoded else None
+        put_chunk_layers(ahead, self._rates, groups, chosen)
+        ahead.append(streams[0])
+        streams[0] = ahead
         # What is not there is 0 to a decoder.
         while len(streams) > 1 and not streams[-1].tokens().any():
             streams.pop()
@@ -164,108 +174,6 @@ class GopEncoder:
         """Go back to where `snapshot` was called."""
         self._reference, rates = state
         self._rates.restore(rates)
-
-
-class TokenEncoder:
-    """Codes given tokens as they are, chunk by chunk; `size` (H, W) is that of the pictures."""
-
-    def __init__(self, layout: Layout, rates: RateModel, size: tuple[int, int]) -> None:
-        self._layout, self._rates, self._size = layout, rates, size
-
-    def encode(
-        self,
-        groups: Sequence[GroupTokens],
-        count: int,
-        *,
-        gop_start: bool,
-        group_size: int = GROUP_SIZES[0],
-    ) -> list[Words]:
-        """The words of each stream of a chunk of `count` pictures, whose tokens are given by group."""
-        streams: dict[int, StreamEncoder] = {}
-        counts = _groups(self._layout, count, group_size, gop_start=gop_start)
-        for (begin, many), tokens in zip(counts, groups, strict=True):
-            first = gop_start and not begin
-            layers = self._layout.layers(many, self._size, first=first)
-            self._rates.begin_group(layers, gop_start=first)
-            for number, (layer, own) in enumerate(zip(layers, tokens, strict=False)):
-                stream = streams.setdefault(layer.stream, StreamEncoder())
-                stream.put(self._rates.rows(number), layer.shape, as_given(own))
-        return [stream.words() for _, stream in sorted(streams.items())]
-
-
-class TokenDecoder:
-    """Decodes and checks the tokens of the chunks of a file in order; needs no tokenizer.
-
-    `size` is (H, W). Chunks of a GOP depend on the ones before them: after an error go on at the start of a
-    GOP, or where `rates` stood before.
-    """
-
-    def __init__(self, layout: Layout, rates: RateModel, profile: Profile, size: tuple[int, int]) -> None:
-        self.layout, self.rates, self.profile, self._size = layout, rates, profile, size
-
-    def decode(self, chunk: Chunk, streams: int | None = None) -> list[GroupTokens]:
-        """The tokens of the next chunk by group and layer, those of at most `streams` streams.
-
-        Raises what `groups` does.
-        """
-        return list(self.groups(chunk, streams))
-
-    def groups(self, chunk: Chunk, streams: int | None = None) -> Generator[GroupTokens, None, None]:
-        """The same, group by group. They can be trusted once all have come: checksums are those of chunks.
-
-        Raises `CorruptPayload`, `ChecksumMismatch`, and `NumericsMismatch` in profile exact, where an intact
-        payload that does not decode means that the prior computed other numbers.
-        """
-        head = chunk.head
-        kept = head.stream_count if streams is None else min(streams, head.stream_count)
-        plan = self._plan(head, kept)
-        last = {layer.stream: (group, number) for group, _, number, layer in plan}
-        decoders: dict[int, StreamDecoder] = {}
-        out: list[list[Tokens]] = [[] for _ in range(plan[-1][0] + 1)]
-        for group, layers, number, layer in plan:
-            if not number:
-                if group:
-                    yield tuple(out[group - 1])
-                self.rates.begin_group(layers, gop_start=head.gop_start and not group)
-            try:
-                if layer.stream not in decoders:
-                    decoders[layer.stream] = StreamDecoder(chunk.streams[layer.stream])
-                out[group].append(decoders[layer.stream].get(self.rates.rows(number), layer.shape))
-                if last[layer.stream] == (group, number):
-                    whole = decoders[layer.stream].finish()
-                    check_tokens(whole, head, layer.stream, self.profile)
-            except CorruptPayload as error:
-                raise self._fault(error, f"stream {layer.stream}", head) from error
-        try:
-            for layers, tokens in zip({entry[0]: entry[1] for entry in plan}.values(), out, strict=True):
-                self.layout.check(layers, tokens)
-        except CorruptPayload as error:
-            raise self._fault(error, "the payload", head) from error
-        yield tuple(out[-1])
-
-    def names(self, head: ChunkHead) -> list[tuple[str, ...]]:
-        """The names of the layers of each group of a chunk."""
-        counts = _groups(self.layout, head.valid, head.group_size, gop_start=head.gop_start)
-        firsts = ((many, head.gop_start and not begin) for begin, many in counts)
-        groups = (self.layout.layers(many, self._size, first=first) for many, first in firsts)
-        return [tuple(layer.name for layer in layers) for layers in groups]
-
-    def _plan(self, head: ChunkHead, streams: int) -> list[tuple[int, tuple[Layer, ...], int, Layer]]:
-        """Group, its layers, number of a layer in it, the layer: in coding order."""
-        plan = []
-        groups = _groups(self.layout, head.valid, head.group_size, gop_start=head.gop_start)
-        for group, (begin, count) in enumerate(groups):
-            layers = self.layout.layers(count, self._size, first=head.gop_start and not begin)
-            plan += [(group, layers, k, each) for k, each in enumerate(layers) if each.stream < streams]
-        return plan
-
-    def _fault(self, error: CorruptPayload, what: str, head: ChunkHead) -> Exception:
-        if self.profile == Profile.STATIC:
-            return CorruptPayload(error.message, offset=head.offset, chunk=head.number)
-        return NumericsMismatch(
-            f"{what} of chunk {head.number} does not decode although it is intact: "
-            "the prior computed other numbers here than where the file was made"
-        )
 
 
 class GopDecoder:

@@ -84,6 +84,11 @@ class StreamEncoder:
         """The words of all layers, uint32 [m]."""
         return self._encoder.words()
 
+    def append(self, other: StreamEncoder) -> None:
+        """Go on with all that another stream took."""
+        self._encoder.append(other._encoder)
+        self._tokens += other._tokens
+
     def tokens(self) -> NDArray[np.int32]:
         """All tokens in coding order of their layers, each in raster order, int32 [n]."""
         return np.concatenate(self._tokens)

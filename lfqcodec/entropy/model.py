@@ -73,20 +73,33 @@ and depend on nothing but what it was made from and the symbols it was sent.
 
 
 class RateModel(Protocol):
-    """Gives the frequency rows of a file, group by group, layer by layer. Both directions drive it.
+    """Gives the frequency rows of a file, chunk by chunk, group by group, layer by layer.
 
-    Rows of a layer may depend on the layers before it and on earlier groups of the GOP, but not on later
-    streams. After an error, or a source that was not run to its end, start a new GOP.
+    Both directions drive it. Rows of a layer may depend on the layers before it and on earlier groups of the
+    GOP, but not on later streams. After an error, or a source that was not run to its end, start a new GOP.
     """
 
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
-        """Go on to a group with these layers, the first of a GOP if `gop_start`."""
+    def begin_chunk(self, groups: Sequence[Sequence[Layer]], *, gop_start: bool) -> None:
+        """Go on to a chunk whose groups have these layers, the first of a GOP if `gop_start`."""
+
+    def chunk_rows(self, number: int) -> RowSource:
+        """The source of layer `number` of those that are coded for all groups of the chunk at once.
+
+        They are `lfqcodec.bitstream.geometry.chunk_layers`. Each is to be run to its end before the next one.
+        """
+
+    def begin_group(self) -> None:
+        """Go on to the next group of the chunk."""
 
     def rows(self, number: int) -> RowSource:
-        """The source of layer `number` of the group; to be run to its end before that of a later layer."""
+        """The source of layer `number` of the group; to be run to its end before that of a later layer.
+
+        Where layers of the chunk have not been run, they are run here, for this group alone. So an encoder
+        learns their rows while it chooses. Each value then has the row that it has in `chunk_rows`.
+        """
 
     def snapshot(self) -> Any:
-        """What to give to `restore` to come back to this point between two groups."""
+        """What to give to `restore` to come back to this point between two chunks."""
 
     def restore(self, snapshot: Any) -> None:
         """Go back to where `snapshot` was taken; it can be used again."""

@@ -40,6 +40,10 @@ class RansEncoder:
         starts, frequencies = batch.intervals(symbols)
         self._intervals.append((starts.astype(np.uint32), frequencies.astype(np.uint32)))
 
+    def append(self, other: RansEncoder) -> None:
+        """Add all that another encoder took."""
+        self._intervals += other._intervals
+
     def words(self) -> Words:
         """The compressed words, uint32 [m]; the last one is not zero."""
         stream = _stream()

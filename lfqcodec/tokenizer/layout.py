@@ -32,6 +32,13 @@ class Layout:
         """The layers of a group of `count` pictures of `size` (H, W); `first` if it starts a GOP."""
         return group_layers(self.counts, size, count, first=first)
 
+    def chunk(
+        self, count: int, size: tuple[int, int], *, gop_start: bool, group_size: int = GROUP_SIZES[0]
+    ) -> list[tuple[Layer, ...]]:
+        """The layers of each group of a chunk of `count` new pictures of `size` (H, W)."""
+        counts = self.groups(count, gop_start=gop_start, group_size=group_size)
+        return [self.layers(many, size, first=gop_start and not k) for k, many in enumerate(counts)]
+
     def check(self, layers: Sequence[Layer], tokens: Sequence[NDArray[Any]]) -> None:
         """`CorruptPayload` where the tokens of the first `layers` of a group mean nothing."""
         check_group(layers, tokens)

@@ -82,7 +82,8 @@ def test_code_lengths_and_what_is_coded() -> None:
         Layer("anchor.0", 0, (1, 4, 4)),
     )
     counter = _Counter(StaticMotionRates())
-    counter.rates.begin_group(layers, gop_start=True)
+    counter.rates.begin_chunk([layers], gop_start=True)
+    counter.rates.begin_group()
     for number, layer in enumerate(layers):
         counter.add(number, layer.name, np.zeros(layer.shape, np.int32))
     assert counter.bits["quality"] == pytest.approx(9, abs=1e-3)

@@ -21,7 +21,7 @@ from pathlib import Path
 # Python leaves the folder of a script out of its path where it is told to run alone.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from independent_tokens import Fault, Rans, Stream, decode_groups, list_groups, pack_tokens, read_motion
+from independent_tokens import Fault, Rans, Stream, decode_stream, list_groups, pack_tokens, read_motion
 
 # Section 14: default limits.
 MAX_SIDE, MAX_PIXELS, MAX_FRAMES, MAX_GOPS = 16384, 1 << 26, 1 << 32, 1 << 20
@@ -301,7 +301,7 @@ class Video:
             stored = [
                 int.from_bytes(data[k : k + 4], "little") for k in range(body, body + 4 * stream.words, 4)
             ]
-            found = decode_groups(stream.groups, Rans(stored, (body, number)), h, self.quality)
+            found = decode_stream(stream, Rans(stored, (body, number)), h, self.quality)
             qualities = found or qualities
             body += 4 * stream.words
             if zlib.crc32(pack_tokens(stream.all_tokens())) != stream.crc:

@@ -50,36 +50,53 @@ def list_layers(header, count):
 
 
 class Stream:
-    """Section 6: the layers of all groups of a chunk that are in stream `number`."""
+    """Sections 5 and 6: the layers of a chunk that are in stream `number`."""
 
     def __init__(self, number, groups):
         self.number = number
-        self.groups = [[layer for layer in group if layer.stream == number] for group in groups]
-        self.tokens = sum(len(layer.tokens) for group in self.groups for layer in group)
+        layers = [layer for group in groups for layer in group if layer.stream == number]
+        self.qualities = [layer for layer in layers if layer.name == "quality"]
+        self.motion = [layer for layer in layers if layer.name == "motion.anchor"]
+        together = self.qualities + self.motion
+        self.groups = [
+            [layer for layer in group if layer.stream == number and layer not in together] for group in groups
+        ]
+        self.layers = together + [layer for group in self.groups for layer in group]
+        self.tokens = sum(len(layer.tokens) for layer in self.layers)
         self.words = self.crc = 0
 
     def all_tokens(self):
-        return [token for group in self.groups for layer in group for token in layer.tokens]
+        return [token for layer in self.layers for token in layer.tokens]
 
 
-def decode_groups(groups, rans, header, quality):
+def decode_stream(stream, rans, header, quality):
     """Sections 10 and 11, profile static: fills the layers of a stream in a chunk.
 
     `quality` is that of the group before, None at the start of a GOP; gives those of all groups.
     """
     found = []
-    for group in groups:
+    if stream.qualities:
+        coder = Coder([0] * len(stream.qualities), rans)
+        for place in coder.places:
+            coder.subtokens(0, [place], quality_row(quality is None and place == 0))
+        coder.subtokens(1, coder.places, single_row())
+        for layer, token in zip(stream.qualities, coder.tokens, strict=True):
+            rans.need(token < 1024, "quality")
+            layer.tokens[0] = token
+            quality = ((quality or 0) + token) % 512
+            found.append(quality)
+    if stream.motion:
+        size = len(stream.motion[0].tokens)
+        coder = Coder([0] * (size * len(stream.motion)), rans)
+        decode_motion(coder, *MOTION["anchor"])
+        for number, layer in enumerate(stream.motion):
+            layer.tokens[:] = coder.tokens[number * size : (number + 1) * size]
+    for group in stream.groups:
         depths = {}
         for layer in group:
             kind, _, part = layer.name.partition(".")
             coder = Coder(layer.tokens, rans)
-            if kind == "quality":
-                coder.subtokens(0, [0], quality_row(quality is None))
-                coder.subtokens(1, [0], single_row())
-                rans.need(layer.tokens[0] < 1024, "quality")
-                quality = ((quality or 0) + layer.tokens[0]) % 512
-                found.append(quality)
-            elif kind == "motion":
+            if kind == "motion":
                 decode_motion(coder, *MOTION[part])
             elif kind == "depth":
                 coder.subtokens(0, coder.places, depth_row(DEPTH[part]))

@@ -37,10 +37,11 @@ from lfqcodec.bitstream import (  # noqa: E402
 from lfqcodec.codec.decode.cut import Cut  # noqa: E402
 from lfqcodec.codec.decode.playback import Playback, use_of  # noqa: E402
 from lfqcodec.codec.decode.reconstruct import Reconstructor  # noqa: E402
-from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder  # noqa: E402
+from lfqcodec.codec.gop import GopDecoder  # noqa: E402
 from lfqcodec.codec.repair.damage import Loss  # noqa: E402
 from lfqcodec.codec.repair.repair import repair  # noqa: E402
 from lfqcodec.codec.repair.salvage import Salvage  # noqa: E402
+from lfqcodec.codec.tokens import GroupTokens, TokenDecoder  # noqa: E402
 from lfqcodec.errors import BitstreamError, NumericsMismatch  # noqa: E402
 from lfqcodec.media import Frame  # noqa: E402
 

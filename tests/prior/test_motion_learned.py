@@ -14,12 +14,14 @@ from motion_prior_oracle import MotionOracle
 from motion_prior_support import (
     assert_round_trip,
     assert_same_rows,
+    chunk_rows,
     gop_rows,
-    group_rows,
+    layer_rows,
     random_gop,
     random_motion_prior,
 )
 
+from lfqcodec.bitstream.geometry import CHUNK_LAYERS
 from lfqcodec.errors import WeightsError, WeightsMissing
 from lfqcodec.prior.motion.config import MotionPriorConfig
 from lfqcodec.prior.motion.learned import LearnedMotionRates
@@ -48,15 +50,35 @@ def digest(max_rows: int = 512) -> str:
 def test_rows_are_those_of_the_integer_reference(networks: MotionNetworks, grid: tuple[int, int]) -> None:
     weights = random_motion_prior(seed=sum(grid))
     gop = random_gop((4, 4, 3, 2, 1), *grid, seed=grid[1])
-    fast = gop_rows(LearnedMotionRates(MotionNetworks(weights)), gop)
-    slow = gop_rows(MotionOracle(weights), gop)
+    fast = gop_rows(LearnedMotionRates(MotionNetworks(weights)), gop, chunks=(4, 2))
+    slow = gop_rows(MotionOracle(weights), gop, chunks=(4, 2))
     for mine, yours in zip(fast, slow, strict=True):
         for name, (positions, rows) in mine.items():
+            np.testing.assert_array_equal(positions, yours[name][0], err_msg=name)
             expected = dict(zip(yours[name][0].tolist(), yours[name][1], strict=True))
             for position, row in zip(positions.tolist(), rows, strict=True):
                 np.testing.assert_array_equal(row, expected[position], err_msg=f"{name} {position}")
     if grid == GRIDS[-1]:
-        assert len(np.unique(fast[1]["anchor.0"][1], axis=0)) > 50  # the rows say something
+        assert len(np.unique(fast[2]["anchor.0"][1], axis=0)) > 50  # the rows say something
+
+
+def test_rows_of_one_group_alone_are_those_of_the_chunk(networks: MotionNetworks) -> None:
+    """An encoder chooses group by group, a decoder reads the motion of all groups at once."""
+    gop = random_gop((4, 1, 2), 3, 4)
+    model = LearnedMotionRates(networks)
+    whole = gop_rows(model, gop)[0]
+    model.begin_chunk([layers for layers, _ in gop], gop_start=True)
+    for number, (layers, tokens) in enumerate(gop):
+        model.begin_group()
+        for which, layer in enumerate(layers):
+            positions, rows = layer_rows(model.rows(which), tokens[layer.name])
+            if layer.name in CHUNK_LAYERS:
+                plane = number - (layer.name == "motion.anchor")
+                at = dict(zip(whole[layer.name][0].tolist(), whole[layer.name][1], strict=True))
+                for position, row in zip(
+                    (positions + plane * 2 * tokens[layer.name].size).tolist(), rows, strict=True
+                ):
+                    np.testing.assert_array_equal(row, at[position], err_msg=f"{layer.name} {position}")
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -97,15 +119,14 @@ def test_the_second_stream_does_not_matter_to_the_first(networks: MotionNetworks
 
 def test_a_snapshot_brings_a_model_back(networks: MotionNetworks) -> None:
     gop, other = random_gop((4, 4), 3, 3), random_gop((4, 4), 3, 3, seed=1)
-    expected = gop_rows(LearnedMotionRates(networks), gop)
+    expected = gop_rows(LearnedMotionRates(networks), gop, chunks=(1, 2))
     model = LearnedMotionRates(networks)
-    for number, ((layers, tokens), (_, wrong)) in enumerate(zip(gop, other, strict=True)):
+    for chunk, known in ((slice(1), expected[:2]), (slice(1, 3), expected[2:])):
         before = model.snapshot()
-        for attempt in (wrong, tokens):
+        for attempt in (other, gop):
             model.restore(before)
-            model.begin_group(layers, gop_start=number == 0)
-            rows = group_rows(model, layers, attempt)
-        assert_same_rows([rows], [expected[number]])
+            rows = chunk_rows(model, attempt[chunk], gop_start=not chunk.start)
+        assert_same_rows(rows, known)
 
 
 def test_a_gop_start_forgets_everything(networks: MotionNetworks) -> None:
@@ -132,7 +153,7 @@ def test_other_layers_than_the_prior_knows_are_refused() -> None:
     model = LearnedMotionRates(MotionNetworks(random_motion_prior(config)))
     layers, _ = random_gop((), 2, 2)[0]
     with pytest.raises(WeightsError, match="another number of layers"):
-        model.begin_group(layers, gop_start=True)
+        model.begin_chunk([layers], gop_start=True)
 
 
 def test_files(tmp_path: Path) -> None:

@@ -20,16 +20,20 @@ def test_rows_are_those_of_the_formulas() -> None:
     """Recomputed here symbol by symbol."""
     gop = random_gop((4, 2), 3, 2)
     coded = gop_rows(StaticMotionRates(), gop)
-    assert set(rows_of("quality", coded[0])[0]) == {32768}
-    row = rows_of("quality", coded[2])[0]
+    of_chunk, coded = coded[0], coded[1:]
+    coded[1]["motion.anchor"] = of_chunk["motion.anchor"]
+    assert set(rows_of("quality", of_chunk)[0]) == {32768}
+    row = rows_of("quality", of_chunk)[4]
     assert row == [(1 << 24) - 511 * 16416, *[16416] * 511]
     for part, (dy, beside, moving) in {
         "anchor": (2048, 1536, 3072),
         "middle": (704, 384, 2048),
         "quarters": (704, 384, 2048),
     }.items():
-        tokens = gop[1][1][f"motion.{part}"].reshape(-1)
-        for position, row in rows_of(f"motion.{part}", coded[1]).items():
+        name = f"motion.{part}"
+        groups = gop[1:] if part == "anchor" else gop[1:2]
+        tokens = np.concatenate([tokens[name].reshape(-1) for _, tokens in groups])
+        for position, row in rows_of(name, coded[1]).items():
             moved = dy if position % 2 == 0 else moving if tokens[position // 2] & 511 else beside
             expected = [moved * 2 ** (9 - min(s, 512 - s).bit_length()) for s in range(1, 512)]
             assert row == [(1 << 24) - sum(expected), *expected]
@@ -71,10 +75,13 @@ def test_layers_of_the_second_stream_do_not_matter_to_the_first() -> None:
 def test_a_layer_out_of_order_is_refused() -> None:
     model = StaticMotionRates()
     layers = layers_of(4, 2, 2, first=False)
-    model.begin_group(layers, gop_start=True)
+    model.begin_chunk([layers, layers], gop_start=True)
+    with pytest.raises(ValueError, match="no layer 2 of the chunk"):
+        next(model.chunk_rows(2))
+    model.begin_group()
     with pytest.raises(ValueError, match=r"depth\.anchor"):
         next(model.rows(3))
     with pytest.raises(ValueError, match="no layer"):
         next(model.rows(len(layers)))
     with pytest.raises(ValueError, match="has not been coded"):
-        model.begin_group(layers, gop_start=False)
+        model.begin_group()

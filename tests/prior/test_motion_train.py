@@ -42,10 +42,16 @@ def test_training_computes_the_integers_of_inference() -> None:
     """What the networks take a layer's tokens to cost is what their frequency rows make of them."""
     network = trained_looking()
     gop = random_gop((4, 3), 3, 4)
-    coded = gop_rows(LearnedMotionRates(MotionNetworks(network.export())), gop)
+    of_chunk, *coded = gop_rows(LearnedMotionRates(MotionNetworks(network.export())), gop)
     past = Past()
     compared = 0
-    for (layers, tokens), rows in zip(gop, coded, strict=True):
+    for number, ((layers, tokens), rows) in enumerate(zip(gop, coded, strict=True)):
+        if number:
+            # The rows of this anchor's plane.
+            positions, frequencies = of_chunk["motion.anchor"]
+            begin = (number - 1) * 2 * tokens["motion.anchor"].size
+            own = (positions >= begin) & (positions < begin + 2 * tokens["motion.anchor"].size)
+            rows["motion.anchor"] = positions[own] - begin, frequencies[own]
         examples, past = group_examples(SMALL, layers, tokens, past)
         bits: dict[str, float] = {}
         for layer, name, each in examples:

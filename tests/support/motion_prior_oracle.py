@@ -69,51 +69,87 @@ class MotionOracle:
         self.past: dict[str, Any] = {}
         self.known: dict[str, np.ndarray] = {}
 
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+    def begin_chunk(self, groups: Sequence[Sequence[Layer]], *, gop_start: bool) -> None:
         """As in `RateModel`."""
+        self.end_group(gop_start)
+        self.groups = [{layer.name: layer for layer in group} for group in groups]
+        self.anchors = ["motion.anchor" in group for group in self.groups]
+        self.of_chunk: dict[str, np.ndarray] = {}
+        self.number = 0
+        self.known = {}
+
+    def begin_group(self) -> None:
+        """As in `RateModel`. Layers of the chunk have to be run before."""
+        if self.number:
+            self.end_group(False)
+        self.layers = self.groups[self.number]
+        self.known = {"quality": self.of_chunk["quality"][self.number :][:1]}
+        if "motion.anchor" in self.layers:
+            plane = sum(self.anchors[: self.number])
+            self.known["motion.anchor"] = self.of_chunk["motion.anchor"][plane : plane + 1]
+        self.fields: dict[str, list[dict[Vector, Vector]]] = {}
+        self.pictures: dict[tuple[str, int], Picture] = {}
+        self.number += 1
+
+    def end_group(self, gop_start: bool) -> None:
         if gop_start:
             self.past = {}
         elif self.known:
             self.past = {"quality": self.quality()}
             if "anchor.0" in self.known:
                 anchor = [Picture(self.known[f"anchor.{k}"][0]) for k in range(self.config.anchor_layers)]
-                self.past |= {"anchor": anchor, "field": self.fields["anchor"][0]}
-        self.layers, self.known = {layer.name: layer for layer in layers}, {}
-        self.fields: dict[str, list[dict[Vector, Vector]]] = {}
-        self.pictures: dict[tuple[str, int], Picture] = {}
+                self.past |= {"anchor": anchor, "field": self.field("anchor")[0]}
 
-    def rows(self, number: int) -> RowSource:
-        """As in `RateModel`."""
-        layer = list(self.layers.values())[number]
-        planes, rows, columns = layer.shape
-        self.known[layer.name] = tokens = np.zeros(layer.shape, np.int64)
-        kind, _, name = layer.name.partition(".")
-        places = [(p, y, x) for p in range(planes) for y in range(rows) for x in range(columns)]
+    @staticmethod
+    def places(shape: Vector) -> list[tuple[int, int, int]]:
+        return [(p, y, x) for p in range(shape[0]) for y in range(shape[1]) for x in range(shape[2])]
+
+    @staticmethod
+    def coder(shape: Vector, tokens: np.ndarray) -> Any:
+        """Codes a subtoken of `tokens` under a row."""
 
         def code(
             which: int, place: tuple[int, int, int], row: list[int]
         ) -> Generator[Batch, np.ndarray, int]:
             assert sum(row) == 1 << 24
-            position = 2 * places.index(place) + which
+            position = 2 * MotionOracle.places(shape).index(place) + which
             symbols = yield Batch(np.array([position]), np.array([row], np.float64) - 1)
             tokens[place] |= int(symbols[0]) << 9 * which
             return int(symbols[0])
 
-        if kind == "quality":
-            row = [2**23 // 511 if self.past else 1 << 15] * 512
-            row[0] += 2**24 - sum(row)
-            yield from code(0, places[0], row)
-            yield from code(1, places[0], ONE)
+        return code
+
+    def chunk_rows(self, number: int) -> RowSource:
+        """As in `RateModel`."""
+        name = ("quality", "motion.anchor")[number]
+        layers = [group[name] for group in self.groups if name in group]
+        shape = len(layers), *layers[0].shape[1:]
+        self.of_chunk[name] = tokens = np.zeros(shape, np.int64)
+        code, places = self.coder(shape, tokens), self.places(shape)
+        if name == "quality":
+            for place in places:
+                row = [2**23 // 511 if self.past or place[0] else 1 << 15] * 512
+                row[0] += 2**24 - sum(row)
+                yield from code(0, place, row)
+            for place in places:
+                yield from code(1, place, ONE)
             return
+        qualities = (self.past.get("quality", 0) + np.cumsum(self.of_chunk["quality"])) % 512
+        of_anchor = [int(q) for q, has in zip(qualities, self.anchors, strict=True) if has]
+        yield from self.anchor_motion(places, tokens, of_anchor, code)
+
+    def rows(self, number: int) -> RowSource:
+        """As in `RateModel`, of layers that are not the chunk's."""
+        layer = list(self.layers.values())[number]
+        self.known[layer.name] = tokens = np.zeros(layer.shape, np.int64)
+        kind, _, name = layer.name.partition(".")
+        code, places = self.coder(layer.shape, tokens), self.places(layer.shape)
         part = name if kind in ("motion", "depth") else kind
         network = "between" if part in ("middle", "quarters") else part
         for which in (0, 1):
             for place in places:
                 if kind not in ("motion", "depth") and self.count(kind, *place) <= int(name):
                     yield from code(which, place, ONE)
-        if layer.name == "motion.anchor":
-            yield from self.anchor_motion(places, code)
-            return
         for step in range(4):
             here = [place for place in places if self.step(part, *place[1:]) == step]
             if kind in ("motion", "depth"):
@@ -241,8 +277,8 @@ class MotionOracle:
             self.pictures[name, p] = Picture(self.known[name][p])
         return self.pictures[name, p]
 
-    def common(self, part: str, step: int) -> list[int]:
-        quality = self.quality()
+    def common(self, part: str, step: int, quality: int | None = None) -> list[int]:
+        quality = self.quality() if quality is None else quality
         flags = [int(step == k) for k in range(4)]
         return [int(quality > 10 * k) for k in range(16)] + flags + [int(part == "quarters")]
 
@@ -357,50 +393,67 @@ class MotionOracle:
         dy, dx = self.signed_bits(token % 512), self.signed_bits(token // 512)
         return [dy, dx, int(dy != 0), int(dx != 0)]
 
-    def anchor_motion(self, places: list[tuple[int, int, int]], code: Any) -> RowSource:
-        """Block by block: candidates are vectors that are known."""
-        columns = self.layers["motion.anchor"].shape[2]
-        own = Picture(self.known["motion.anchor"][0])
-        field: dict[Vector, Vector] = {}  # (dy, dx)
-        for place in places:
-            _, y, x = place
-            before = self.past.get("field", {}).get((y, x), (0, 0))[::-1]
-            left = field[y, x - 1] if x else before
-            above = field[y - 1, x] if y else before
-            corner = field[y - 1, x + 1] if y and x + 1 < columns else before
-            middle = tuple(median(left[c], above[c], corner[c]) for c in (0, 1))
-            predicted = tuple(median(middle[c], before[c], left[c]) for c in (0, 1))
-            candidates = [left, above, corner, before]
-            differences = [[(v[c] - predicted[c]) % 512 for c in (0, 1)] for v in candidates]
-            out = self.common("anchor", 0) + self.past_motion(y, x)
-            near = [own.at.get((y + dy, x + dx), 0) for dy, dx in ((0, -1), (-1, 0), (-1, 1), (-1, -1))]
-            sizes = [self.sizes(token) for token in near]
-            out += [n for s in sizes for n in s[:2]] + [n for s in sizes for n in s[2:]]
-            out += [self.signed_bits(d) for each in differences for d in each]
-            pairs = [(left, above), (left, corner), (above, corner), (before, left), (before, above)]
-            for a, b in [*pairs, (before, middle), (predicted, (0, 0))]:
-                out += [min(9, abs(a[c] - b[c]).bit_length()) for c in (0, 1)]
-            out += [int(a == b) for a, b in pairs]
-            logits = self.network("motion.anchor.dy", out)
-            dy = yield from code(0, place, self.motion_row(logits, [d[0] for d in differences]))
-            size = self.signed_bits(dy)
-            out += [size, abs(size), int(size != 0), *(int(d[0] == dy) for d in differences)]
-            logits = self.network("motion.anchor.dx", out)
-            dx = yield from code(1, place, self.motion_row(logits, [d[1] for d in differences]))
-            own.at[y, x] = dy | dx << 9
-            field[y, x] = tuple((predicted[c] + d + 256) % 512 - 256 for c, d in ((0, dy), (1, dx)))
+    def anchor_motion(
+        self, places: list[tuple[int, int, int]], own: np.ndarray, qualities: list[int], code: Any
+    ) -> RowSource:
+        """Block by block, front by front: candidates are vectors that are known."""
+        _, rows, columns = own.shape
+        none = dict.fromkeys(((y, x) for y in range(rows) for x in range(columns)), (0, 0))
+        # By anchor, (dx, dy); the one before comes first.
+        fields = [self.past.get("field", none), *({} for _ in qualities)]
+        for front in range(3 * len(qualities) + 2 * rows + columns):
+            here = [place for place in places if 3 * place[0] + 2 * place[1] + place[2] == front]
+            states = [self.anchor_state(place, own, fields, qualities) for place in here]
+            firsts = []
+            for place, (features, _, differences) in zip(here, states, strict=True):
+                logits = self.network("motion.anchor.dy", features)
+                dy = yield from code(0, place, self.motion_row(logits, [d[1] for d in differences]))
+                firsts.append(dy)
+            for place, (features, predicted, differences), dy in zip(here, states, firsts, strict=True):
+                size = self.signed_bits(dy)
+                more = [size, abs(size), int(size != 0), *(int(d[1] == dy) for d in differences)]
+                logits = self.network("motion.anchor.dx", features + more)
+                dx = yield from code(1, place, self.motion_row(logits, [d[0] for d in differences]))
+                fields[place[0] + 1][place[1:]] = tuple(
+                    signed(p + d) for p, d in zip(predicted, (dx, dy), strict=True)
+                )
+
+    def anchor_state(
+        self,
+        place: tuple[int, int, int],
+        own: np.ndarray,
+        fields: list[dict[Vector, Vector]],
+        qualities: list[int],
+    ) -> tuple[list[int], Vector, list[Vector]]:
+        """Features, what is predicted, and differences of the candidates; vectors are (dx, dy)."""
+        p, y, x = place
+        columns = own.shape[2]
+        field, past = fields[p + 1], fields[p]
+        before = past[y, x]
+        left = field[y, x - 1] if x else before
+        above = field[y - 1, x] if y else before
+        corner = field[y - 1, x + 1] if y and x + 1 < columns else before
+        middle = tuple(median(left[c], above[c], corner[c]) for c in (0, 1))
+        predicted = tuple(median(middle[c], before[c], left[c]) for c in (0, 1))
+        candidates = [left, above, corner, before]
+        differences: list[Vector] = [tuple((v[c] - predicted[c]) % 512 for c in (0, 1)) for v in candidates]
+        out = self.common("anchor", 0, qualities[p])
+        out += self.bits(before) + self.bits(self.change(past, y, x)) + [int(p > 0 or "field" in self.past)]
+        near = [
+            int(own[p, y + a, x + b]) if y + a >= 0 and 0 <= x + b < columns else 0
+            for a, b in ((0, -1), (-1, 0), (-1, 1), (-1, -1))
+        ]
+        sizes = [self.sizes(token) for token in near]
+        out += [n for s in sizes for n in s[:2]] + [n for s in sizes for n in s[2:]]
+        out += [self.signed_bits(d) for each in differences for d in each[::-1]]
+        pairs = [(left, above), (left, corner), (above, corner), (before, left), (before, above)]
+        for a, b in [*pairs, (before, middle), (predicted, (0, 0))]:
+            out += [min(9, abs(a[c] - b[c]).bit_length()) for c in (1, 0)]
+        return out + [int(a == b) for a, b in pairs], predicted, differences
 
     @staticmethod
     def bits(values: Sequence[int]) -> list[int]:
         return [min(9, abs(v).bit_length()) for v in values]
-
-    def past_motion(self, y: int, x: int) -> list[int]:
-        if "field" not in self.past:
-            return [0] * 6
-        field = self.past["field"]
-        near = [(2 * y + a, 2 * x + b) for a in (0, 1) for b in (0, 1)]
-        used = sum(grid.at[where] != 0 for grid in self.past["anchor"] for where in near)
-        return self.bits(field[y, x]) + self.bits(self.change(field, y, x)) + [1, min(16, used)]
 
     def motion_features(self, part: str, step: int, place: tuple[int, int, int]) -> list[int]:
         p, y, x = place

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lfqcodec.bitstream.geometry import Layer
-from lfqcodec.entropy import RateModel, StreamDecoder, StreamEncoder, as_given
+from lfqcodec.bitstream.geometry import CHUNK_LAYERS, Layer, chunk_layers
+from lfqcodec.entropy import RateModel, RowSource, StreamDecoder, StreamEncoder, as_given
 from lfqcodec.prior.motion.config import MotionPriorConfig
 from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs, logit_table
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth, places
 
 LAYERS = {"intra": 3, "anchor": 4, "middle": 2, "quarters": 2}
 Tokens = dict[str, np.ndarray]
+Gop = Sequence[tuple[tuple[Layer, ...], Tokens]]
+Rows = tuple[np.ndarray, np.ndarray]
 
 
 def layers_of(count: int, rows: int, columns: int, *, first: bool) -> tuple[Layer, ...]:
@@ -75,48 +77,62 @@ def random_gop(
     return [(layers, random_tokens(layers, rng)) for layers in groups]
 
 
-def group_rows(
-    model: RateModel, layers: Sequence[Layer], tokens: Tokens, *, streams: int = 2
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Positions [n] and frequencies [n, 512] of each layer, in coding order; after `begin_group`."""
-    result = {}
-    for number, layer in enumerate(layers):
-        if layer.stream >= streams:
-            continue
-        positions, rows = [], []
-        choose = as_given(tokens[layer.name])
-        source = model.rows(number)
-        try:
-            batch = next(source)
-            while True:
-                batch.check()
-                assert (batch.weights.sum(-1) == (1 << 24) - 512).all()
-                assert batch.weights.min() >= 0
-                assert (batch.weights == np.floor(batch.weights)).all()
-                positions.append(batch.positions)
-                rows.append(np.broadcast_to(batch.rows, (len(batch.positions), 512)))
-                batch = source.send(choose(batch).astype(np.int32))
-        except StopIteration:
-            pass
-        result[layer.name] = np.concatenate(positions), np.concatenate(rows)
-        assert sorted(result[layer.name][0]) == list(range(2 * tokens[layer.name].size))
+def layer_rows(source: RowSource, tokens: np.ndarray) -> Rows:
+    """Positions [n] and frequencies [n, 512] of a layer, in coding order."""
+    positions, rows = [], []
+    choose = as_given(tokens)
+    try:
+        batch = next(source)
+        while True:
+            batch.check()
+            assert (batch.weights.sum(-1) == (1 << 24) - 512).all()
+            assert batch.weights.min() >= 0
+            assert (batch.weights == np.floor(batch.weights)).all()
+            positions.append(batch.positions)
+            rows.append(np.broadcast_to(batch.rows, (len(batch.positions), 512)))
+            batch = source.send(choose(batch).astype(np.int32))
+    except StopIteration:
+        pass
+    result = np.concatenate(positions), np.concatenate(rows)
+    assert sorted(result[0]) == list(range(2 * tokens.size))
+    return result
+
+
+def chunk_rows(model: RateModel, gop: Gop, *, gop_start: bool, streams: int = 2) -> list[dict[str, Rows]]:
+    """Those of all layers of a chunk by name: first of the layers of the chunk, then of those of each group.
+
+    A chunk is whatever groups are given.
+    """
+    groups = [layers for layers, _ in gop]
+    model.begin_chunk(groups, gop_start=gop_start)
+    result: list[dict[str, Rows]] = [{}]
+    for number, layer in enumerate(chunk_layers(groups)):
+        own = [tokens[layer.name] for _, tokens in gop if layer.name in tokens]
+        result[0][layer.name] = layer_rows(model.chunk_rows(number), np.concatenate(own))
+    for layers, tokens in gop:
+        model.begin_group()
+        sources = {
+            layer.name: layer_rows(model.rows(number), tokens[layer.name])
+            for number, layer in enumerate(layers)
+            if layer.stream < streams and layer.name not in CHUNK_LAYERS
+        }
+        result.append(sources)
     return result
 
 
 def gop_rows(
-    model: RateModel, gop: list[tuple[tuple[Layer, ...], Tokens]], *, streams: int = 2
-) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """`group_rows` of all groups of a GOP."""
-    result = []
-    for number, (layers, tokens) in enumerate(gop):
-        model.begin_group(layers, gop_start=number == 0)
-        result.append(group_rows(model, layers, tokens, streams=streams))
+    model: RateModel, gop: Gop, *, chunks: Sequence[int] = (), streams: int = 2
+) -> list[dict[str, Rows]]:
+    """`chunk_rows` of all chunks of a GOP; they have so many groups, else all groups are in one."""
+    result, begin = [], 0
+    for count in chunks or (len(gop),):
+        own = gop[begin : begin + count]
+        result += chunk_rows(model, own, gop_start=not begin, streams=streams)
+        begin += count
     return result
 
 
-def assert_same_rows(
-    one: list[dict[str, tuple[np.ndarray, np.ndarray]]], other: list[dict[str, tuple[np.ndarray, np.ndarray]]]
-) -> None:
+def assert_same_rows(one: list[dict[str, Rows]], other: list[dict[str, Rows]]) -> None:
     """Bit for bit, in the same coding order, for the layers that both have."""
     for mine, yours in zip(one, other, strict=True):
         for name in mine.keys() & yours.keys():
@@ -124,25 +140,44 @@ def assert_same_rows(
                 np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def assert_round_trip(
-    encoder: RateModel, decoder: RateModel, gop: list[tuple[tuple[Layer, ...], Tokens]]
-) -> list[int]:
-    """Code a GOP with one model and decode it with another; streams stay open. Gives words by stream."""
+def assert_round_trip(encoder: RateModel, decoder: RateModel, gop: Gop, chunk: int = 3) -> list[int]:
+    """Code a GOP with one model and decode it with another, in chunks of so many groups.
+
+    Streams stay open. Gives words by stream.
+    """
     streams = [StreamEncoder(), StreamEncoder()]
-    for number, (layers, tokens) in enumerate(gop):
-        encoder.begin_group(layers, gop_start=number == 0)
-        for k, layer in enumerate(layers):
-            streams[layer.stream].put(encoder.rows(k), layer.shape, as_given(tokens[layer.name]))
+    chunks = [gop[begin : begin + chunk] for begin in range(0, len(gop), chunk)]
+    for number, own in enumerate(chunks):
+        groups = [layers for layers, _ in own]
+        encoder.begin_chunk(groups, gop_start=number == 0)
+        for k, layer in enumerate(chunk_layers(groups)):
+            streams[0].put(encoder.chunk_rows(k), layer.shape, as_given(_planes(own, layer.name)))
+        for layers, tokens in own:
+            encoder.begin_group()
+            for k, layer in enumerate(layers):
+                if layer.name not in CHUNK_LAYERS:
+                    streams[layer.stream].put(encoder.rows(k), layer.shape, as_given(tokens[layer.name]))
     words = [stream.words() for stream in streams]
     readers = [StreamDecoder(each) for each in words]
-    for number, (layers, tokens) in enumerate(gop):
-        decoder.begin_group(layers, gop_start=number == 0)
-        for k, layer in enumerate(layers):
-            got = readers[layer.stream].get(decoder.rows(k), layer.shape)
-            np.testing.assert_array_equal(got, tokens[layer.name], err_msg=layer.name)
+    for number, own in enumerate(chunks):
+        groups = [layers for layers, _ in own]
+        decoder.begin_chunk(groups, gop_start=number == 0)
+        for k, layer in enumerate(chunk_layers(groups)):
+            got = readers[0].get(decoder.chunk_rows(k), layer.shape)
+            np.testing.assert_array_equal(got, _planes(own, layer.name), err_msg=layer.name)
+        for layers, tokens in own:
+            decoder.begin_group()
+            for k, layer in enumerate(layers):
+                if layer.name not in CHUNK_LAYERS:
+                    got = readers[layer.stream].get(decoder.rows(k), layer.shape)
+                    np.testing.assert_array_equal(got, tokens[layer.name], err_msg=layer.name)
     for reader in readers:
         reader.finish()
     return [len(each) for each in words]
+
+
+def _planes(gop: Gop, name: str) -> np.ndarray:
+    return np.concatenate([tokens[name] for _, tokens in gop if name in tokens])
 
 
 SMALL = MotionPriorConfig(intra_layers=LAYERS["intra"], width=16, block_width=8)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk, FileHeader, Layer, Profile, token_crc
-from lfqcodec.codec.gop import GroupTokens, TokenDecoder, TokenEncoder
+from lfqcodec.codec.tokens import GroupTokens, TokenDecoder, TokenEncoder
 from lfqcodec.prior.motion.static import StaticMotionRates
 from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.tokenizer.motion.fields import anchor_field, between_field, half
@@ -109,11 +109,7 @@ def layers_of(
     header: FileHeader, valid: int, gop_start: bool, group_size: int = 4
 ) -> list[tuple[Layer, ...]]:
     """The layers of each group of a chunk."""
-    layout = Layout(header.layers)
-    counts = layout.groups(valid, gop_start=gop_start, group_size=group_size)
-    return [
-        layout.layers(count, size_of(header), first=gop_start and not k) for k, count in enumerate(counts)
-    ]
+    return Layout(header.layers).chunk(valid, size_of(header), gop_start=gop_start, group_size=group_size)
 
 
 def chunk_tokens(
@@ -147,10 +143,12 @@ def by_stream(
 ) -> list[Array]:
     """The tokens of each stream of a chunk in coding order; 0 where `groups` has none, as in a decoder."""
     flat: list[list[Array]] = [[np.zeros(0, np.int32)] for _ in range(2)]
+    together: dict[str, list[Array]] = {"quality": [], "motion.anchor": []}
     for layers, tokens in zip(layers_of(header, valid, gop_start, group_size), groups, strict=True):
         for number, layer in enumerate(layers):
             own = tokens[number] if number < len(tokens) else np.zeros(layer.shape, np.int32)
-            flat[layer.stream].append(own.reshape(-1))
+            together.get(layer.name, flat[layer.stream]).append(own.reshape(-1))
+    flat[0] = [own for parts in together.values() for own in parts] + flat[0]
     return [np.concatenate(parts).astype(np.int32) for parts in flat]
 
 

@@ -11,8 +11,9 @@ import torch
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
-from lfqcodec.codec.gop import GopDecoder, TokenDecoder
+from lfqcodec.codec.gop import GopDecoder
 from lfqcodec.codec.models import load_group_tokenizer, rate_model
+from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 from lfqcodec.weights.store import Model, Prior

@@ -28,10 +28,10 @@ from lfqcodec.bitstream import (
 )
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.source import Source, reading
-from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.models import rate_model
 from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage, Use
+from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.errors import ArgumentTypeError, BitstreamError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import undisturbed

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk
-from lfqcodec.codec.gop import GopDecoder, GroupTokens, TokenDecoder
+from lfqcodec.codec.gop import GopDecoder
 from lfqcodec.codec.pipeline import ahead
+from lfqcodec.codec.tokens import GroupTokens, TokenDecoder
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 
 

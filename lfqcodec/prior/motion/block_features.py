@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.motion.config import BLOCKS, COMMON, DEPTH_CHOICES, DIRECT, FEATURE_LIMIT
+from lfqcodec.prior.motion.config import BLOCKS, COMMON, DEPTH_CHOICES, DIRECT
 from lfqcodec.prior.motion.features import (
     common_features,
     fetch,
@@ -39,7 +39,9 @@ class DepthFeatures:
 
         `tokens` [planes, rows, columns] of the layer itself: those of the steps before, else 0.
         """
-        common = np.broadcast_to(common_features(self._group, self._part, step), (len(chosen), COMMON))
+        common = np.broadcast_to(
+            common_features(self._group.quality, self._part, step), (len(chosen), COMMON)
+        )
         beside = _beside(tokens, *(each[chosen] for each in self._places))
         choices = thermometer(_unpacked(beside), _CHOICES).reshape(len(chosen), -1)
         return torch.from_numpy(np.concatenate((common, choices, self._fixed[chosen]), 1)).to(torch.float32)
@@ -107,7 +109,9 @@ class MotionFeatures:
 
     def at(self, step: int, tokens: Array, chosen: Array) -> Tensor:
         """As `DepthFeatures.at`, for the first subtoken, dy."""
-        common = np.broadcast_to(common_features(self._group, self._part, step), (len(chosen), COMMON))
+        common = np.broadcast_to(
+            common_features(self._group.quality, self._part, step), (len(chosen), COMMON)
+        )
         beside = _beside(tokens, *(each[chosen] for each in self._places))
         known = token_sizes(beside).reshape(len(chosen), -1)
         return torch.from_numpy(np.concatenate((common, known, self._fixed[chosen]), 1)).to(torch.float32)
@@ -122,17 +126,6 @@ class MotionFeatures:
         else:
             parts.append(token_sizes(group.tokens("motion.middle")))
         return np.concatenate(parts, -1)
-
-
-def past_features(group: Group, rows: int, columns: int) -> Array:
-    """The field of the anchor before and its tokens, for motion: [rows, columns, 6]."""
-    past = group.past
-    if past.field is None or past.anchor is None:
-        return np.zeros((rows, columns, 6), np.int64)
-    sizes = _bits(past.field)
-    change = _bits(spread_differences(past.field[None])[0])
-    used = (past.anchor != 0).reshape(-1, rows, 2, columns, 2).sum((0, 2, 4)).clip(max=FEATURE_LIMIT)
-    return np.concatenate((sizes, change, np.stack((np.ones_like(used), used), -1)), -1)
 
 
 def _bits(values: Array) -> Array:

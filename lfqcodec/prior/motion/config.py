@@ -34,6 +34,9 @@ LOGIT_PEAK = 1 << 16  # its first entry
 CANDIDATES = 4
 """Differences of an anchor's vector that have logits of their own: to the vectors of the block to the left,
 above, above to the right, and of the same block in the anchor before."""
+FRONTS_APART = 3
+"""So many fronts behind the one before it each anchor's motion is coded: what surrounds a block in the field
+before is known then."""
 ACTIVATION_BITS = 4  # one unit of a hidden activation stands for 2^-4
 LOGIT_BITS = 6  # of a logit, in nats
 
@@ -127,5 +130,5 @@ def depth_features(part: str) -> int:
 def motion_features(part: str) -> int:
     """Features of a motion token's first difference."""
     if part == "anchor":
-        return COMMON + 6 + 16 + 2 * CANDIDATES + 2 * 5 + 4 + 5
+        return COMMON + 5 + 16 + 2 * CANDIDATES + 2 * 5 + 4 + 5
     return COMMON + 4 * len(DIRECT) + 12

@@ -83,10 +83,10 @@ def step_of(part: str, row: Array, column: Array) -> Array:
     return (row + column) % 2
 
 
-def common_features(group: Group, part: str, step: int) -> Array:
+def common_features(quality: int, part: str, step: int) -> Array:
     """Quality, the step, whether it is a quarter: [21]."""
-    quality = thermometer(np.asarray(group.quality), range(0, QUALITY_STEP * QUALITY_STEPS, QUALITY_STEP))
-    return np.append(quality, [*(np.arange(STEPS) == step), part == "quarters"]).astype(np.int64)
+    levels = thermometer(np.asarray(quality), range(0, QUALITY_STEP * QUALITY_STEPS, QUALITY_STEP))
+    return np.append(levels, [*(np.arange(STEPS) == step), part == "quarters"]).astype(np.int64)
 
 
 def spread_differences(field: Array) -> Array:
@@ -159,7 +159,7 @@ class TokenFeatures:
 
         `tokens` [planes, rows, columns] of the layer itself: those of the steps before, else 0.
         """
-        common = torch.from_numpy(common_features(self._group, self._part, step))
+        common = torch.from_numpy(common_features(self._group.quality, self._part, step))
         parity = torch.from_numpy(self._row[chosen, None] % 2)
         parts = [common.to(torch.float32).expand(len(chosen), -1), parity.to(torch.float32)]
         known = (DIRECT, DIAGONAL) if self._part == "intra" else (DIRECT,)

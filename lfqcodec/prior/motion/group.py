@@ -1,4 +1,4 @@
-"""What both rate models of `motion` have in common: the layers of a group one after the other, and the state.
+"""What both rate models of `motion` have in common: the layers of chunks and groups in order, and the state.
 
 A group is known by the names of its layers. What goes on to the next group is all from stream 0, so later
 streams can be missing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS, Layer
+from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS, Layer, chunk_layers
 from lfqcodec.entropy.model import ROW_SUM, Batch, RowSource
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.tokenizer.motion.layout import depth_choices, unpack_depth
@@ -26,6 +26,8 @@ Rows = NDArray[np.float64]
 """Frequencies less 1, float64 [n, 512] or [512]."""
 Coding = RowSource
 """Codes a part of a layer."""
+MotionCoding = Generator[Batch, NDArray[np.int32], Array | None]
+"""Codes the motion of anchors; gives their fields, int64 [planes, rows, columns, 2], if it knows them."""
 ROWS_AT_A_TIME = 512
 
 
@@ -89,7 +91,7 @@ class Group:
 
     def token_layers(self, part: str) -> int:
         """How many layers of tokens a part has."""
-        return sum(f"{part}.{number}" in self.layers for number in range(len(self.layers)))
+        return token_layers(self.layers, part)
 
     def counts(self, part: str) -> Array:
         """How many layers are coded at each position of a part, int64 [planes, rows, columns]."""
@@ -145,6 +147,11 @@ class Group:
         return Past(self.quality, np.stack(layers), self.field("anchor")[0])
 
 
+def token_layers(names: Collection[str], part: str) -> int:
+    """How many layers of tokens a part of a group with these layers has."""
+    return sum(f"{part}.{number}" in names for number in range(len(names)))
+
+
 class LayerCoder:
     """The subtokens of a layer, coded batch by batch; positions are raster positions of tokens."""
 
@@ -178,18 +185,73 @@ class LayerCoder:
         return (self._subtokens[:, 0] | self._subtokens[:, 1] << SUBTOKEN_BITS).reshape(self.shape)
 
 
+@dataclass
+class _Chunk:
+    """A chunk on its way: the layers of its groups, and what was coded for all of them at once."""
+
+    groups: list[dict[str, Layer]]
+    past: Past
+    known: dict[str, Array] = field(default_factory=dict)
+    fields: Array | None = None
+    begun: int = 0
+    """Groups so far."""
+
+    def quality(self) -> list[int]:
+        """The quality of each group."""
+        before = self.past.quality or 0
+        return [int(sum_) & (SYMBOLS - 1) for sum_ in before + np.cumsum(self.known["quality"])]
+
+    def next_group(self, past: Past) -> Group:
+        """The group that follows those begun."""
+        if self.begun == len(self.groups):
+            raise ValueError("the chunk has no more groups")
+        layers, number = self.groups[self.begun], self.begun
+        group = Group(layers, past)
+        for name, planes in self.known.items():
+            if name in layers:
+                plane = sum(name in each for each in self.groups[:number])
+                group.known[name] = planes[plane : plane + 1]
+                if name == "motion.anchor" and self.fields is not None:
+                    group.set_field("anchor", self.fields[plane : plane + 1])
+        self.begun += 1
+        return group
+
+
 class MotionRates(ABC):
     """A rate model (`lfqcodec.entropy.RateModel`) for groups whose layers have the names of `motion`."""
 
     def __init__(self, *, max_rows: int = ROWS_AT_A_TIME) -> None:
         self.max_rows = max_rows
         self._past = Past()
+        self._chunk = _Chunk([], self._past)
         self._group: Group | None = None
 
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+    def begin_chunk(self, groups: Sequence[Sequence[Layer]], *, gop_start: bool) -> None:
         """As in `RateModel`. `ValueError` where stream 0 of the group before has not been coded."""
         self._past = Past() if gop_start else self._ended()
-        self._group = Group({layer.name: layer for layer in layers}, self._past)
+        self._chunk = _Chunk([{layer.name: layer for layer in group} for group in groups], self._past)
+        self._group = None
+
+    def chunk_rows(self, number: int) -> RowSource:
+        """As in `RateModel`."""
+        chunk = self._chunk
+        layers = chunk_layers([list(group.values()) for group in chunk.groups])
+        if not 0 <= number < len(layers):
+            raise ValueError(f"there is no layer {number} of the chunk")
+        name, shape = layers[number].name, layers[number].shape
+        coder = LayerCoder(shape, self.max_rows)
+        if name == "quality":
+            yield from self._quality(chunk.past, coder)
+        else:
+            anchors = [name in group for group in chunk.groups]
+            quality = [own for own, has in zip(chunk.quality(), anchors, strict=True) if has]
+            chunk.fields = yield from self._anchor_motion(chunk.past, quality, coder)
+        chunk.known[name] = coder.tokens()
+
+    def begin_group(self) -> None:
+        """As in `RateModel`. `ValueError` where stream 0 of the group before has not been coded."""
+        self._past = self._ended()
+        self._group = self._chunk.next_group(self._past)
 
     def rows(self, number: int) -> RowSource:
         """As in `RateModel`."""
@@ -198,18 +260,20 @@ class MotionRates(ABC):
             raise ValueError(f"there is no layer {number}")
         layer = list(group.layers.values())[number]
         coder = LayerCoder(layer.shape, self.max_rows)
-        if layer.name == "quality":
-            yield from coder.code(0, np.arange(1), quality_row(first=group.past.quality is None))
-            yield from coder.code(1, np.arange(1), NOTHING)
+        kind, _, name = layer.name.partition(".")
+        if kind == "quality":
+            yield from self._quality(group.past, coder)
+        elif layer.name == "motion.anchor":
+            fields = yield from self._anchor_motion(group.past, [group.quality], coder)
+            if fields is not None:
+                group.set_field("anchor", fields)
+        elif kind == "motion":
+            yield from self._motion(group, name, coder)
+        elif kind == "depth":
+            yield from self._depth(group, name, coder)
+            yield from coder.code(1, np.arange(coder.size), NOTHING)
         else:
-            kind, _, name = layer.name.partition(".")
-            if kind == "motion":
-                yield from self._motion(group, name, coder)
-            elif kind == "depth":
-                yield from self._depth(group, name, coder)
-                yield from coder.code(1, np.arange(coder.size), NOTHING)
-            else:
-                yield from self._tokens(group, kind, int(name), coder)
+            yield from self._tokens(group, kind, int(name), coder)
         group.known[layer.name] = coder.tokens()
 
     def snapshot(self) -> Past:
@@ -222,6 +286,19 @@ class MotionRates(ABC):
 
     def _ended(self) -> Past:
         return self._past if self._group is None else self._group.end()
+
+    @staticmethod
+    def _quality(past: Past, coder: LayerCoder) -> Coding:
+        """Of a group, or of all groups of a chunk."""
+        groups = np.arange(coder.size)
+        first = groups < (past.quality is None)
+        yield from coder.code(0, groups[first], quality_row(first=True))
+        yield from coder.code(0, groups[~first], quality_row(first=False))
+        yield from coder.code(1, groups, NOTHING)
+
+    @abstractmethod
+    def _anchor_motion(self, past: Past, quality: Sequence[int], coder: LayerCoder) -> MotionCoding:
+        """That of successive anchors, the first of them behind `past`; their groups have this quality."""
 
     @abstractmethod
     def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,7 +14,18 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.prior.motion.block_features import DepthFeatures, MotionFeatures, with_first
 from lfqcodec.prior.motion.config import STEPS, network_of
 from lfqcodec.prior.motion.features import TokenFeatures
-from lfqcodec.prior.motion.group import NOTHING, ROWS_AT_A_TIME, Array, Coding, Group, LayerCoder, MotionRates
+from lfqcodec.prior.motion.group import (
+    NOTHING,
+    ROWS_AT_A_TIME,
+    Array,
+    Coding,
+    Group,
+    LayerCoder,
+    MotionCoding,
+    MotionRates,
+    Past,
+    token_layers,
+)
 from lfqcodec.prior.motion.network import MotionNetworks
 from lfqcodec.prior.motion.vectors import AnchorMotion, with_candidates
 
@@ -28,19 +40,15 @@ class LearnedMotionRates(MotionRates):
         super().__init__(max_rows=max_rows)
         self._networks = networks
 
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
+    def begin_chunk(self, groups: Sequence[Sequence[Layer]], *, gop_start: bool) -> None:
         """As in `RateModel`. `WeightsError` where the prior is for other layers."""
-        super().begin_group(layers, gop_start=gop_start)
-        assert self._group is not None
-        for part in ("intra", "anchor", "middle", "quarters"):
-            count = self._group.token_layers(part)
+        super().begin_chunk(groups, gop_start=gop_start)
+        for group, part in product(groups, ("intra", "anchor", "middle", "quarters")):
+            count = token_layers([layer.name for layer in group], part)
             if count not in (0, self._networks.config.layers(network_of(part))):
                 raise WeightsError(f"the prior is for another number of layers of {part} than {count}")
 
     def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding:
-        if part == "anchor":
-            yield from self._anchor_motion(group, coder)
-            return
         features, networks = MotionFeatures(group, part), self._networks
         name = f"motion.{network_of(part)}"
         for step in range(STEPS):
@@ -52,8 +60,8 @@ class LearnedMotionRates(MotionRates):
                 logits = networks.logits(f"{name}.dx", with_first(known, first)).numpy()
                 yield from coder.code(1, chosen, networks.motion_rows(logits))
 
-    def _anchor_motion(self, group: Group, coder: LayerCoder) -> Coding:
-        motion, networks = AnchorMotion(group), self._networks
+    def _anchor_motion(self, past: Past, quality: Sequence[int], coder: LayerCoder) -> MotionCoding:
+        motion, networks = AnchorMotion(coder.shape, quality, past.field), self._networks
         for front in motion.fronts():
             features, candidates = motion.at(front)
             logits = networks.few_logits("motion.anchor.dy", features)
@@ -61,7 +69,7 @@ class LearnedMotionRates(MotionRates):
             logits = networks.few_logits("motion.anchor.dx", with_candidates(features, first, candidates))
             second = yield from coder.code(1, front, networks.motion_rows(logits, candidates[..., 1]))
             motion.take(front, first, second)
-        group.set_field("anchor", motion.field)
+        return motion.fields
 
     def _depth(self, group: Group, part: str, coder: LayerCoder) -> Coding:
         features = DepthFeatures(group, part)

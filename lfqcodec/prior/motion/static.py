@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -9,7 +10,17 @@ import numpy as np
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
 from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.motion.group import NOTHING, Array, Coding, Group, LayerCoder, MotionRates, Past, Rows
+from lfqcodec.prior.motion.group import (
+    NOTHING,
+    Array,
+    Coding,
+    Group,
+    LayerCoder,
+    MotionCoding,
+    MotionRates,
+    Past,
+    Rows,
+)
 
 _HALF = SYMBOLS // 2
 # Chances in 64ths, about those of natural videos in the middle of the range of quality.
@@ -84,7 +95,15 @@ class StaticMotionRates(MotionRates):
         # All that rows depend on; motion would cost time, and torch.
         return self._past if self._group is None else Past(self._group.quality)
 
+    def _anchor_motion(self, past: Past, quality: Sequence[int], coder: LayerCoder) -> MotionCoding:
+        yield from self._differences("anchor", coder)
+        return None
+
     def _motion(self, group: Group, part: str, coder: LayerCoder) -> Coding:
+        return self._differences(part, coder)
+
+    @staticmethod
+    def _differences(part: str, coder: LayerCoder) -> Coding:
         still, beside, moving = (motion_row(moved) for moved in _MOVED[part])
         positions = np.arange(coder.size)
         first = yield from coder.code(0, positions, still)

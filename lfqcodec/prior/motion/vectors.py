@@ -1,22 +1,23 @@
 """Motion of anchors in order of fronts: what their networks see, and the vectors that follow from tokens.
 
-Blocks with the same column + 2 * row are coded together. The blocks to the left, above, and above to the left
-and right are then known with their vectors, and the differences that would lead to the same vector as a
-neighbour's are candidates of their own. Vectors are (dy, dx) in here.
+Blocks of successive anchors with the same column + 2 * row + 3 * number of the anchor are coded together. The
+blocks to the left, above, and above to the left and right are then known with their vectors, and so are a
+block's own vector in the anchor before and those beside that. The differences that would lead to the same
+vector as a neighbour's are candidates of their own. Vectors are (dy, dx) in here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.motion.block_features import past_features, signed_bits
-from lfqcodec.prior.motion.config import CANDIDATES
+from lfqcodec.prior.motion.block_features import signed_bits
+from lfqcodec.prior.motion.config import CANDIDATES, FRONTS_APART
 from lfqcodec.prior.motion.features import common_features
-from lfqcodec.prior.motion.group import Array, Group
+from lfqcodec.prior.motion.group import Array
 
 Features = NDArray[np.float32]
 _HALF = SYMBOLS // 2
@@ -29,47 +30,55 @@ _ONE, _OTHER = (0, 0, 1, 3, 3), (1, 2, 2, 0, 1)
 
 
 class AnchorMotion:
-    """The motion of an anchor, front by front."""
+    """The motion of successive anchors, front by front.
 
-    def __init__(self, group: Group) -> None:
-        _, rows, columns = group.layers["motion.anchor"].shape
-        self._columns = columns
-        before = np.zeros((rows, columns, 2), np.int64)
-        if group.past.field is not None:
-            before = group.past.field[..., ::-1]
-        self._before = before
-        # A ring around: what stands in for blocks outside is the block's own vector before.
-        self._vectors = np.zeros((rows + 1, columns + 2, 2), np.int64)
-        self._vectors[1:, 0], self._vectors[1:, 1:-1] = before[:, 0], before
-        self._vectors[0, 1:-1], self._vectors[:-1, -1] = before[0], before[:, -1]
-        self._tokens = np.zeros((rows + 1, columns + 2, 2), np.int64)
-        common = np.broadcast_to(common_features(group, "anchor", 0), (rows, columns, 21))
-        self._fixed = np.concatenate((common, past_features(group, rows, columns)), -1)
+    `shape` is (anchors, rows, columns), `quality` that of each anchor's group. `before` int64
+    [rows, columns, 2] is the field (dx, dy) of the anchor before the first, None where there is none.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], quality: Sequence[int], before: Array | None) -> None:
+        self._planes, self._rows, self._columns = shape
+        self._size = self._rows * self._columns
+        # The field before comes first; so an anchor's own starts one plane further.
+        self._vectors = np.zeros(((self._planes + 1) * self._size, 2), np.int64)
+        if before is not None:
+            self._vectors[: self._size] = before.reshape(-1, 2)[:, ::-1]
+        # The last token is that of all blocks outside.
+        self._tokens = np.zeros((self._planes * self._size + 1, 2), np.int64)
+        self._common = np.stack([common_features(each, "anchor", 0) for each in quality])
+        self._follows = np.arange(self._planes) >= (before is None)
         self._predicted = np.zeros((0, 2), np.int64)
 
     def fronts(self) -> Iterator[Array]:
-        """Raster positions [n] of the blocks of each front, from top to bottom."""
-        rows, columns = self._before.shape[:2]
-        for front in range(columns + 2 * (rows - 1)):
-            row = np.arange(max(0, (front - columns + 2) // 2), min(rows, front // 2 + 1))
-            yield row * columns + front - 2 * row
+        """Raster positions [n] of the blocks of each front, in their order."""
+        plane, row, column = np.ogrid[: self._planes, : self._rows, : self._columns]
+        front = (column + 2 * row + FRONTS_APART * plane).reshape(-1)
+        order = np.argsort(front, kind="stable")
+        sizes = np.bincount(front)
+        yield from np.split(order, np.cumsum(sizes[sizes > 0])[:-1])
 
     def at(self, positions: Array) -> tuple[Features, Array]:
         """For a front: features of dy float32 [n, k], and the candidates, subtokens [n, 4, 2]."""
-        row, column = np.divmod(positions, self._columns)
-        candidates = np.empty((len(positions), CANDIDATES, 2), np.int64)
-        left, above, corner, own = (candidates[:, k] for k in range(CANDIDATES))
-        left[:], above[:] = self._vectors[row + 1, column], self._vectors[row, column + 1]
-        own[:], corner[:] = self._before[row, column], self._vectors[row, column + 2]
-        corner[row == 0] = own[row == 0]
-        middle = _median(left, above, corner)
-        self._predicted = predicted = _median(middle, own, left)
+        columns = self._columns
+        plane, inside = np.divmod(positions, self._size)
+        row, column = np.divmod(inside, columns)
+        up, left, right, down = row > 0, column > 0, column < columns - 1, row < self._rows - 1
+        beside = positions - 1, positions - columns, positions - columns + 1, positions - columns - 1
+        there = left, up, up & right, up & left
+        # What stands in for blocks outside is the block's own vector before.
+        known = [np.where(is_in, self._size + at, positions) for at, is_in in zip(beside, there, strict=True)]
+        candidates = self._vectors[np.stack((*known[:3], positions), 1)]
+        of_left, above, corner, own = (candidates[:, k] for k in range(CANDIDATES))
+        middle = _median(of_left, above, corner)
+        self._predicted = predicted = _median(middle, own, of_left)
         symbols = (candidates - predicted[:, None]) & (SYMBOLS - 1)
         apart = candidates[:, _ONE] - candidates[:, _OTHER]
-        near = [self._tokens[row + y, column + x] for y, x in ((1, 0), (0, 1), (0, 2), (0, 0))]
-        near_sizes = _SIZES[np.concatenate(near, 1)]
+        near = [np.where(is_in, at, -1) for at, is_in in zip(beside, there, strict=True)]
+        near_sizes = _SIZES[self._tokens[np.stack(near, 1)]].reshape(len(row), -1)
         parts = (
-            self._fixed[row, column],
+            self._common[plane],
+            *self._before(positions, own, (-columns * up, -1 * left, 1 * right, columns * down)),
+            self._follows[plane, None],
             near_sizes,
             near_sizes != 0,
             _SIZES[symbols].reshape(len(row), -1),
@@ -80,17 +89,23 @@ class AnchorMotion:
         )
         return np.concatenate(parts, 1).astype(np.float32), symbols
 
+    def _before(self, positions: Array, own: Array, steps: Sequence[Array]) -> tuple[Array, Array]:
+        """Bits of dx and dy in the field before, and of how far those beside are from them, the most."""
+        around = self._vectors[np.stack([positions + step for step in steps], 1)]
+        change = np.abs(around - own[:, None]).max(1)
+        return _DIGITS[own + SYMBOLS][:, ::-1], _DIGITS[change + SYMBOLS][:, ::-1]
+
     def take(self, positions: Array, dy: Array, dx: Array) -> None:
         """Go on with the subtokens [n] of the front that `at` was called for last."""
-        row, column = np.divmod(positions, self._columns)
         tokens = np.stack((dy, dx), 1)
-        self._tokens[row + 1, column + 1] = tokens
-        self._vectors[row + 1, column + 1] = (self._predicted + tokens + _HALF) % SYMBOLS - _HALF
+        self._tokens[positions] = tokens
+        self._vectors[positions + self._size] = (self._predicted + tokens + _HALF) % SYMBOLS - _HALF
 
     @property
-    def field(self) -> Array:
-        """The vectors (dx, dy) so far, [1, rows, columns, 2]."""
-        return self._vectors[None, 1:, 1:-1, ::-1].copy()
+    def fields(self) -> Array:
+        """The vectors (dx, dy) so far, [anchors, rows, columns, 2]."""
+        own = self._vectors[self._size :, ::-1]
+        return own.reshape(self._planes, self._rows, self._columns, 2).copy()
 
 
 def with_candidates(features: Features, first: Array, candidates: Array) -> Features:

@@ -31,9 +31,9 @@ from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.encode import lookahead
-from lfqcodec.codec.gop import TokenDecoder
 from lfqcodec.codec.repair.damage import Loss, clock
 from lfqcodec.codec.repair.repair import repair
+from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
 from lfqcodec.media import Frame
 

@@ -42,7 +42,8 @@ def group_examples(
         own = tokens[layer.name].astype(np.int64)
         parts: Iterator[tuple[str, Tensor | NDArray[np.float32], Array]]
         if layer.name == "motion.anchor":
-            parts = _fronts(AnchorMotion(group), own)
+            motion = AnchorMotion(own.shape, [group.quality], past.field)
+            parts = _fronts(motion, own)
         else:
             parts = _steps(config, group, layer, own)
         for network, features, subtokens in parts:

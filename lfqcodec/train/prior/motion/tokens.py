@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lfqcodec.bitstream.geometry import GROUP_SIZES, Layer, max_valid
+from lfqcodec.bitstream.geometry import GROUP_SIZES, max_valid
 from lfqcodec.codec.encode.rate.quality import operating_point
 from lfqcodec.codec.encode.rdo import choose_tokens
 from lfqcodec.codec.gop import GopEncoder
@@ -52,8 +52,8 @@ class _Recorder(StaticMotionRates):
         super().__init__()
         self.groups: list[dict[str, Array]] = []
 
-    def begin_group(self, layers: Sequence[Layer], *, gop_start: bool) -> None:
-        super().begin_group(layers, gop_start=gop_start)
+    def begin_group(self) -> None:
+        super().begin_group()
         assert self._group is not None
         self.groups.append(self._group.known)
 
