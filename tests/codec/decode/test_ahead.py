@@ -101,7 +101,7 @@ def test_numerics_that_differ(plain, tmp_path, monkeypatch):
     def wrong(tokens, head, stage, profile):
         raise lfqcodec.NumericsMismatch("other numbers")
 
-    monkeypatch.setattr("lfqcodec.codec.gop.check_tokens", wrong)
+    monkeypatch.setattr("lfqcodec.codec.tokens.check_tokens", wrong)
     with pytest.raises(lfqcodec.NumericsMismatch):
         decoded()
 
