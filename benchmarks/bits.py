@@ -126,7 +126,7 @@ def count(path: Path, model: str | None) -> tuple[_Counter, _Counter | None, int
                 counter.rates.begin_chunk(layers, gop_start=first)
                 for group, tokens in zip(layers, groups, strict=True):
                     counter.rates.begin_group()
-                    for number, (layer, own) in enumerate(zip(group, tokens, strict=True)):
+                    for number, (layer, own) in enumerate(zip(group, tokens, strict=False)):
                         counter.add(number, layer.name, own)
     return static, learned, payload
 

@@ -63,7 +63,7 @@ def test_fixed_parts():
 
 
 def test_a_clip_that_stands_still():
-    """What it takes after its first picture: another quality for the groups, that nothing moves, then nothing.
+    """What it takes after its first picture: another quality, that nothing moves, then nothing.
 
     Motion comes before the picture in the stream, so what it costs is what its rows say.
     """
