@@ -30,7 +30,20 @@ def test_figures(tmp_path: Path, name: str) -> None:
     (clips / "a.y4m").write_bytes(y4m(6, (32, 24)))
     (clips / "b.mkv").write_bytes(b"no video")
     model = resolve_model(None if name == NAME else name)
-    line = [sys.executable, "-m", "benchmarks", "bits", clips, "--frames", "5", "--markdown", "--out", out]
+    line = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "bits",
+        clips,
+        "--frames",
+        "5",
+        "--crf",
+        "26",
+        "--markdown",
+        "--out",
+        out,
+    ]
     done = subprocess.run(
         [*line, "--model", model.path],
         cwd=ROOT,
