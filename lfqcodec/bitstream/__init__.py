@@ -31,8 +31,8 @@ from lfqcodec.bitstream.limits import (
     Profile,
 )
 from lfqcodec.bitstream.packets import Packets, PacketsHead
-from lfqcodec.bitstream.reader import BitstreamReader
-from lfqcodec.bitstream.states import Fault, PassedOver
+from lfqcodec.bitstream.reading.reader import BitstreamReader
+from lfqcodec.bitstream.reading.states import Fault, PassedOver
 from lfqcodec.bitstream.tokens import check_group
 from lfqcodec.bitstream.writer import BitstreamWriter
 

@@ -1,19 +1,18 @@
-"""Reading of .lfq files: in order from a pipe or a file, by index from a file (spec sections 2, 9 and 13)."""
+"""Reading a .lfq file step by step, past all damage: a state machine (spec sections 9 and 13)."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import BinaryIO
 
 from lfqcodec.bitstream.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
 from lfqcodec.bitstream.fields import require, truncated
-from lfqcodec.bitstream.framing import ByteSource, FrameReader
 from lfqcodec.bitstream.header import PROLOGUE_BYTES, FileHeader, parse_header, parse_prologue
-from lfqcodec.bitstream.index import Index, IndexEntry, make_index
+from lfqcodec.bitstream.index import Index, IndexEntry
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from lfqcodec.bitstream.packets import Packets, PacketsHead, parse_packets, parse_packets_head
-from lfqcodec.bitstream.states import (
+from lfqcodec.bitstream.reading.framing import ByteSource, FrameReader
+from lfqcodec.bitstream.reading.states import (
     Doubtful,
     Ended,
     Fault,
@@ -24,20 +23,18 @@ from lfqcodec.bitstream.states import (
     State,
     Undecodable,
 )
-from lfqcodec.bitstream.tail import index_at_end, read_tail
+from lfqcodec.bitstream.reading.tail import read_tail
 from lfqcodec.bitstream.timeline import Timeline
 from lfqcodec.bitstream.units import INDEX_UNIT, PACKETS_UNIT, UnitFrame
 from lfqcodec.errors import BitstreamError, InvalidField, Truncated
 
 
-class BitstreamReader:
+class StepReader:
     """Reads a .lfq file from `fileobj`, which may be a pipe. The constructor reads and checks the header.
 
-    `step` gives what comes next: chunks, packets, faults. `next_unit` (or iteration) gives chunks and packets
-    alone and raises a `BitstreamError` for a fault; calling it again goes on: behind the unit where that
-    unit's head was intact, else at the next intact one. Chunks that cannot be decoded because an earlier one
-    of their GOP was lost are left out and counted in `skipped_chunks`. Every call moves forward, so a loop
-    over errors ends.
+    After a fault it goes on: behind the unit where that unit's head was intact, else at the next intact one.
+    Chunks that cannot be decoded because an earlier one of their GOP was lost are passed over, and counted in
+    `skipped_chunks`. Every step moves forward.
     """
 
     def __init__(self, fileobj: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -62,8 +59,6 @@ class BitstreamReader:
         """True once index and trailer have been read and match what came before."""
         return isinstance(self._state, Ended) and self._state.index is not None
 
-    # In order ---------------------------------------------------------------------------------------
-
     def step(
         self, want: Callable[[ChunkHead], bool] | None = None, *, bodies: bool = True
     ) -> Chunk | ChunkHead | Packets | PacketsHead | PassedOver | Fault | None:
@@ -77,43 +72,6 @@ class BitstreamReader:
         except BitstreamError as error:
             self._whole = False
             return Fault(error)
-
-    def next_unit(self) -> Chunk | Packets | None:
-        """The next chunk or batch of packets with its payload, None behind the trailer.
-
-        Raises every `BitstreamError` of a broken unit; `Truncated` where the file ends before its trailer.
-        """
-        unit = self._next(None, bodies=True)
-        assert not isinstance(unit, ChunkHead | PacketsHead)
-        return unit
-
-    def next_head(self) -> ChunkHead | PacketsHead | None:
-        """As `next_unit`, without reading payloads: on a seekable file they are jumped over, unchecked."""
-        unit = self._next(None, bodies=False)
-        assert not isinstance(unit, Chunk | Packets)
-        return unit
-
-    def next_wanted(self, want: Callable[[ChunkHead], bool]) -> Chunk | ChunkHead | Packets | None:
-        """As `next_unit`, but of a chunk that `want` does not ask for the head alone, as `step` gives it."""
-        unit = self._next(want, bodies=True)
-        assert not isinstance(unit, PacketsHead)
-        return unit
-
-    def _next(
-        self, want: Callable[[ChunkHead], bool] | None, *, bodies: bool
-    ) -> Chunk | ChunkHead | Packets | PacketsHead | None:
-        while isinstance(unit := self.step(want, bodies=bodies), PassedOver):
-            pass
-        if isinstance(unit, Fault):
-            raise unit.error
-        return unit
-
-    def __iter__(self) -> Iterator[Chunk | Packets]:
-        return iter(self.next_unit, None)
-
-    def heads(self) -> Iterator[ChunkHead | PacketsHead]:
-        """All heads from here on."""
-        return iter(self.next_head, None)
 
     def skip_gop(self) -> None:
         """Leave out the rest of the open GOP, because the caller could not decode a chunk of it.
@@ -131,64 +89,6 @@ class BitstreamReader:
         """Go on with the open GOP behind a broken chunk, because the caller can use what is good of it."""
         if isinstance(self._state, Undecodable):
             self._state = InOrder()
-
-    # By index ---------------------------------------------------------------------------------------
-
-    @property
-    def seekable(self) -> bool:
-        return self._source.seekable
-
-    @property
-    def position(self) -> int:
-        """Bytes from the start of the file to where reading is."""
-        return self._source.position
-
-    def index(self) -> Index:
-        """The index of a seekable file, or that of a pipe once it is read to its end; the position stays.
-
-        Raises `Truncated`, `InvalidField` or `ChecksumMismatch` where it is missing or damaged:
-        `scan_index` then makes one. `io.UnsupportedOperation` on a pipe that is not at its end.
-        """
-        if isinstance(self._state, Ended) and self._state.index is not None:
-            return self._state.index
-        self._need_seeking()
-        back = self._source.position
-        try:
-            return index_at_end(self._source, self.header_bytes, self._limits)
-        finally:
-            self._source.seek(back)
-
-    def scan_index(self) -> Index:
-        """Make the index of a seekable file from its unit heads, passing over damage; the position stays.
-
-        Raises `InvalidField` where not one GOP is found.
-        """
-        self._need_seeking()
-        back = self._source.position
-        self._source.seek(0)
-        try:
-            scan = BitstreamReader(self._file, self._limits)
-            while scan.step(bodies=False) is not None:
-                pass
-            line = scan._timeline
-            return make_index(line.entries, line.number, line.frames, line.last_end)
-        finally:
-            self._source.seek(back)
-
-    def seek_gop(self, entry: IndexEntry) -> None:
-        """Go on reading at a GOP of `index()`; `InvalidField` follows where another one is found there."""
-        self._need_seeking()
-        self._source.seek(entry.offset)
-        self._frames.forget()
-        self._timeline = Timeline()
-        self._timeline.lose()
-        self._timeline.frames = entry.first_frame
-        self._whole = False
-        self._state = Sought(entry)
-
-    def _need_seeking(self) -> None:
-        if not self._source.seekable:
-            raise io.UnsupportedOperation("random access needs a seekable file")
 
     # Units ------------------------------------------------------------------------------------------
 
