@@ -6,6 +6,7 @@ Nothing of them may be lost without a word: each test holds the pictures, the se
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -313,6 +314,38 @@ def test_subtitles_become_text_in_mp4(tmp_path, codec):
     assert [(s.codec, s.language) for s in got.streams] == [("mov_text", "eng")]
     assert [p.data[2:] for p in packets if p.data[:2] != b"\0\0"] == [b"Hello\nthere"]
     assert out.notes == [f"styles of subtitles ({codec}) are left out, their text is kept"]
+
+
+def test_matroska_files_joined(tmp_path):
+    """Their times of decoding are made up and begin anew; pictures and sound stay together all the same."""
+    parts = [write_video(tmp_path / f"{number}.mkv", frames=25, audio="aac") for number in range(2)]
+    joined = tmp_path / "joined.mkv"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    alone = len(read_all(parts[0])[2])
+    info, frames, packets = read_all(joined)
+    assert info.notes == ("the clock of the input jumps: pictures and sound go on without a break",)
+    assert np.allclose([float(f.pts * info.time_base) for f in frames], np.arange(50) / 25, atol=1.1e-3)
+    base = info.streams[0].time_base
+    assert len(packets) == 2 * alone
+    assert abs(float((packets[alone].pts - packets[0].pts) * base) - 1) < 2e-3
+
+
+def test_tiff_of_many_pages(tmp_path):
+    one, two = tmp_path / "one.tiff", tmp_path / "two.tiff"
+    with av.open(str(one), "w", format="image2", options={"update": "1"}) as out:
+        video = out.add_stream("tiff", rate=25)
+        video.width, video.height, video.pix_fmt = 16, 12, "rgb24"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(moving_picture(16, 12, 0), format="rgb24")))
+        out.mux(video.encode(None))
+    data = bytearray(one.read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, at)
+    directory = bytes(data[at : at + 6 + 12 * entries])
+    data[at + 2 + 12 * entries : at + 6 + 12 * entries] = struct.pack("<I", len(data))
+    two.write_bytes(data + directory)
+    assert read_all(one)[0].notes == ()
+    info, frames, _ = read_all(two)
+    assert (len(frames), info.notes) == (1, ("only the first of 2 pages is read",))
 
 
 def test_mp4_files_that_are_not_whole(tmp_path):

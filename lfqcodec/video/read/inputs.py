@@ -21,6 +21,7 @@ from lfqcodec.video.failures import display_name, reading
 from lfqcodec.video.read.arrays import ArraySource, Pictures
 from lfqcodec.video.read.describe.boxes import holds_another, why_unreadable
 from lfqcodec.video.read.describe.orientation import exif_orientation
+from lfqcodec.video.read.describe.tiff import tiff_pages
 from lfqcodec.video.read.flv import OneFlv, is_joined
 from lfqcodec.video.read.source import Item, MediaSource, Source
 from lfqcodec.video.read.webp import ENOUGH, WebpSource, is_animated_webp
@@ -180,6 +181,8 @@ def open_source(source: str | os.PathLike[str] | BinaryIO | Pictures) -> Source:
         opener = partial(av.open, metadata_errors="replace")
         picture = MediaSource(name, lambda: opener(io.BytesIO(data)), is_image=True)
         picture.exif = exif_orientation(data)
+        if (pages := tiff_pages(data)) > 1:
+            picture.notes.add(f"only the first of {pages} pages is read")
         return picture
     if path.is_file():
         with reading(name), path.open("rb") as handle:

@@ -3,7 +3,7 @@
 The rule is that of ffmpeg (`ts_discontinuity_detect` in fftools/ffmpeg_demux.c). Within a stream, decoding
 times that go back by more than a tenth of a second are a jump; where the format is known for jumps (transport
 streams, Ogg), so is a step of more than ten seconds. A jump moves everything behind it, in all streams, so
-that the stream in which it was seen goes on where it had ended.
+that the stream in which it was seen goes on where it had ended, both in decoding and in presentation.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from lfqcodec.video.failures import Notes
 
 _BACK = Fraction(1, 10)
 _FAR = 10
+# Pictures are shown at most so long (seconds) after they are decoded.
+_LAG = 1
 
 
 @dataclass
 class _Stream:
-    """Decoding times (seconds): of the last packet, of the one before it, and where the next one is due."""
+    """Decoding times (seconds): of the last packet, of the one before it, and where the next one is due.
+
+    `end` is where the last of all pictures, or sound, ends.
+    """
 
     last: Fraction
     before: Fraction
     due: Fraction
+    end: Fraction
 
 
 class Clock:
@@ -51,7 +57,8 @@ class Clock:
         # Times of presentation go back and forth by nature.
         ordered = packet.dts is not None
         if ordered and not sparse:
-            jump = self._jump(time, seen)
+            shown = time if packet.pts is None else packet.pts * base + self.moved
+            jump = self._jump(time, shown, seen)
             if jump:
                 self._notes.add("the clock of the input jumps: pictures and sound go on without a break")
                 self.moved -= jump
@@ -63,8 +70,12 @@ class Clock:
             length = (packet.duration or 0) * base
             if not length and seen is not None and not sparse:
                 length = max(Fraction(0), time - seen.last)
-            due = time + length
-            self._streams[stream] = _Stream(time, time if seen is None else seen.last, due)
+            # `packet` has its new times here.
+            end = (time if packet.pts is None else packet.pts * base) + length
+            if seen is None:
+                self._streams[stream] = _Stream(time, time, time + length, end)
+            else:
+                self._streams[stream] = _Stream(time, seen.last, time + length, max(seen.end, end))
             self._last = self._last if sparse else time
         return time
 
@@ -73,8 +84,8 @@ class Clock:
         seen = self._streams.get(stream)
         return Fraction(0) if seen is None else seen.due
 
-    def _jump(self, time: Fraction, seen: _Stream | None) -> Fraction:
-        """By how much the clock has jumped before `time`."""
+    def _jump(self, time: Fraction, shown: Fraction, seen: _Stream | None) -> Fraction:
+        """By how much the clock has jumped before a packet that is decoded at `time` and `shown` then."""
         if self._last is None:
             return Fraction(0)
         # Where the other streams have gone on to the same time, this one has only paused.
@@ -84,4 +95,8 @@ class Clock:
         # Where the stamp before was the odd one, those behind it go on as if it had not been.
         back = time < seen.last - _BACK and time <= seen.before
         far = away and abs(time - seen.due) > _FAR
-        return time - seen.due if back or far else Fraction(0)
+        if not (back or far):
+            return Fraction(0)
+        jump, other = time - seen.due, shown - seen.end
+        # Some formats have no times of decoding, and those that are made up begin anew in each part.
+        return other if jump - _LAG < other < jump else jump
