@@ -102,7 +102,7 @@ def test_a_crash_is_found(tmp_path, monkeypatch):
 def test_a_wrong_answer_is_found(tmp_path, monkeypatch):
     """Who does not look at the checksums of tokens is not of one mind with the other decoder."""
     monkeypatch.setattr("lfqcodec.codec.tokens.check_tokens", lambda *_: None)
-    tally = fuzz.by_mutation(tmp_path, inputs=200, seed=7)
+    tally = fuzz.by_mutation(tmp_path, inputs=200, seed=1)
     assert tally.findings
 
 
