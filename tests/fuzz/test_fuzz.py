@@ -17,7 +17,8 @@ import targets  # noqa: E402
 from coded import coded  # noqa: E402
 from mutate import CONFORMANCE, Mutator, mend, seeds, units  # noqa: E402
 
-from lfqcodec.bitstream import chunk, reader  # noqa: E402
+from lfqcodec.bitstream import chunk  # noqa: E402
+from lfqcodec.bitstream.reading import steps  # noqa: E402
 
 
 def test_nothing_is_found(tmp_path):
@@ -85,7 +86,7 @@ def planted(monkeypatch, what):
             what()
         return parse(head, body)
 
-    monkeypatch.setattr(reader, "parse_body", broken)
+    monkeypatch.setattr(steps, "parse_body", broken)
 
 
 def test_a_crash_is_found(tmp_path, monkeypatch):
