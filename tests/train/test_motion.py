@@ -159,7 +159,7 @@ def test_a_group_is_decoded_as_the_codec_does(
     assert len(values) == (2 if size > 1 else 1)
     samples = ((first[0] + 0.5) * 255).round().to(torch.uint8)
     with torch.no_grad():
-        group = GroupReconstruction(model, Reference(Source(samples)), 3.0, size)
+        group = GroupReconstruction(model, Reference(Source(samples)), 3.0, size, monochrome=False)
         group.add("anchor", group.predict("anchor", anchor_tokens(chain.field[0], None)[None]), values[0])
         if size > 1:
             tokens = between_tokens(fields[0][0], half(chain.field[0]))[None]

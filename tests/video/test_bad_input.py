@@ -105,7 +105,7 @@ def test_no_frame_in_it(tmp_path):
 def test_cut_off_before_the_index(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=25)
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "not a video that can be read" in refused(path)
+    assert "is not complete" in refused(path)
 
 
 def test_cut_off_in_the_middle(tmp_path):

@@ -44,7 +44,11 @@ def test_what_ships(monkeypatch):
     prior = prior_for(model)
     assert model.name == DEFAULT_MODEL
     assert prior is not None
-    assert {path.stem for path in package_folder().glob("*.safetensors")} == {model.name, prior.name}
+    assert {path.stem for path in package_folder().glob("*.safetensors")} == {
+        model.name,
+        prior.name,
+        f"{model.name}.rates",
+    }
     counts = model.config.layout.counts
     assert [prior.config.layers(part) for part in ("intra", "anchor", "between")] == [
         counts.intra,
@@ -60,7 +64,7 @@ def test_ways_to_name_a_file(tmp_path, monkeypatch):
     for wanted in (model.path, str(model.path), tmp_path):
         assert MODELS.resolve(wanted) == find_model(model.sha256, wanted) == model
     assert PRIORS.resolve(tmp_path).sha256 == digest
-    with pytest.raises(UnknownModel, match=r"named 'mine' \(available: fixture, fixture-exact, motion-2\)"):
+    with pytest.raises(UnknownModel, match=r"named 'mine' \(available: fixture, fixture-exact, motion-3\)"):
         MODELS.resolve("mine")
     with pytest.raises(UnknownModel, match=digest.hex()):
         find_prior(digest)
