@@ -12,15 +12,15 @@ from lfqcodec.batch.store import Stamp
 from lfqcodec.batch.work import Job, ReadOptions, do, recipe
 from lfqcodec.codec.encode.options import EncodeOptions
 
-PLACE = "memory://work"
+PLACE = "memory://videos"
 
 
 @pytest.fixture
 def memory():
     files = fsspec.filesystem("memory")
     yield files
-    if files.exists("/work"):
-        files.rm("/work", recursive=True)
+    if files.exists("/videos"):
+        files.rm("/videos", recursive=True)
 
 
 def job_of(kind, source, output, options):
@@ -35,11 +35,11 @@ def test_a_job_in_a_store(memory, tmp_path):
     clip = y4m(4, SIZE)
     (tmp_path / "a.y4m").write_bytes(clip)
     coded = encoded(tmp_path / "a.y4m")
-    memory.pipe_file("/work/in/a.y4m", clip)
+    memory.pipe_file("/videos/in/a.y4m", clip)
     shares = []
     outcome = do(job_of("encode", "in/a.y4m", "out/b/a.lfq", EncodeOptions(device="cpu")), tell=shares.append)
     assert outcome.status == "done", outcome.error
-    assert memory.cat_file("/work/out/b/a.lfq") == coded
+    assert memory.cat_file("/videos/out/b/a.lfq") == coded
     assert outcome.made == store.stamp(f"{PLACE}/out/b/a.lfq")
     assert outcome.made.size == len(coded)
     assert outcome.facts["frames"] == 4
@@ -48,7 +48,7 @@ def test_a_job_in_a_store(memory, tmp_path):
     assert (outcome.status, outcome.facts) == ("done", {"frames": 4, "chunks": 1})
     outcome = do(job_of("tokens", "out/b/a.lfq", "a.npz", ReadOptions()), tell=shares.append)
     assert outcome.status == "done"
-    assert memory.exists("/work/a.npz")
+    assert memory.exists("/videos/a.npz")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_job_in_a_store(memory, tmp_path):
 def test_faults_name_the_source_and_no_copy(memory, kind, data, code, said):
     if data is not None:
         whole = encoded(y4m(4, SIZE)) if data == "cut" else data
-        memory.pipe_file("/work/bad.mp4", whole[:-30] if data == "cut" else whole)
+        memory.pipe_file("/videos/bad.mp4", whole[:-30] if data == "cut" else whole)
     options = EncodeOptions(device="cpu") if kind == "encode" else ReadOptions()
     outcome = do(
         job_of(kind, "bad.mp4", "bad.lfq" if kind == "encode" else "", options), tell=lambda share: None
@@ -72,11 +72,11 @@ def test_faults_name_the_source_and_no_copy(memory, kind, data, code, said):
     assert outcome.error.startswith(f"{PLACE}/bad.mp4: ")
     assert said in outcome.error
     assert "/tmp" not in outcome.error
-    assert not memory.exists("/work/bad.lfq")
+    assert not memory.exists("/videos/bad.lfq")
 
 
 def test_what_is_no_fault_of_ours_is_one_line(memory, monkeypatch):
-    memory.pipe_file("/work/a.y4m", y4m(1, SIZE))
+    memory.pipe_file("/videos/a.y4m", y4m(1, SIZE))
     short = RuntimeError("not enough memory: you tried\nmuch")
     for error, lacks in ((MemoryError(), True), (short, True), (RuntimeError("a\nbug"), False)):
         monkeypatch.setattr(store, "fetched", lambda *_, error=error: _raise(error))
