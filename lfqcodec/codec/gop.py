@@ -142,14 +142,16 @@ class GopEncoder:
                 lambda_ = point.intra_lambda if first else point.lambda_
                 self._rates.begin_group()
                 for number, layer in enumerate(group.layers):
-                    if layer.stream < point.streams:
-                        choose = self._choose(group.options(number), lambda_)
-                        later = layer.name in CHUNK_LAYERS
-                        stream = StreamEncoder() if later else streams[layer.stream]
-                        tokens = stream.put(self._rates.rows(number), layer.shape, choose)
-                        if later:
-                            chosen[layer.name].append(tokens)
+                    if layer.name in CHUNK_LAYERS:
+                        # There is nothing to choose; they are coded when those of all groups are known.
+                        tokens = group.options(number).plain
+                        self._rates.given(number, tokens)
+                        chosen[layer.name].append(tokens)
                         group = group.take(number, tokens)
+                    elif layer.stream < point.streams:
+                        choose = self._choose(group.options(number), lambda_)
+                        rows = self._rates.rows(number)
+                        group = group.take(number, streams[layer.stream].put(rows, layer.shape, choose))
                     reference = group.reference() if following is None and which + 1 < len(counts) else None
                     if reference is not None:
                         following = beside.submit(begin, which + 1, reference)

@@ -94,8 +94,14 @@ class RateModel(Protocol):
     def rows(self, number: int) -> RowSource:
         """The source of layer `number` of the group; to be run to its end before that of a later layer.
 
-        Where layers of the chunk have not been run, they are run here, for this group alone. So an encoder
-        learns their rows while it chooses. Each value then has the row that it has in `chunk_rows`.
+        Where layers of the chunk have not been run, they are run here, for this group alone. Each value then
+        has the row that it has in `chunk_rows`.
+        """
+
+    def given(self, number: int, tokens: NDArray[np.int32]) -> None:
+        """In place of `rows`: layer `number` of the group is one of the chunk, and has these tokens.
+
+        So an encoder goes on to the other layers before it codes those of the chunk.
         """
 
     def snapshot(self) -> Any:

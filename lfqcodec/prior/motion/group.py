@@ -276,6 +276,11 @@ class MotionRates(ABC):
             yield from self._tokens(group, kind, int(name), coder)
         group.known[layer.name] = coder.tokens()
 
+    def given(self, number: int, tokens: NDArray[np.int32]) -> None:
+        """As in `RateModel`."""
+        assert self._group is not None
+        self._group.known[list(self._group.layers)[number]] = tokens.astype(np.int64)
+
     def snapshot(self) -> Past:
         """As in `RateModel`."""
         return self._ended()

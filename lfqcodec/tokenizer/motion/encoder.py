@@ -22,7 +22,7 @@ from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Sour
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
 from lfqcodec.tokenizer.motion.numbers import Numbers
-from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra, without_colour
+from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
 from lfqcodec.tokenizer.motion.search import motion_lambda
 from lfqcodec.tokenizer.motion.skip import as_good, block_bits, block_errors, moved, not_worth
 
@@ -115,9 +115,9 @@ class IntraEncoder(MotionGroupEncoder):
 
     @torch.no_grad()
     def _close(self) -> tuple[Pictures, Reference]:
-        picture = reconstruct_intra(self._network, self._numbers.values[0], self._q)
-        if self._monochrome:
-            picture = without_colour(picture)
+        picture = reconstruct_intra(
+            self._network, self._numbers.values[0], self._q, monochrome=self._monochrome
+        )
         errors = block_errors(patch_rows(picture), patch_rows(self._picture), grid_of(picture))
         reference = Reference(
             Source(picture), quality=self._steps, monochrome=self._monochrome, errors=errors

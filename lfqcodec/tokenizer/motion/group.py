@@ -26,7 +26,6 @@ from lfqcodec.tokenizer.motion.reconstruction import (
     predict_between,
     quality,
     reconstruct,
-    without_colour,
 )
 from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, search_anchor, search_between
 
@@ -71,18 +70,22 @@ class Reference:
 
 def quality_token(steps: int, reference: Reference | None, *, monochrome: bool) -> int:
     """The token of layer `quality` of a group: its quality in steps, and whether it has no colour."""
-    before = (0, False) if reference is None else (reference.quality, reference.monochrome)
-    changes = MONOCHROME_CHANGES if monochrome != before[1] else 0
-    return (steps - before[0]) % QUALITIES + QUALITIES * changes
+    before, colourless = _quality_before(reference)
+    changes = MONOCHROME_CHANGES if monochrome != colourless else 0
+    return (steps - before) % QUALITIES + QUALITIES * changes
 
 
 def read_quality(token: int, reference: Reference | None) -> tuple[int, bool]:
     """What `quality_token` was made from: steps and `monochrome`. Raises `BitstreamError`."""
-    before = (0, False) if reference is None else (reference.quality, reference.monochrome)
+    before, colourless = _quality_before(reference)
     changes, steps = divmod(token, QUALITIES)
     if changes > MONOCHROME_CHANGES:
         raise BitstreamError(f"quality token {token} means nothing")
-    return (before[0] + steps) % QUALITIES, before[1] != bool(changes)
+    return (before + steps) % QUALITIES, colourless != bool(changes)
+
+
+def _quality_before(reference: Reference | None) -> tuple[int, bool]:
+    return (0, False) if reference is None else (reference.quality, reference.monochrome)
 
 
 class Networks(Protocol):
@@ -165,10 +168,8 @@ class GroupReconstruction:
     def add(self, part: str, predictions: list[Prediction], values: Tensor) -> None:
         """Decode the pictures of a part; ternary values float32 [planes, 9 * layers, H/8, W/8]."""
         network = self.network(part)
-        each = zip(predictions, values, strict=True)
-        pictures = together([partial(reconstruct, network, *one, self.q) for one in each])
-        if self.monochrome:
-            pictures = [without_colour(picture) for picture in pictures]
+        made = partial(reconstruct, network, q=self.q, monochrome=self.monochrome)
+        pictures = together([partial(made, *each) for each in zip(predictions, values, strict=True)])
         self._sources |= zip(self.places[part], map(Source, pictures), strict=True)
 
     def picture(self, number: int) -> Tensor:

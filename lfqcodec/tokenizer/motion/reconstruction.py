@@ -82,14 +82,17 @@ def predict_between(
     return Prediction(second, Context(seen, torch.cat([q, torch.full_like(q, level)])))
 
 
-def reconstruct(network: Anchor | Between, prediction: Prediction, values: Tensor, q: Tensor) -> Tensor:
+def reconstruct(
+    network: Anchor | Between, prediction: Prediction, values: Tensor, q: Tensor, *, monochrome: bool
+) -> Tensor:
     """A decoded picture, uint8 [3, H, W], of ternary values float32 [9 * layers, H/8, W/8]."""
     gate, residuals = network.decode_open(values, q, prediction.context)
     samples = to_samples(prediction.values)
     if len(gate):
         steps = residuals.clamp_(-2, 2).mul_(255 * FRACTION).round_()
         samples[gate.positions] = to_samples(steps.add_(gate.rows(prediction.values)))
-    return from_patch_rows(samples, values.shape[1:])
+    picture = from_patch_rows(samples, values.shape[1:])
+    return without_colour(picture) if monochrome else picture
 
 
 def without_colour(picture: Tensor) -> Tensor:
@@ -105,8 +108,9 @@ def is_monochrome(pictures: Tensor) -> bool:
     return int(apart.max()) <= _COLOURLESS
 
 
-def reconstruct_intra(network: Intra, values: Tensor, q: Tensor) -> Tensor:
+def reconstruct_intra(network: Intra, values: Tensor, q: Tensor, *, monochrome: bool) -> Tensor:
     """A decoded first picture, uint8 [3, H, W], of ternary values float32 [9 * layers, H/8, W/8]."""
     decoded = network.quantizer.numbers(values[None]) / network.quantizer.gains(q)
-    picture = network.synthesise(decoded, q)[0]
-    return ((picture + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
+    samples = network.synthesise(decoded, q)[0]
+    picture = ((samples + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
+    return without_colour(picture) if monochrome else picture

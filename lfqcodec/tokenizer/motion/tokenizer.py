@@ -33,7 +33,7 @@ from lfqcodec.tokenizer.motion.layout import (
     places,
 )
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
-from lfqcodec.tokenizer.motion.reconstruction import is_monochrome, quality, reconstruct_intra, without_colour
+from lfqcodec.tokenizer.motion.reconstruction import is_monochrome, quality, reconstruct_intra
 
 _TOKENS = 1 << 18
 
@@ -99,8 +99,9 @@ class MotionTokenizer(GroupTokenizer):
         known = {kind.name: self._known(kind, given.get(kind.name), size) for kind in kinds}
         if reference is None:
             values = self._values("intra", known, None, size)
-            picture = reconstruct_intra(self.intra, values[0], quality(q, self._device))
-            picture = without_colour(picture) if monochrome else picture
+            picture = reconstruct_intra(
+                self.intra, values[0], quality(q, self._device), monochrome=monochrome
+            )
             after = Reference(Source(picture), quality=steps, monochrome=monochrome)
             return to_pictures([picture], size), after
         group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)
