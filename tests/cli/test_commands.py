@@ -241,7 +241,7 @@ def test_verify_frame_count(folder, tmp_path):
     """A header that announces another number of frames is a damaged file, not a missing video."""
     from bitstream_helpers import patch_header
 
-    from lfqcodec.bitstream.header import FRAME_COUNT_OFFSET
+    from lfqcodec.bitstream.syntax.header import FRAME_COUNT_OFFSET
 
     bad = tmp_path / "bad.lfq"
     data = (folder / "a.lfq").read_bytes()

@@ -32,8 +32,8 @@ from bitstream_helpers import (  # noqa: E402
 from token_support import Noise, Style, chunk_tokens, layers_of, token_encoder  # noqa: E402
 
 from lfqcodec.bitstream import BitstreamWriter, FileHeader, LayerCounts, max_words  # noqa: E402
-from lfqcodec.bitstream.fields import pack_svarint, pack_varint  # noqa: E402
 from lfqcodec.bitstream.limits import MAGIC  # noqa: E402
+from lfqcodec.bitstream.syntax.fields import pack_svarint, pack_varint  # noqa: E402
 from lfqcodec.media import StreamInfo, StreamPacket  # noqa: E402
 
 FIELD, LIMIT, SUM, PAYLOAD = "InvalidField", "LimitExceeded", "ChecksumMismatch", "CorruptPayload"

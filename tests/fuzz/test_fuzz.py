@@ -17,8 +17,8 @@ import targets  # noqa: E402
 from coded import coded  # noqa: E402
 from mutate import CONFORMANCE, Mutator, mend, seeds, units  # noqa: E402
 
-from lfqcodec.bitstream import chunk  # noqa: E402
 from lfqcodec.bitstream.reading import steps  # noqa: E402
+from lfqcodec.bitstream.syntax import chunk  # noqa: E402
 
 
 def test_nothing_is_found(tmp_path):

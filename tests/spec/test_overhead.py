@@ -14,7 +14,7 @@ from bitstream_helpers import add_chunk
 from token_support import NOTHING, Noise, Style, chunk_tokens, token_encoder
 
 from lfqcodec.bitstream import BitstreamWriter, ChunkHead, FileHeader, LayerCounts, Limits
-from lfqcodec.bitstream.fields import crc32
+from lfqcodec.bitstream.syntax.fields import crc32
 
 SPEC = (Path(__file__).parents[2] / "bitstream_spec.md").read_text("utf-8")
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.tokenizer.motion.encoder import MotionGroupEncoder
+from lfqcodec.tokenizer.motion.encode.encoder import MotionGroupEncoder
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
 SMALL = MotionConfig(

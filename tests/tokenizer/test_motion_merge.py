@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lfqcodec.tokenizer.motion.merge import merge, vector_bits
+from lfqcodec.tokenizer.motion.encode.merge import merge, vector_bits
 
 ROWS, COLUMNS = 7, 9
 

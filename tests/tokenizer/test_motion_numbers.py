@@ -8,8 +8,8 @@ import torch
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import Pointwise
+from lfqcodec.tokenizer.motion.encode.numbers import DepthOptions, Numbers
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth
-from lfqcodec.tokenizer.motion.numbers import DepthOptions, Numbers
 
 DIM, LAYERS, H, W = 14, 4, 6, 4
 Q = torch.tensor([0.7])

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
-from lfqcodec.tokenizer.motion.effort import EFFORTS
-from lfqcodec.tokenizer.motion.search import (
+from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
+from lfqcodec.tokenizer.motion.encode.search import (
     BETWEEN,
     LAMBDA,
     LIMIT,

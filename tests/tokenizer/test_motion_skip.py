@@ -9,8 +9,8 @@ import pytest
 import torch
 from motion_support import clip, encode_plain, lively_motion
 
-from lfqcodec.tokenizer.motion.effort import EFFORTS, MEDIUM
-from lfqcodec.tokenizer.motion.skip import as_good, block_bits, moved, not_worth
+from lfqcodec.tokenizer.motion.encode.effort import EFFORTS, MEDIUM
+from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, moved, not_worth
 
 SIZE = 48, 64
 

@@ -21,11 +21,11 @@ from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import CHECKPOINT, LOG, Loop
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion import networks
 from lfqcodec.train.motion.config import MotionTrainConfig
 from lfqcodec.train.motion.data import Chains, Clips, Pictures
 from lfqcodec.train.motion.graph import GraphLoop
-from lfqcodec.train.motion.networks import IntraModel, eight_bits, is_rate
+from lfqcodec.train.motion.model import networks
+from lfqcodec.train.motion.model.networks import IntraModel, eight_bits, is_rate
 from lfqcodec.train.motion.run import Options, train
 from lfqcodec.train.motion.start import export_run, next_phase, read_start
 from lfqcodec.train.motion.tasks import GroupsTask, IntraTask

@@ -14,7 +14,7 @@ import torch
 
 import lfqcodec
 from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.train.motion.networks import GroupModel, IntraModel
+from lfqcodec.train.motion.model.networks import GroupModel, IntraModel
 from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import read_model
 
@@ -24,7 +24,7 @@ ROOT = Path(lfqcodec.__file__).parents[1]
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 def test_kernels_agree_with_pytorch() -> None:
     code = """import torch
-from lfqcodec.train.motion import kernels
+from lfqcodec.train.motion.model import kernels
 errors = kernels.check(torch.device("cpu"))
 assert all(kernels.accurate(errors, name) for name in errors), errors"""
     done = subprocess.run(

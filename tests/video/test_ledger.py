@@ -10,8 +10,8 @@ from video_support import write_video
 
 from lfqcodec.bitstream import BitstreamReader, Packets
 from lfqcodec.codec.encode.encoder import encode
-from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.options import EncodeOptions
+from lfqcodec.codec.encode.source.ledger import Ledger
 from lfqcodec.media import StreamInfo, StreamPacket
 from lfqcodec.video import Tally
 from lfqcodec.video.read.tally import Delivered

@@ -6,9 +6,16 @@ import io
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from lfqcodec.bitstream.fields import crc32, truncated
 from lfqcodec.bitstream.limits import MAX_UNIT_HEAD, Limits
-from lfqcodec.bitstream.units import CRC_BYTES, PREFIX_BYTES, SYNC, UnitFrame, parse_frame, parse_prefix
+from lfqcodec.bitstream.syntax.fields import crc32, truncated
+from lfqcodec.bitstream.syntax.units import (
+    CRC_BYTES,
+    PREFIX_BYTES,
+    SYNC,
+    UnitFrame,
+    parse_frame,
+    parse_prefix,
+)
 from lfqcodec.errors import BitstreamError, ChecksumMismatch, Truncated
 
 READ_BLOCK = 1 << 20

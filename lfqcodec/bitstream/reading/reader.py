@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead
-from lfqcodec.bitstream.index import Index, IndexEntry, make_index
-from lfqcodec.bitstream.packets import Packets, PacketsHead
 from lfqcodec.bitstream.reading.states import Ended, Fault, PassedOver, Sought
 from lfqcodec.bitstream.reading.steps import StepReader
 from lfqcodec.bitstream.reading.tail import index_at_end
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead
+from lfqcodec.bitstream.syntax.index import Index, IndexEntry, make_index
+from lfqcodec.bitstream.syntax.packets import Packets, PacketsHead
 from lfqcodec.bitstream.timeline import Timeline
 
 

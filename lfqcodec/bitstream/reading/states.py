@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead
-from lfqcodec.bitstream.index import Index, IndexEntry
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead
+from lfqcodec.bitstream.syntax.index import Index, IndexEntry
 from lfqcodec.errors import BitstreamError
 
 

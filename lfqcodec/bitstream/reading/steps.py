@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from lfqcodec.bitstream.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
-from lfqcodec.bitstream.fields import require, truncated
-from lfqcodec.bitstream.header import PROLOGUE_BYTES, FileHeader, parse_header, parse_prologue
-from lfqcodec.bitstream.index import Index, IndexEntry
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from lfqcodec.bitstream.packets import Packets, PacketsHead, parse_packets, parse_packets_head
 from lfqcodec.bitstream.reading.framing import ByteSource, FrameReader
 from lfqcodec.bitstream.reading.states import (
     Doubtful,
@@ -24,8 +19,13 @@ from lfqcodec.bitstream.reading.states import (
     Undecodable,
 )
 from lfqcodec.bitstream.reading.tail import read_tail
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
+from lfqcodec.bitstream.syntax.fields import require, truncated
+from lfqcodec.bitstream.syntax.header import PROLOGUE_BYTES, FileHeader, parse_header, parse_prologue
+from lfqcodec.bitstream.syntax.index import Index, IndexEntry
+from lfqcodec.bitstream.syntax.packets import Packets, PacketsHead, parse_packets, parse_packets_head
+from lfqcodec.bitstream.syntax.units import INDEX_UNIT, PACKETS_UNIT, UnitFrame
 from lfqcodec.bitstream.timeline import Timeline
-from lfqcodec.bitstream.units import INDEX_UNIT, PACKETS_UNIT, UnitFrame
 from lfqcodec.errors import BitstreamError, InvalidField, Truncated
 
 

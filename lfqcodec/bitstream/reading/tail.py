@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lfqcodec.bitstream.fields import require, truncated
-from lfqcodec.bitstream.index import TRAILER_BYTES, Index, parse_index, parse_trailer
 from lfqcodec.bitstream.limits import Limits
 from lfqcodec.bitstream.reading.framing import ByteSource, FrameReader
-from lfqcodec.bitstream.units import INDEX_UNIT, UnitFrame
+from lfqcodec.bitstream.syntax.fields import require, truncated
+from lfqcodec.bitstream.syntax.index import TRAILER_BYTES, Index, parse_index, parse_trailer
+from lfqcodec.bitstream.syntax.units import INDEX_UNIT, UnitFrame
 from lfqcodec.errors import Truncated
 
 

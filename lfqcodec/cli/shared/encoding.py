@@ -11,7 +11,7 @@ from lfqcodec.cli.shared.options import time_options
 from lfqcodec.cli.shared.types import bitrate, scale
 from lfqcodec.codec.encode.options import DEFAULT_GOP, MAX_CRF, MAX_GOP, PROFILES
 from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
-from lfqcodec.tokenizer.motion.effort import EFFORTS
+from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -17,7 +17,6 @@ import torch
 from lfqcodec import arguments
 from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.device import pick_device
-from lfqcodec.codec.encode.lookahead import Lookahead
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
 from lfqcodec.codec.encode.plan import (
@@ -31,6 +30,7 @@ from lfqcodec.codec.encode.rate.stats import save_stats
 from lfqcodec.codec.encode.resume import Partial, Trail, recipe, resumable, unused_part
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
+from lfqcodec.codec.encode.source.lookahead import Lookahead
 from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Team, Workers

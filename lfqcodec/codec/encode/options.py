@@ -13,7 +13,7 @@ from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.errors import ArgumentValueError
 from lfqcodec.scaling import Scale, parse_scale
 from lfqcodec.timespan import TimeSpan
-from lfqcodec.tokenizer.motion.effort import EFFORTS
+from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
 
 MAX_CRF = 63.0
 DEFAULT_GOP = 129

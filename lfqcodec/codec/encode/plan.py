@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lfqcodec.bitstream import FileHeader, Profile
-from lfqcodec.bitstream.header import NO_HASH
+from lfqcodec.bitstream.syntax.header import NO_HASH
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.rate.control import ConstantCrf, OnePass, RateControl, SecondPass
 from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF

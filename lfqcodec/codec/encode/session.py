@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, Protocol
 
-from lfqcodec.codec.encode.lookahead import Lookahead, SourceChunk
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop
 from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.codec.encode.rate.control import RateControl
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.encode.sink import ChunkSink
+from lfqcodec.codec.encode.source.lookahead import Lookahead, SourceChunk
 from lfqcodec.codec.encode.trial import code_chunk
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.workers import Team

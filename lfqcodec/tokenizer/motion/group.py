@@ -16,7 +16,8 @@ from torch import Tensor
 from lfqcodec.errors import BitstreamError
 from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
-from lfqcodec.tokenizer.motion.effort import Effort
+from lfqcodec.tokenizer.motion.encode.effort import Effort
+from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LumaPlanes, search_anchor, search_between
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
 from lfqcodec.tokenizer.motion.layout import MONOCHROME_CHANGES, QUALITIES, QUALITY_STEPS, places
 from lfqcodec.tokenizer.motion.networks import Anchor, Between
@@ -27,7 +28,6 @@ from lfqcodec.tokenizer.motion.reconstruction import (
     quality,
     reconstruct,
 )
-from lfqcodec.tokenizer.motion.search import BETWEEN, LumaPlanes, search_anchor, search_between
 
 
 class Source:

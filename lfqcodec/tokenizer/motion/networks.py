@@ -31,7 +31,7 @@ from lfqcodec.tokenizer.motion.blocks import (
     to_pixels,
 )
 from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.tokenizer.motion.effort import MEDIUM
+from lfqcodec.tokenizer.motion.encode.effort import MEDIUM
 
 PIXELS = SAMPLES // 3
 Rows = TypeVar("Rows", Tensor, Part)

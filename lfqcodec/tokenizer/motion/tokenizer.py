@@ -13,8 +13,8 @@ from lfqcodec.errors import BitstreamError
 from lfqcodec.tokenizer.interface import GroupTokenizer, Pictures, Tokens
 from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
 from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.tokenizer.motion.effort import EFFORTS
-from lfqcodec.tokenizer.motion.encoder import (
+from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
+from lfqcodec.tokenizer.motion.encode.encoder import (
     IntraEncoder,
     MotionGroupEncoder,
     PredictedEncoder,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.train.loop import Loop
-from lfqcodec.train.motion.networks import GroupModel, IntraModel
+from lfqcodec.train.motion.model.networks import GroupModel, IntraModel
 from lfqcodec.train.motion.tasks import MotionTask, Tensors
 from lfqcodec.train.optim import MuonAdam, update_average
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion.networks import GroupModel, IntraModel, eight_bits
-from lfqcodec.train.motion.objective import LAMBDA, LAMBDA_BASE, PERCEPTUAL, psnr
+from lfqcodec.train.motion.model.networks import GroupModel, IntraModel, eight_bits
+from lfqcodec.train.motion.model.objective import LAMBDA, LAMBDA_BASE, PERCEPTUAL, psnr
 
 REFERENCE_BETTER = 1.3
 """How much better first pictures are than what follows, in q."""

@@ -26,7 +26,7 @@ from lfqcodec.train.motion.config import PHASES, MotionTrainConfig
 from lfqcodec.train.motion.data import Clips
 from lfqcodec.train.motion.graph import GraphLoop
 from lfqcodec.train.motion.journal import append_run
-from lfqcodec.train.motion.networks import IntraModel
+from lfqcodec.train.motion.model.networks import IntraModel
 from lfqcodec.train.motion.start import Start, export_run, next_phase, progress_of, read_run, read_start
 from lfqcodec.train.motion.tasks import GroupsTask, IntraTask
 
@@ -167,7 +167,7 @@ def _clips(options: Options, world: World) -> Clips:
 
 
 def _use_kernels(task: IntraTask | GroupsTask) -> None:
-    from lfqcodec.train.motion import kernels
+    from lfqcodec.train.motion.model import kernels
 
     errors = kernels.check(task.device)
     log.info("kernels' relative errors: %s", errors)

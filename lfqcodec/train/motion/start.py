@@ -23,7 +23,7 @@ from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.loop import CHECKPOINT
 from lfqcodec.train.motion.config import PHASES
-from lfqcodec.train.motion.networks import is_rate
+from lfqcodec.train.motion.model.networks import is_rate
 from lfqcodec.weights.loading import save_tokenizer
 from lfqcodec.weights.store import available_models, read_model
 

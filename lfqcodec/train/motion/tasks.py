@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lfqcodec.errors import WeightsError
+from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
-from lfqcodec.tokenizer.motion.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
 from lfqcodec.train.data.pack import Pack
 from lfqcodec.train.data.prefetch import Prefetcher
@@ -24,9 +24,9 @@ from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.motion.config import PICTURES_OF_STEP, MotionTrainConfig
 from lfqcodec.train.motion.data import PRACTISED, Chains, Pictures, held_out_crops
 from lfqcodec.train.motion.held_out import measure_groups, measure_intra
-from lfqcodec.train.motion.networks import Chain, GroupModel, IntraModel, eight_bits, is_rate
-from lfqcodec.train.motion.objective import Measured, groups_loss, intra_loss, psnr
-from lfqcodec.train.motion.search import luma, search_anchor, search_between
+from lfqcodec.train.motion.model.networks import Chain, GroupModel, IntraModel, eight_bits, is_rate
+from lfqcodec.train.motion.model.objective import Measured, groups_loss, intra_loss, psnr
+from lfqcodec.train.motion.model.search import luma, search_anchor, search_between
 from lfqcodec.train.precision import choose_precision
 
 Network = TypeVar("Network", IntraModel, GroupModel)

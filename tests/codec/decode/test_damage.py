@@ -30,7 +30,7 @@ import lfqcodec
 from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.encode import lookahead
+from lfqcodec.codec.encode.source import lookahead
 from lfqcodec.codec.repair.damage import Loss, clock
 from lfqcodec.codec.repair.repair import repair
 from lfqcodec.codec.tokens import TokenDecoder

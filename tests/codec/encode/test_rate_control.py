@@ -11,10 +11,10 @@ from codec_support import clip_of, fail, succeed
 from video_support import moving_picture
 
 import lfqcodec
-from lfqcodec.codec.encode.lookahead import SourceChunk
 from lfqcodec.codec.encode.options import MAX_CRF, EncodeOptions
 from lfqcodec.codec.encode.rate.control import OnePass, SecondPass
 from lfqcodec.codec.encode.rate.stats import ChunkStats, load_stats, save_stats
+from lfqcodec.codec.encode.source.lookahead import SourceChunk
 from lfqcodec.errors import ArgumentValueError, LfqError
 
 TICK = Fraction(1, 25)

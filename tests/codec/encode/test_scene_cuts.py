@@ -9,7 +9,7 @@ import pytest
 from codec_support import clip_of
 
 import lfqcodec
-from lfqcodec.codec.encode.analysis import Analysed, analyse
+from lfqcodec.codec.encode.source.analysis import Analysed, analyse
 from lfqcodec.media import Frame, StreamPacket
 
 HEIGHT, WIDTH = 96, 128

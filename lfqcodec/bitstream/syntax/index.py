@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_svarint, pack_varint, require
 from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, TAIL_MAGIC, Limits
-from lfqcodec.bitstream.units import UnitFrame
+from lfqcodec.bitstream.syntax.fields import Cursor, crc32, limit, pack, pack_svarint, pack_varint, require
+from lfqcodec.bitstream.syntax.units import UnitFrame
 from lfqcodec.errors import ChecksumMismatch, InvalidField
 
 TRAILER_BYTES = 20

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream.fields import Cursor, crc32, pack, pack_varint, require
 from lfqcodec.bitstream.geometry import GROUP_SIZES, max_valid, max_words, stream_tokens
-from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MAX_STREAMS, MIN_PTS, Profile
+from lfqcodec.bitstream.syntax.fields import Cursor, crc32, pack, pack_varint, require
+from lfqcodec.bitstream.syntax.header import FileHeader
+from lfqcodec.bitstream.syntax.units import UnitFrame
 from lfqcodec.bitstream.timeline import Timeline
-from lfqcodec.bitstream.units import UnitFrame
 from lfqcodec.errors import ChecksumMismatch, CorruptPayload, NumericsMismatch
 
 FLAG_GOP_START = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lfqcodec.bitstream.fields import Cursor, pack, pack_svarint, pack_varint, require
+from lfqcodec.bitstream.syntax.fields import Cursor, pack, pack_svarint, pack_varint, require
 from lfqcodec.media import TRACK_FLAGS, Chapter, Metadata, Tags, Track
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1

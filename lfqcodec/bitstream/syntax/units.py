@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, require
 from lfqcodec.bitstream.limits import MAX_UNIT_HEAD, Limits
+from lfqcodec.bitstream.syntax.fields import Cursor, crc32, limit, pack, require
 from lfqcodec.errors import ChecksumMismatch
 
 SYNC = b"LFQ"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lfqcodec.bitstream.fields import Cursor, limit, pack, pack_svarint, pack_varint, require
-from lfqcodec.bitstream.header import FileHeader
 from lfqcodec.bitstream.limits import MAX_PTS, MIN_PTS, Limits
-from lfqcodec.bitstream.units import UnitFrame
+from lfqcodec.bitstream.syntax.fields import Cursor, limit, pack, pack_svarint, pack_varint, require
+from lfqcodec.bitstream.syntax.header import FileHeader
+from lfqcodec.bitstream.syntax.units import UnitFrame
 from lfqcodec.errors import InvalidField
 from lfqcodec.media import StreamPacket
 

@@ -1,8 +1,8 @@
 """Motion search in floats, without a decision on the host: it can be part of a captured CUDA graph.
 
-It tries the candidates of `lfqcodec.tokenizer.motion.search` for all blocks, the steps of between 8 and 1
-quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes [B, 1, 16, H + 8, W + 8], fields
-int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a bit is worth in SAD.
+It tries the candidates of `lfqcodec.tokenizer.motion.encode.search` for all blocks, the steps of between 8
+and 1 quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes [B, 1, 16, H + 8, W + 8],
+fields int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a bit is worth in SAD.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import BLOCK
-from lfqcodec.tokenizer.motion.search import LIMIT, motion_bits, neighbours
+from lfqcodec.tokenizer.motion.encode.search import LIMIT, motion_bits, neighbours
 from lfqcodec.tokenizer.motion.training.compensation import fetch
 
 _LUMA = (76.245, 149.685, 29.07)

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS, windows_at
-from lfqcodec.tokenizer.motion.effort import MEDIUM, Effort
-from lfqcodec.tokenizer.motion.merge import merge
+from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
+from lfqcodec.tokenizer.motion.encode.merge import merge
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""

@@ -17,14 +17,14 @@ from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.beside import together
 from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
-from lfqcodec.tokenizer.motion.effort import Effort
+from lfqcodec.tokenizer.motion.encode.effort import Effort
+from lfqcodec.tokenizer.motion.encode.numbers import Numbers
+from lfqcodec.tokenizer.motion.encode.search import motion_lambda
+from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, block_errors, moved, not_worth
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, quality_token
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
-from lfqcodec.tokenizer.motion.numbers import Numbers
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
-from lfqcodec.tokenizer.motion.search import motion_lambda
-from lfqcodec.tokenizer.motion.skip import as_good, block_bits, block_errors, moved, not_worth
 
 
 class MotionGroupEncoder(GroupEncoder):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.motion.networks import Chain, Coded, GroupModel, IntraModel
-from lfqcodec.train.motion.search import constant
+from lfqcodec.train.motion.model.networks import Chain, Coded, GroupModel, IntraModel
+from lfqcodec.train.motion.model.search import constant
 
 LAMBDA, LAMBDA_BASE = 0.0002, 2.7
 PERCEPTUAL = 2000.0

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import max_valid
-from lfqcodec.codec.encode.analysis import Analysed, analyse, best_group_size
-from lfqcodec.codec.encode.ledger import Ledger
 from lfqcodec.codec.encode.resume import Trail
+from lfqcodec.codec.encode.source.analysis import Analysed, analyse, best_group_size
+from lfqcodec.codec.encode.source.ledger import Ledger
 from lfqcodec.codec.pipeline import ahead
 from lfqcodec.errors import InputVideoError
 from lfqcodec.media import StreamPacket, frame_ticks

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
-from lfqcodec.bitstream.fields import Cursor, crc32, limit, pack, pack_ratio, require
 from lfqcodec.bitstream.geometry import LayerCounts
 from lfqcodec.bitstream.limits import (
     BITS_PER_TOKEN,
@@ -20,7 +19,8 @@ from lfqcodec.bitstream.limits import (
     Limits,
     Profile,
 )
-from lfqcodec.bitstream.metadata import check_metadata, pack_metadata, parse_metadata
+from lfqcodec.bitstream.syntax.fields import Cursor, crc32, limit, pack, pack_ratio, require
+from lfqcodec.bitstream.syntax.metadata import check_metadata, pack_metadata, parse_metadata
 from lfqcodec.errors import BadMagic, ChecksumMismatch, Truncated, UnsupportedVersion
 from lfqcodec.media import Colour, Metadata, StreamInfo
 

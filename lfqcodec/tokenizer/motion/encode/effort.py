@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """Settings of `lfqcodec.tokenizer.motion.search`, and where the networks of an encoder look closely.
+    """Settings of the search for motion (`search.py`), and where the networks of an encoder look closely.
 
     `reach` of the full search for anchors, in pixels of a quarter of the size, to all sides. `steps`, in
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lfqcodec.tokenizer.motion.blocks import Block
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, TAPS
 from lfqcodec.tokenizer.motion.training import compensation
-from lfqcodec.train.motion.search import constant
+from lfqcodec.train.motion.model.search import constant
 
 _MARGIN = 4
 _ROWS, _CHANNELS = 32, 64

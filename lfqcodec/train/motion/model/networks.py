@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from lfqcodec.tokenizer.lfq.ternary import VALUES, Quantized, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import plane
 from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
-from lfqcodec.tokenizer.motion.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.training import compensation
 from lfqcodec.tokenizer.motion.training.compensation import compensate
 from lfqcodec.tokenizer.motion.training.rate import (
@@ -27,7 +27,7 @@ from lfqcodec.tokenizer.motion.training.rate import (
     field_features,
     intra_rates,
 )
-from lfqcodec.train.motion.search import luma, search_anchor, search_between
+from lfqcodec.train.motion.model.search import luma, search_anchor, search_between
 
 _RATES = "rates"
 

@@ -1,0 +1,1 @@
+"""The bytes of each part of a file, packed and parsed."""
