@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_support import ENVIRONMENT, y4m
+from codec_support import benchmarks, y4m
 from fixture_model import EXACT_NAME, NAME
 
 from benchmarks.bits import _Counter, kind_of
@@ -18,7 +16,6 @@ from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.prior.motion.static import StaticMotionRates
 from lfqcodec.weights.store import resolve_model
 
-ROOT = Path(__file__).parents[2]
 KINDS = [f"{what}.{part}" for part in ("anchor", "middle", "quarters") for what in ("motion", "depth")]
 KINDS += ["quality", "intra tokens", "anchor tokens", "middle tokens", "quarters tokens"]
 
@@ -30,29 +27,8 @@ def test_figures(tmp_path: Path, name: str) -> None:
     (clips / "a.y4m").write_bytes(y4m(6, (32, 24)))
     (clips / "b.mkv").write_bytes(b"no video")
     model = resolve_model(None if name == NAME else name)
-    line = [
-        sys.executable,
-        "-m",
-        "benchmarks",
-        "bits",
-        clips,
-        "--frames",
-        "5",
-        "--crf",
-        "26",
-        "--markdown",
-        "--out",
-        out,
-    ]
-    done = subprocess.run(
-        [*line, "--model", model.path],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    options = ("--frames", 5, "--crf", 26, "--markdown", "--out", out, "--model", model.path)
+    done = benchmarks("bits", clips, *options)
     assert done.returncode == 0, done.stderr
     assert "left out: " in done.stderr
     record = json.loads(out.read_text())

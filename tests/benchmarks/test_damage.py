@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from codec_support import benchmarks
 
 from benchmarks import damage
 from lfqcodec.errors import LfqError
@@ -43,13 +42,7 @@ def test_a_damaged_file_is_refused():
 
 def test_the_command(tmp_path):
     out = tmp_path / "damage.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "damage", str(TINY), "--out", str(out)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).parents[2],
-    )
+    done = benchmarks("damage", TINY, "--out", out, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "bits flipped" in done.stdout
     (file,) = json.loads(out.read_text())["files"]

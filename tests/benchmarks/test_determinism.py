@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_support import ENVIRONMENT, encoded, y4m
+from codec_support import benchmarks, encoded, y4m
 from fixture_model import EXACT_NAME, PROFILES
 
 from benchmarks.determinism import worker
@@ -20,21 +18,10 @@ from benchmarks.determinism.settings import Setting
 from lfqcodec.prior.motion.group import MotionRates
 from lfqcodec.prior.motion.learned import LearnedMotionRates
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_files_of_every_setting_decode_under_every_other() -> None:
     """Fresh processes: 1 and 2 threads, no vector code, MKL's compatible mode."""
-    line = [sys.executable, "-m", "benchmarks", "determinism", "--short", "--jobs", "2", "--json"]
-    done = subprocess.run(
-        [*line, "--model", EXACT_NAME],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    done = benchmarks(*("determinism", "--short", "--jobs", 2, "--json", "--model", EXACT_NAME), timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["differences"] == []

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_support import ENVIRONMENT, encoded, y4m
+from codec_support import benchmarks, encoded, y4m
 
 from benchmarks.metrics import FrameScores
 from benchmarks.quality import Place, places_of, rows
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_places(tmp_path: Path) -> None:
@@ -43,15 +39,7 @@ def test_the_command(tmp_path: Path) -> None:
     clips, out = tmp_path / "clips", tmp_path / "quality.json"
     clips.mkdir()
     (clips / "a.y4m").write_bytes(y4m(6, (32, 24)))
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "quality", clips, "--frames", "6", "--out", out],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = benchmarks("quality", clips, "--frames", 6, "--out", out)
     assert done.returncode == 0, done.stderr
     record = json.loads(out.read_text())
     pictures = record["pictures"]["a.y4m"]

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-def benchmarks(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+from codec_support import benchmarks
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from codec_support import benchmarks
 from safetensors.numpy import save_file
 
 from benchmarks import codecs, results
@@ -59,12 +60,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def benchmarks(*arguments: object, expected: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m benchmarks`."""
+def run(*arguments: object, expected: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m benchmarks` without what is set or kept here."""
     clean = {name: value for name, value in os.environ.items() if name != "LFQCODEC_LPIPS"}
     clean |= {"XDG_CACHE_HOME": "/nonexistent", **environment}
-    line = [sys.executable, "-m", "benchmarks", *map(str, arguments)]
-    done = subprocess.run(line, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
+    done = benchmarks(*arguments, env=clean, timeout=300)
     assert done.returncode == expected, done.stderr
     return done
 
@@ -78,7 +78,7 @@ def planes(path: Path) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def swept(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("swept")
-    done = benchmarks("sweep", "--dataset", clips, "--out", out, "--jobs", 2, *POINTS)
+    done = run("sweep", "--dataset", clips, "--out", out, "--jobs", 2, *POINTS)
     assert "no LPIPS" in done.stderr
     return out
 
@@ -132,7 +132,7 @@ def test_metrics_are_those_of_the_decoded_file(swept: Path, tmp_path: Path) -> N
 def test_second_run_does_nothing(swept: Path, clips: Path) -> None:
     before = (swept / results.FILE).read_bytes()
     times = {path: path.stat().st_mtime_ns for path in swept.rglob("*.*") if path.name != results.FILE}
-    done = benchmarks("sweep", "--dataset", clips, "--out", swept, *POINTS)
+    done = run("sweep", "--dataset", clips, "--out", swept, *POINTS)
     assert done.stdout.startswith("0 files measured")
     assert (swept / results.FILE).read_bytes() == before
     assert times == {path: path.stat().st_mtime_ns for path in times}
@@ -156,7 +156,7 @@ def test_a_killed_sweep_goes_on(clips: Path, tmp_path: Path) -> None:
     process.wait()
     done = results.load(out).rows
     assert 2 <= len(done) < 12
-    benchmarks(*line)
+    run(*line)
     after = results.load(out).rows
     assert len(after) == 12
     assert all(after[key] == row for key, row in done.items())
@@ -180,7 +180,7 @@ def test_one_bad_video_does_not_stop_the_rest(clips: Path, tmp_path: Path) -> No
         "--out",
         out,
     )
-    done = benchmarks(*line, expected=1)
+    done = run(*line, expected=1)
     assert "broken.mp4" in done.stderr
     assert "1 left out" in done.stderr
     assert [row.sequence for row in results.load(out).rows.values()] == ["one"]
@@ -193,13 +193,13 @@ def test_a_failing_item_is_noted_and_tried_again(clips: Path, tmp_path: Path) ->
     empty = tmp_path / "models" / "empty.safetensors"
     empty.parent.mkdir()
     save_file({"none": np.zeros(1, np.float32)}, empty, resolve_model().metadata)
-    done = benchmarks(*line, "--model", empty, expected=1)
+    done = run(*line, "--model", empty, expected=1)
     record = results.load(out)
     assert not record.rows
     assert len(record.failures) == 2
     assert "does not fit its configuration" in next(iter(record.failures.values())).error
     assert "lfq crf=60 one" in done.stderr
-    benchmarks(*line)
+    run(*line)
     record = results.load(out)
     assert len(record.rows) == 2
     assert not record.failures
@@ -217,13 +217,7 @@ def test_wrong_requests_are_one_clear_line(clips: Path, tmp_path: Path) -> None:
         (("sweep", "--dataset", "mcl-jcv", "--out", tmp_path / "out"), "--data"),
     ]
     for arguments, expected in cases:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks", *map(str, arguments)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = benchmarks(*arguments)
         assert done.returncode not in (0, 2), arguments
         assert expected in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
@@ -249,7 +243,7 @@ def test_bad_result_files(content: str | None, expected: str, tmp_path: Path) ->
 def test_results_of_another_data_set_are_not_mixed(clips: Path, swept: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(clips, other)
-    done = benchmarks("sweep", "--dataset", other, "--out", swept, expected=1)
+    done = run("sweep", "--dataset", other, "--out", swept, expected=1)
     assert "not for other" in done.stderr
 
 
@@ -357,7 +351,7 @@ def test_a_codec_that_is_not_here_is_left_out(
 def test_a_study_is_made_of_the_results(swept: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     names = "x265-medium,x264-medium"
-    done = benchmarks("study", swept, folder, "--codecs", names, "--bpp", 0.2)
+    done = run("study", swept, folder, "--codecs", names, "--bpp", 0.2)
     assert done.stdout.strip() == f"2 clips in {folder}"
     study = load_study(folder)
     assert [clip.name for clip in study.clips] == ["one", "two"]
@@ -368,9 +362,9 @@ def test_a_study_is_made_of_the_results(swept: Path, tmp_path: Path) -> None:
         originals = [event.rgb for event in source.events() if isinstance(event, Frame)]
     assert len(copied) == len(originals) == 6
     assert np.abs(copied[3].astype(int) - originals[3].astype(int)).mean() < 8
-    assert "exists already" in benchmarks("study", swept, folder, "--codecs", names, expected=1).stderr
+    assert "exists already" in run("study", swept, folder, "--codecs", names, expected=1).stderr
     # One of them was not measured: nothing to compare.
     wanted = ("--codecs", "x264-medium,x264-veryslow")
-    done = benchmarks("study", swept, tmp_path / "none", *wanted, expected=1)
+    done = run("study", swept, tmp_path / "none", *wanted, expected=1)
     assert "no sequence can be compared" in done.stderr
     assert not (tmp_path / "none").exists()

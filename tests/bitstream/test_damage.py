@@ -72,19 +72,17 @@ def test_every_bit_flip_is_noticed():
                 assert error_of_independent(data) == type(caught.value).__name__
 
 
-@pytest.mark.parametrize("stream", [io.BytesIO, Pipe])
-def test_every_truncation_is_noticed(stream):
+def test_every_truncation_is_noticed():
+    """Out of files and pipes, by heads alone too."""
     for length in range(len(TINY)):
-        with pytest.raises(errors.Truncated) as caught:
-            decode_file(TINY[:length], stream=stream)
-        assert caught.value.offset == length
+        for stream in (io.BytesIO, Pipe):
+            with pytest.raises(errors.Truncated) as caught:
+                decode_file(TINY[:length], stream=stream)
+            assert caught.value.offset == length
         assert error_of_independent(TINY[:length]) == "Truncated"
-
-
-def test_every_truncation_is_noticed_by_heads_alone():
-    for length in range(header_length(TINY), len(TINY)):
-        with pytest.raises(errors.Truncated):
-            list(BitstreamReader(io.BytesIO(TINY[:length])).heads())
+        if length >= header_length(TINY):
+            with pytest.raises(errors.Truncated):
+                list(BitstreamReader(io.BytesIO(TINY[:length])).heads())
 
 
 def test_every_byte_taken_out_or_put_in_is_noticed():
@@ -192,7 +190,7 @@ def test_a_caller_can_leave_a_gop():
 
 def test_random_damage_never_escapes():
     rng = np.random.default_rng(1)
-    for _ in range(400):
+    for _ in range(100):
         data = bytearray(LONG)
         for _ in range(rng.integers(1, 6)):
             kind, at = rng.integers(0, 3), int(rng.integers(header_length(LONG), len(data)))
@@ -211,7 +209,7 @@ def test_random_files_with_mended_checksums_never_escape():
     """Heads and bodies of noise behind right checksums: the deeper checks hold too."""
     rng = np.random.default_rng(2)
     data = TINY
-    for _ in range(600):
+    for _ in range(300):
         unit = int(rng.integers(0, len(unit_offsets(data)) - 1))
         before, kind, head, body, after = split_unit(data, unit)
         parts = [bytearray(head), bytearray(body)]

@@ -52,7 +52,7 @@ TRACKS = st.builds(Track, tags=TAGS, flags=FLAGS)
 CHAPTERS = st.builds(
     lambda start, length, title: Chapter(start, start + length, title),
     st.integers(-(2**40), 2**62),
-    st.integers(0, 2**62),
+    st.integers(0, 2**62 - 1),
     st.text(max_size=20),
 )
 

@@ -25,7 +25,6 @@ from lfqcodec.bitstream.syntax.units import INDEX_UNIT, UnitFrame
 BARE = without_streams()
 GOPS = ((17, 3), (2,), (17, 16), (1,))
 DATA, TOKENS = make_file(GOPS, header=BARE)
-INDEX_OFFSET = unit_offsets(DATA)[-2]
 INDEX = BitstreamReader(io.BytesIO(DATA)).index()
 
 

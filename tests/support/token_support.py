@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lfqcodec.bitstream import Chunk, FileHeader, Layer, Profile, token_crc
+from lfqcodec.bitstream import FileHeader, Layer, Profile, token_crc
 from lfqcodec.codec.tokens import GroupTokens, TokenDecoder, TokenEncoder
 from lfqcodec.prior.motion.static import StaticMotionRates
 from lfqcodec.tokenizer.layout import Layout
@@ -183,10 +183,3 @@ def decode_motion(
         for plane in of_group.get("motion.quarters", ()):
             fields.append(between_field(plane, half(middle)).reshape(-1, 2).numpy())
     return fields, before
-
-
-def flat_tokens(chunk: Chunk, header: FileHeader, groups: Sequence[GroupTokens]) -> bytes:
-    """All tokens of a chunk as u32 LE, stream after stream."""
-    head = chunk.head
-    streams = by_stream(header, head.valid, head.gop_start, groups, head.group_size)
-    return b"".join(own.astype("<u4").tobytes() for own in streams)

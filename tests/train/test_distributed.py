@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from codec_support import succeed
 from safetensors.torch import load_file
 from train_support import moving_patterns
 
@@ -51,14 +52,7 @@ def environment() -> dict[str, str]:
 
 
 def alone(out: Path, pack: Path, *more: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lfqcodec", *command(out, pack, *more)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-    )
-    assert done.returncode == 0, done.stderr
+    succeed(*command(out, pack, *more), timeout=300, env=environment())
 
 
 def torchrun(out: Path, pack: Path, *more: str) -> subprocess.Popen[str]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from codec_support import benchmarks
 
 from benchmarks.rating.elo import EloError, bradley_terry, elo, rate_votes
 from benchmarks.rating.store import Vote, Votes
 
-ROOT = Path(__file__).parents[3]
 TRUE = {"a": 1650.0, "b": 1500.0, "c": 1350.0}
 
 
@@ -108,18 +106,13 @@ def test_what_cannot_be_rated() -> None:
         rate_votes([vote("x", 1, "a", "b"), vote("x", 2, "c", "d")])
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "benchmarks", "elo", *map(str, arguments)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_command(tmp_path: Path) -> None:
     path = tmp_path / "votes.sqlite"
     votes = Votes(path)
     for one in simulate(np.random.default_rng(4), 6, 8):
         votes.add(one)
     votes.close()
-    done = run(path, "--bootstrap", 20)
+    done = benchmarks("elo", path, "--bootstrap", 20)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].startswith("48 votes of 6 raters")
     table = [line.split() for line in done.stdout.splitlines()]
@@ -128,19 +121,19 @@ def test_command(tmp_path: Path) -> None:
     assert cells.sum() == 48
     # Wins in the first table are the sums of the rows of the second.
     assert [int(line[1]) for line in table[2:5]] == cells.sum(1).tolist()
-    record = json.loads(run(path, "--bootstrap", 20, "--json").stdout)
+    record = json.loads(benchmarks("elo", path, "--bootstrap", 20, "--json").stdout)
     assert {row["codec"] for row in record["rows"]} == set(TRUE)
     assert record["wins"] == cells.tolist()
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE other (x)")
     connection.close()
-    assert "no such table" in run(other).stderr
+    assert "no such table" in benchmarks("elo", other).stderr
     with sqlite3.connect(other) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("other",)]
     connection.close()
     for given, expected in ((tmp_path / "none", "no such file"), (Path(__file__), "not a database")):
-        done = run(given)
+        done = benchmarks("elo", given)
         assert done.returncode == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr

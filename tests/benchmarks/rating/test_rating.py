@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +16,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from rating_support import ROOT, make_study, serving
+from codec_support import benchmarks
+from rating_support import make_study, serving
 
 from benchmarks.rating.store import Votes
 from benchmarks.rating.study import StudyError, load_study
@@ -260,8 +259,7 @@ def test_command_errors(study: Path, server: str) -> None:
     ):
         if "0" in options:
             (study / "0-lfq.mp4").write_text("no video")
-        line = [sys.executable, "-m", "benchmarks", "rate", str(study), *options]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = benchmarks("rate", study, *options, timeout=60)
         assert done.returncode == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr
@@ -308,8 +306,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(swept: Path, dest: Path, *options: str, expected: int = 0) -> Any:
     """What `python -m benchmarks study` chose for each clip, or what it complained of."""
-    line = [sys.executable, "-m", "benchmarks", "study", str(swept), str(dest), *options]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = benchmarks("study", swept, dest, *options)
     assert done.returncode == expected, done.stderr
     if expected:
         assert not dest.exists()

@@ -15,12 +15,6 @@ from lfqcodec.timespan import TOLERANCE, exact_seconds
 
 
 @pytest.fixture(scope="module")
-def steady():
-    """80 frames at 25 a second in three GOPs (33, 33, 14 frames)."""
-    return encoded(y4m(80, (24, 24)), gop=33)
-
-
-@pytest.fixture(scope="module")
 def variable(tmp_path_factory):
     """60 frames on a millisecond clock, with a picture that stands for two seconds before GOP 2 begins."""
     steps = np.random.default_rng(2).integers(10, 90, 59)

@@ -21,7 +21,6 @@ from codec_support import (
     run,
     same_frames,
     succeed,
-    y4m,
 )
 from fixture_model import PROFILES
 from video_support import pipe, read_all, write_video
@@ -38,12 +37,6 @@ from lfqcodec.errors import BitstreamError, ChecksumMismatch, DamageConcealed
 from lfqcodec.media import Frame
 
 WHERE = ["sync", "type", "head length", "body length", "head", "head CRC", "body", "body CRC", "all"]
-
-
-@pytest.fixture(scope="module")
-def steady():
-    """80 frames at 25 a second in GOPs of 33, 33 and 14 frames: chunks 0 1, 2 3, 4."""
-    return encoded(y4m(80, (24, 24)), gop=33, profile="static")
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +120,12 @@ def test_damage_stays_in_its_gop(steady, frames, unit, where):
     assert loss.offset is not None
     with pytest.raises(BitstreamError):
         frames_of(data)  # the API is strict unless asked
-
-
-@pytest.mark.parametrize("unit", range(5))
-def test_a_pipe_is_as_good_as_a_file(steady, unit):
-    for where in ("head", "body", "all"):
-        data = spoil(steady, unit, where)
-        one, two = salvaged(data), salvaged(data, pipe)
-        assert same_frames(one[0], two[0])
-        assert [f.pts for f in one[0]] == [f.pts for f in two[0]]
-        assert one[1] == two[1]
+    if where in ("head", "body", "all"):
+        # A pipe is as good as a file.
+        again, same = salvaged(data, pipe)
+        assert same_frames(again, got)
+        assert [f.pts for f in again] == [f.pts for f in got]
+        assert same == losses
 
 
 def test_every_byte_of_a_chunk(steady, frames):

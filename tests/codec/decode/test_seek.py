@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from bitstream_helpers import unit_offsets
-from codec_support import ENVIRONMENT, encoded, frames_of, same_frames, succeed, y4m, y4m_planes
-from video_support import write_video
+from codec_support import benchmarks, encoded, frames_of, same_frames, succeed, y4m_planes
 
 import lfqcodec
 from benchmarks.seek import repeat
@@ -22,28 +19,9 @@ from lfqcodec.media import Frame
 
 
 @pytest.fixture(scope="module")
-def silent():
-    """80 frames at 25 a second in GOPs of 33, 33 and 14 frames: units 0 1, 2 3, 4, index, trailer."""
-    return encoded(y4m(80, (24, 24)), gop=33, profile="static")
-
-
-@pytest.fixture(scope="module")
-def variable(tmp_path_factory):
+def variable(uneven):
     """100 frames on a millisecond clock with AAC, four GOPs."""
-    steps = np.random.default_rng(3).integers(10, 70, 99)
-    path = tmp_path_factory.mktemp("vfr") / "a.mp4"
-    times = [0, *np.cumsum(steps).tolist()]
-    write_video(
-        path,
-        frames=100,
-        size=(24, 24),
-        pts=times,
-        time_base=Fraction(1, 1000),
-        rate=30,
-        audio="aac",
-        seconds=times[-1] / 1000,
-    )
-    return encoded(path, gop=33, profile="static")
+    return encoded(uneven, gop=33, profile="static")
 
 
 class Watched(io.BytesIO):
@@ -104,28 +82,28 @@ def body_of(data, unit):
         (20, 20, [0, 1, 2]),
     ],
 )
-def test_no_body_is_read_that_is_not_needed(silent, start, count, read, seekable):
-    stream = Watched(silent, seekable=seekable)
+def test_no_body_is_read_that_is_not_needed(steady, start, count, read, seekable):
+    stream = Watched(steady, seekable=seekable)
     begin = None if start is None else Fraction(start, 25)
     found = pictures(events(stream, begin, Fraction(count, 25)))
-    wanted = frames_of(silent)[start or 0 : (start or 0) + count]
+    wanted = frames_of(steady)[start or 0 : (start or 0) + count]
     assert same_frames(found, wanted)
     for unit in range(5):
         # A pipe cannot be jumped over, but nothing behind the end is waited for.
         if seekable or unit > read[-1]:
-            assert stream.touched(*body_of(silent, unit)) == (unit in read)
+            assert stream.touched(*body_of(steady, unit)) == (unit in read)
 
 
-def test_an_open_pipe_is_left_at_the_border(silent):
+def test_an_open_pipe_is_left_at_the_border(steady):
     """What comes behind the border need not be there yet."""
-    border = body_of(silent, 2)[0]
+    border = body_of(steady, 2)[0]
 
     class Live(Watched):
         def read(self, count=-1):
             assert self.tell() + count <= border, "waits for what is not needed"
             return super().read(count)
 
-    assert len(pictures(events(Live(silent, seekable=False), None, Fraction(33, 25)))) == 33
+    assert len(pictures(events(Live(steady, seekable=False), None, Fraction(33, 25)))) == 33
 
 
 def test_sound_of_the_last_gop_is_read(variable):
@@ -193,10 +171,10 @@ def test_exact_anywhere_in_a_long_file(variable, tmp_path):
             assert [p.pts for p in got] == [p.pts - shift for p in wanted]
 
 
-def test_the_command(silent, tmp_path):
+def test_the_command(steady, tmp_path):
     """decode --start 00:01:00 --duration 2, of a file of 80 seconds."""
     path = tmp_path / "long.lfq"
-    repeat(silent, path, 80)
+    repeat(steady, path, 80)
     out = tmp_path / "part.y4m"
     assert succeed("decode", path, out, "--start", "00:01:00", "--duration", 2).startswith("50 frames")
     succeed("decode", path, tmp_path / "whole.y4m", "--duration", 70)
@@ -206,15 +184,9 @@ def test_the_command(silent, tmp_path):
 
 def test_the_benchmark(tmp_path):
     out = tmp_path / "seek.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", "seek", "--minutes", "1", "--minutes", "3"),
-            *("--size", "32x32", "--places", "2", "--duration", "0.5", "--out", str(out)),
-        ],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
+    done = benchmarks(
+        *("seek", "--minutes", 1, "--minutes", 3, "--size", "32x32"),
+        *("--places", 2, "--duration", 0.5, "--out", out),
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(out.read_text())["rows"]

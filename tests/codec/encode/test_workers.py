@@ -7,10 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from codec_support import (
     ENVIRONMENT,
@@ -23,46 +21,26 @@ from codec_support import (
     run,
     y4m,
 )
-from video_support import write_video
 
 import lfqcodec
 from lfqcodec.codec.workers import Workers
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """100 frames with uneven times and sound; in GOPs of two chunks the last one has a single frame."""
-    steps = np.random.default_rng(4).integers(10, 90, 99)
-    times = [0, *np.cumsum(steps).tolist()]
-    path = tmp_path_factory.mktemp("clip") / "a.mp4"
-    return write_video(
-        path,
-        frames=100,
-        size=(24, 24),
-        pts=times,
-        time_base=Fraction(1, 1000),
-        rate=30,
-        audio="aac",
-        seconds=times[-1] / 1000,
-    )
 
 
 @pytest.mark.parametrize(
     ("options", "workers"),
     [
         ({"gop": 33}, 3),
-        ({"gop": 49, "crf": 40}, 2),
-        ({"gop": 33, "measure": True, "frames": 70}, 2),
-        ({"gop": 17, "audio": False, "frames": 17}, 4),
+        ({"gop": 49, "crf": 40, "measure": True, "frames": 70}, 2),
+        ({"gop": 17, "audio": False, "frames": 17}, 2),
         ({"gop": 1601}, 2),
     ],
     ids=str,
 )
-def test_the_same_bytes(clip, options, workers):
+def test_the_same_bytes(uneven, options, workers):
     one, many = io.BytesIO(), io.BytesIO()
     seen = ([], [])
     reports = [
-        lfqcodec.encode(clip, out, device="cpu", workers=count, progress=frames.append, **options)
+        lfqcodec.encode(uneven, out, device="cpu", workers=count, progress=frames.append, **options)
         for out, count, frames in ((one, 1, seen[0]), (many, workers, seen[1]))
     ]
     assert many.getvalue() == one.getvalue()
@@ -74,9 +52,9 @@ def test_the_same_bytes(clip, options, workers):
         assert any(p.coded > p.frames for p in each)
 
 
-def test_resumed_with_another_number_of_workers(clip, tmp_path):
+def test_resumed_with_another_number_of_workers(uneven, tmp_path):
     options = {"gop": 17, "profile": "static", "device": "cpu"}
-    whole = encoded(clip, gop=17, profile="static")
+    whole = encoded(uneven, gop=17, profile="static")
 
     class Stopped(Exception):
         pass
@@ -86,24 +64,24 @@ def test_resumed_with_another_number_of_workers(clip, tmp_path):
             raise Stopped
 
     out = tmp_path / "a.lfq"
-    for first, second in ((1, 2), (2, 1), (3, 2)):
+    for first, second in ((1, 2), (3, 1)):
         with pytest.raises(Stopped):
-            lfqcodec.encode(clip, out, resume=True, workers=first, progress=stop, **options)
-        report = lfqcodec.encode(clip, out, resume=True, workers=second, **options)
+            lfqcodec.encode(uneven, out, resume=True, workers=first, progress=stop, **options)
+        report = lfqcodec.encode(uneven, out, resume=True, workers=second, **options)
         assert any("went on from frame 51" in note for note in report.notes)
         assert contents(tmp_path) == {"a.lfq": whole}
         out.unlink()
 
 
-def test_refused(clip):
+def test_refused(uneven):
     with pytest.raises(lfqcodec.LfqError, match="use one worker"):
-        lfqcodec.encode(clip, io.BytesIO(), workers=2, bitrate=9000)
+        lfqcodec.encode(uneven, io.BytesIO(), workers=2, bitrate=9000)
     with pytest.raises(lfqcodec.LfqError, match="at least 1"):
-        lfqcodec.encode(clip, io.BytesIO(), workers=0)
-    assert "--workers" in fail(2, "encode", clip, "-", "--workers", 0)
+        lfqcodec.encode(uneven, io.BytesIO(), workers=0)
+    assert "--workers" in fail(2, "encode", uneven, "-", "--workers", 0)
 
 
-def test_an_error_in_a_worker_is_an_error(clip, monkeypatch):
+def test_an_error_in_a_worker_is_an_error(uneven, monkeypatch):
     """A worker that fails says why; one that dies is named."""
 
     def lost(self, chunks):
@@ -113,7 +91,7 @@ def test_an_error_in_a_worker_is_an_error(clip, monkeypatch):
 
     monkeypatch.setattr(Workers, "give", lost)
     with pytest.raises(lfqcodec.LfqError, match=r"ended early \(SIGKILL\)"):
-        lfqcodec.encode(clip, io.BytesIO(), workers=2, device="cpu", gop=17)
+        lfqcodec.encode(uneven, io.BytesIO(), workers=2, device="cpu", gop=17)
 
     def broken(self, chunks):
         give(self, [([picture[:, :0] for picture in pictures], size) for pictures, size in chunks])
@@ -122,7 +100,7 @@ def test_an_error_in_a_worker_is_an_error(clip, monkeypatch):
     give = Workers.give
     monkeypatch.setattr(Workers, "give", broken)
     with pytest.raises(RuntimeError):
-        lfqcodec.encode(clip, io.BytesIO(), workers=2, device="cpu", gop=17)
+        lfqcodec.encode(uneven, io.BytesIO(), workers=2, device="cpu", gop=17)
 
 
 def children_of(process):
@@ -179,7 +157,7 @@ def test_no_process_is_left(tmp_path, number):
     assert not out.exists()
 
 
-def test_the_command(clip, tmp_path):
-    done = run("encode", clip, tmp_path / "a.lfq", "--workers", 2, "--gop", 17, "--profile", "static")
+def test_the_command(uneven, tmp_path):
+    done = run("encode", uneven, tmp_path / "a.lfq", "--workers", 2, "--gop", 17, "--profile", "static")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "a.lfq").read_bytes() == encoded(clip, gop=17, profile="static")
+    assert (tmp_path / "a.lfq").read_bytes() == encoded(uneven, gop=17, profile="static")

@@ -14,7 +14,7 @@ from lfqcodec.tokenizer.lfq.ternary import tokens_valid
 from lfqcodec.tokenizer.motion.group import Reference, Source
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
-from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors, rate_tensors
+from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors
 from lfqcodec.tokenizer.motion.training.rate import Rates
 from lfqcodec.weights.loading import save_tokenizer
 
@@ -230,6 +230,5 @@ def test_a_checkpoint_becomes_a_model_file(model: MotionTokenizer, tmp_path: Pat
     loaded = MotionTokenizer(SMALL)
     loaded.load_state_dict({name: each.float() for name, each in tensors.items()})
     assert torch.equal(loaded.intra.quantizer.channel, model.intra.quantizer.channel)
-    rates.load_state_dict(rate_tensors(intra))
     with pytest.raises(WeightsError, match="fit"):
         model_tensors(SMALL, {}, groups)
