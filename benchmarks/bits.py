@@ -19,9 +19,9 @@ from tqdm import tqdm
 import lfqcodec
 from benchmarks.datasets.find import videos_in
 from benchmarks.machine import command_line, describe
+from benchmarks.options import clip_options
 from lfqcodec.bitstream import Chunk
 from lfqcodec.bitstream.geometry import PRECISION_BITS, SUBTOKENS, WORD_BITS
-from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.entropy import Batch, RateModel, as_given
 from lfqcodec.entropy.coder import drive
 from lfqcodec.entropy.model import ROW_SUM
@@ -30,8 +30,6 @@ from lfqcodec.errors import LfqError
 from lfqcodec.prior.motion.static import StaticMotionRates
 from lfqcodec.weights.store import prior_for, resolve_model
 
-FRAMES = 129
-"""A GOP, as encode makes them."""
 CERTAIN = ROW_SUM - SYMBOLS
 """Frequency less 1 of the value of a subtoken that has no other."""
 
@@ -200,12 +198,7 @@ def _or_dash(value: float | None, digits: int) -> str:
 
 
 @click.command("bits")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
-@click.option("--crf", type=float, default=DEFAULT_CRF, show_default=True)
-@click.option(
-    "--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="First frames of a clip."
-)
+@clip_options
 @click.option("--out", type=click.Path(path_type=Path), help="Write everything as JSON.")
 @click.option("--markdown", is_flag=True, help="Print all clips as one, as a Markdown table.")
 def bits(folder: Path, model: str | None, crf: float, frames: int, out: Path | None, markdown: bool) -> None:

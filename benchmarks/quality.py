@@ -19,15 +19,13 @@ from benchmarks.datasets.find import videos_in
 from benchmarks.machine import command_line, describe
 from benchmarks.metrics import FrameScores, compare_frames, file_sha256, find_lpips, mean
 from benchmarks.metrics.compare import MAX_PSNR
+from benchmarks.options import clip_options
 from lfqcodec.bitstream import ChunkHead
-from lfqcodec.codec.encode.rate.quality import DEFAULT_CRF
 from lfqcodec.errors import LfqError
 from lfqcodec.tokenizer.motion.layout import places
 from lfqcodec.train.lpips import LPIPS, load_lpips
 from lfqcodec.weights.store import resolve_model
 
-FRAMES = 129
-"""A GOP, as encode makes them."""
 SPAN = 16
 """Pictures that are put together to see what becomes of quality along a GOP."""
 OTHERS = ("ms_ssim", "lpips", "lpips_shifted")
@@ -114,12 +112,7 @@ def _line(row: Row) -> str:
 
 
 @click.command("quality")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
-@click.option("--crf", type=float, default=DEFAULT_CRF, show_default=True)
-@click.option(
-    "--frames", type=click.IntRange(min=1), default=FRAMES, show_default=True, help="First frames of a clip."
-)
+@clip_options
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS weights (see fetch lpips).")
 @click.option("--out", type=click.Path(path_type=Path), help="Write rows and single pictures as JSON.")
 def quality(

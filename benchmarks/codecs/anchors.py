@@ -90,13 +90,7 @@ class Anchor(Codec):
 
     def check_setting(self, setting: str) -> None:
         """crf=0 to 51 (63 for SVT-AV1)."""
-        option, _, text = setting.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1
-        if option != "crf" or not 0 <= value <= self._library.max_crf:
-            raise LfqError(f"{self.name}: no setting {setting!r} (give crf=0 to {self._library.max_crf})")
+        self._check_crf(setting, self._library.max_crf)
 
     def _program(self, action: str) -> list[str]:
         line = [sys.executable, "-m", "benchmarks.codecs.anchors", action]

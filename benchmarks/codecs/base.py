@@ -38,6 +38,16 @@ class Codec(ABC):
     def check_setting(self, setting: str) -> None:
         """Raise `LfqError` for a setting that the codec does not have."""
 
+    def _check_crf(self, setting: str, most: float) -> None:
+        """Raise `LfqError` unless it is "crf=" and a number from 0 to `most`."""
+        option, _, text = setting.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if option != "crf" or not 0 <= value <= most:
+            raise LfqError(f"{self.name}: no setting {setting!r} (give crf=0 to {most:g})")
+
     @abstractmethod
     def encode_command(self, source: Path, coded: Path, setting: str) -> list[str]:
         """The command that codes the pictures of `source`, without sound, into the new file `coded`."""

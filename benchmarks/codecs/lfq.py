@@ -8,7 +8,7 @@ from pathlib import Path
 import lfqcodec
 from benchmarks.codecs.base import Codec, CodecUnavailable
 from lfqcodec.codec.encode.options import MAX_CRF
-from lfqcodec.errors import LfqError, WeightsError
+from lfqcodec.errors import WeightsError
 from lfqcodec.weights import resolve_model
 from lfqcodec.weights.store import prior_for
 
@@ -45,13 +45,7 @@ class Lfq(Codec):
 
     def check_setting(self, setting: str) -> None:
         """crf=0 to 63."""
-        option, _, text = setting.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1
-        if option != "crf" or not 0 <= value <= MAX_CRF:
-            raise LfqError(f"{self.name}: no setting {setting!r} (give crf=0 to {MAX_CRF:g})")
+        self._check_crf(setting, MAX_CRF)
 
     def encode_command(self, source: Path, coded: Path, setting: str) -> list[str]:
         """`lfqcodec encode`."""

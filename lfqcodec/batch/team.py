@@ -8,12 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lfqcodec.batch.slots import Slot, take_one
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
-from lfqcodec.codec.workers import Workers
+from lfqcodec.codec.workers import Closing, Workers
 
 _LOOK_SECONDS = 0.1
 
@@ -43,7 +41,7 @@ class _Helper:
         self._slot.free()
 
 
-class GopTeam:
+class GopTeam(Closing):
     """Codes one GOP in a thread of this process, and one in a process for each of the `slots` that is free.
 
     A context manager, and a `lfqcodec.codec.workers.Team`. In memory are the GOPs that are being coded.
@@ -139,11 +137,3 @@ class GopTeam:
         for helper in self._helpers:
             helper.close()
         self._helpers = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

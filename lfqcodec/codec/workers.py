@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, BinaryIO, Generic, Protocol, Self, TypeVar
 
 from lfqcodec.errors import LfqError
@@ -75,7 +74,21 @@ class WorkerLost(LfqError):
         self.signal = -code if code < 0 else None
 
 
-class Workers(Generic[Job, Result]):
+class Closing:
+    """A context manager that is closed at its end."""
+
+    def close(self) -> None:
+        """Give back what it has."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Workers(Closing, Generic[Job, Result]):
     """So many processes, each with one job at a time; a context manager. Results come in order of jobs.
 
     `on_report` gets the numbers that jobs `report`, while a result is waited for; not on Windows.
@@ -196,14 +209,6 @@ class Workers(Generic[Job, Result]):
         if self._reports >= 0:
             os.close(self._reports)
             self._reports = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def report(number: int) -> None:

@@ -30,6 +30,7 @@ from lfqcodec.errors import LfqError
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, Schedule, update_average
+from lfqcodec.train.precision import choose_precision
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,19 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Task(ABC, Generic[Network]):
-    """What a run trains. The loop updates the parameters of `model` and keeps their moving average."""
+    """What a run trains. The loop updates the parameters of `model` and keeps their moving average.
+
+    It computes on `device` in floats of `dtype`, beside the other processes of `world`.
+    """
 
     model: Network
+
+    def __init__(
+        self, *, device: torch.device | str = "cpu", precision: str = "auto", world: World | None = None
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = choose_precision(precision, self.device)
+        self.world = world or World()
 
     @abstractmethod
     def step(self, number: int, rate: float) -> dict[str, Tensor]:

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from lfqcodec.batch import store
 from lfqcodec.batch.engines.engine import OnShare, ignore_share
 from lfqcodec.batch.work import Job, Outcome, do, failed
+from lfqcodec.codec.workers import Closing
 from lfqcodec.errors import LfqError
 from lfqcodec.weights.store import DEFAULT_VARIABLE, MODELS_VARIABLE
 
@@ -40,7 +40,7 @@ class Needs:
         return {"num_cpus": self.cpus * share, "num_gpus": self.gpus, "max_retries": _RETRIES}
 
 
-class RayTeam:
+class RayTeam(Closing):
     """A `lfqcodec.codec.workers.Team` whose members are tasks; also a context manager."""
 
     def __init__(self, needs: Needs, most: int, setup: EncodeGop, on_coded: Callable[[int], None]) -> None:
@@ -76,12 +76,8 @@ class RayTeam:
         self._on_coded(pictures)
         return coded
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End what is on its way."""
         import ray
 
         for made, _ in self._given:

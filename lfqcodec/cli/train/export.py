@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from lfqcodec.cli.shared.options import json_option
-from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.errors import LfqError
+from lfqcodec.cli.train.options import check_name, tell_written
 
 
 @click.command("export")
@@ -27,17 +26,11 @@ def export(run: Path, dest: Path, name: str | None, init: Path | None, as_json: 
     from lfqcodec.weights.loading import save_tokenizer
     from lfqcodec.weights.store import read_model
 
-    if dest.suffix != ".safetensors":
-        raise LfqError(f"{dest}: the name of a model file must end in .safetensors")
+    check_name(dest, "a model file")
     name = name or dest.stem
     if is_run(run):
         export_run(run, dest, name, init)
     else:
         config, tensors = export_tokenizer(run / "checkpoint.safetensors")
         save_tokenizer(dest, config, tensors, {"name": name})
-    model = read_model(dest)
-    size = dest.stat().st_size
-    if as_json:
-        print_json({"name": name, "path": str(dest), "bytes": size, "sha256": model.sha256.hex()})
-    else:
-        click.echo(f"{dest}: {human_bytes(size)}, sha256 {model.sha256.hex()}")
+    tell_written(dest, name, read_model(dest).sha256.hex(), as_json=as_json)

@@ -9,9 +9,16 @@ from typing import Any
 import click
 
 from lfqcodec.cli.shared.options import json_option, overwrite_option
-from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import Media, Run, data_options, export_option, run_options
-from lfqcodec.errors import LfqError
+from lfqcodec.cli.train.options import (
+    Media,
+    Run,
+    check_name,
+    data_options,
+    export_option,
+    precision_option,
+    run_options,
+    tell_written,
+)
 
 _PATH = click.Path(path_type=Path)
 
@@ -49,7 +56,7 @@ _PATH = click.Path(path_type=Path)
     help="What to do with files that the table does not list.",
 )
 @click.option("--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@precision_option
 def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     """Train a generator of pictures or clips; the same command again goes on where it stopped.
 
@@ -114,16 +121,11 @@ def export_generator(run: Path, dest: Path, name: str | None, overwrite: bool, a
     from lfqcodec.generate.store import read_generator
     from lfqcodec.output import check_target
 
-    if dest.suffix != ".safetensors":
-        raise LfqError(f"{dest}: the name of a generator's file must end in .safetensors")
+    check_name(dest, "a generator's file")
     dest.parent.mkdir(parents=True, exist_ok=True)
     check_target(dest, overwrite=overwrite)
     name = name or dest.stem
     sha256 = _write(run, dest, name, overwrite=overwrite)
     made = read_generator(dest)
-    facts = {"name": name, "path": str(dest), "bytes": dest.stat().st_size, "sha256": sha256}
-    facts |= {"classes": len(made.classes), "sampling": sorted(made.samplings)}
-    if as_json:
-        print_json(facts)
-    else:
-        click.echo(f"{dest}: {human_bytes(dest.stat().st_size)}, sha256 {sha256}")
+    facts = {"classes": len(made.classes), "sampling": sorted(made.samplings)}
+    tell_written(dest, name, sha256, as_json=as_json, **facts)

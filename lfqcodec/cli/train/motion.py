@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lfqcodec.cli.shared.options import device_option
+from lfqcodec.cli.train.options import precision_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -30,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--steps", type=int, help="How many steps to train.")
 @click.option("--save-minutes", type=float, default=5.0, show_default=True, help="Between checkpoints.")
 @click.option("--evaluate-minutes", type=float, default=15.0, show_default=True, help="Between measurements.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@precision_option
 @click.option("--journal", type=_PATH, help="Markdown file that gets a line about this call.")
 @click.option("--export", type=_PATH, help="Model file to write at the end (.safetensors).")
 @click.option("--batch", type=int, help="First pictures, or chains, of a step.")

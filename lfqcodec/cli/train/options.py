@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from lfqcodec.cli.shared.options import Command, device_option
+from lfqcodec.cli.shared.report import human_bytes, print_json
+from lfqcodec.errors import LfqError
 
 if TYPE_CHECKING:
     from lfqcodec.train.loop import Loop
@@ -89,6 +91,26 @@ def _model_file(context: click.Context, option: click.Parameter, value: Path | N
     if value is not None and value.suffix != ".safetensors":
         raise click.BadParameter(f"{value} must end in .safetensors", context, option)
     return value
+
+
+precision_option = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True
+)
+
+
+def check_name(dest: Path, what: str) -> None:
+    """Raises `LfqError` where a file of weights has another suffix."""
+    if dest.suffix != ".safetensors":
+        raise LfqError(f"{dest}: the name of {what} must end in .safetensors")
+
+
+def tell_written(dest: Path, name: str, sha256: str, *, as_json: bool, **more: object) -> None:
+    """Report a file of weights on standard output."""
+    size = dest.stat().st_size
+    if as_json:
+        print_json({"name": name, "path": str(dest), "bytes": size, "sha256": sha256, **more})
+    else:
+        click.echo(f"{dest}: {human_bytes(size)}, sha256 {sha256}")
 
 
 export_option = click.option(

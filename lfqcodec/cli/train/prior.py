@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from lfqcodec.cli.shared.options import json_option, model_option
-from lfqcodec.cli.shared.report import human_bytes, print_json
-from lfqcodec.cli.train.options import Media, Run, data_options, run_options
+from lfqcodec.cli.train.options import Media, Run, check_name, data_options, run_options, tell_written
 from lfqcodec.errors import LfqError
 
 
@@ -102,12 +101,7 @@ def export_prior(run: Path, dest: Path, name: str, as_json: bool) -> None:
     from lfqcodec.prior.motion.weights import save_motion_prior
     from lfqcodec.train.prior.motion.trainer import export_motion_prior
 
-    if dest.suffix != ".safetensors":
-        raise LfqError(f"{dest}: the name of a prior's file must end in .safetensors")
+    check_name(dest, "a prior's file")
     weights, metadata = export_motion_prior(run / "checkpoint.safetensors")
     sha256 = save_motion_prior(dest, weights, {"name": name, **metadata}).hex()
-    size = dest.stat().st_size
-    if as_json:
-        print_json({"name": name, "path": str(dest), "bytes": size, "sha256": sha256})
-    else:
-        click.echo(f"{dest}: {human_bytes(size)}, sha256 {sha256}")
+    tell_written(dest, name, sha256, as_json=as_json)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from lfqcodec.cli.train.options import Media, Run, data_options, export_option, run_options
+from lfqcodec.cli.train.options import (
+    Media,
+    Run,
+    data_options,
+    export_option,
+    precision_option,
+    run_options,
+)
 from lfqcodec.errors import LfqError
 
 log = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ log = logging.getLogger(__name__)
     envvar="LFQCODEC_LPIPS",
     help="Weights of LPIPS (safetensors). Without them the perceptual loss is left out.",
 )
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True)
+@precision_option
 def tokenizer(
     media: Media,
     run: Run,

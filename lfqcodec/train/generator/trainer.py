@@ -26,7 +26,6 @@ from lfqcodec.train.generator.config import GeneratorTrainConfig
 from lfqcodec.train.generator.objective import chosen_units, masked_loss
 from lfqcodec.train.generator.tokens import TokenStore
 from lfqcodec.train.loop import CHECKPOINT, Loop, Task
-from lfqcodec.train.precision import choose_precision
 
 SAMPLING = "sampling.json"
 """File of a run with the settings that go into the exported model. It may be edited before that."""
@@ -58,10 +57,8 @@ class GeneratorTask(Task[Model], ABC):
             )
         if len(store.classes) != config.model.classes:
             raise LfqError(f"the store has {len(store.classes)} classes, the model {config.model.classes}")
+        super().__init__(device=device, precision=precision, world=world)
         self.config, self.store = config, store
-        self.world = world or World()
-        self.device = torch.device(device)
-        self.dtype = choose_precision(precision, self.device)
         torch.manual_seed(config.seed)
         self.model = self._build().to(self.device).train()
         self._batches = TokenBatches(

@@ -27,7 +27,6 @@ from lfqcodec.train.motion.held_out import measure_groups, measure_intra
 from lfqcodec.train.motion.model.networks import Chain, GroupModel, IntraModel, eight_bits, is_rate
 from lfqcodec.train.motion.model.objective import Measured, groups_loss, intra_loss, psnr
 from lfqcodec.train.motion.model.search import luma, search_anchor, search_between
-from lfqcodec.train.precision import choose_precision
 
 Network = TypeVar("Network", IntraModel, GroupModel)
 Tensors = tuple[Tensor, ...]
@@ -54,8 +53,8 @@ class MotionTask(Task[Network]):
         lpips: LPIPS | None,
         world: World,
     ) -> None:
-        self.config, self.device, self.world = config, device, world
-        self.dtype = choose_precision(precision, device)
+        super().__init__(device=device, precision=precision, world=world)
+        self.config = config
         self.lpips = None if lpips is None else lpips.to(device)
         rate_steps = 0 if init is None else self._load(model, init)
         self._rate_steps = torch.tensor(rate_steps)

@@ -17,7 +17,6 @@ from lfqcodec.train.data import Pack, Prefetcher, SampleConfig, Sampler
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import Loop, Task
 from lfqcodec.train.lpips import LPIPS
-from lfqcodec.train.precision import choose_precision
 from lfqcodec.train.tokenizer.adversarial import Adversary
 from lfqcodec.train.tokenizer.config import TokenizerTrainConfig
 from lfqcodec.train.tokenizer.held_out import measure
@@ -41,10 +40,8 @@ class TokenizerTask(Task[Magvit2Tokenizer]):
         init: dict[str, Tensor] | None = None,
         world: World | None = None,
     ) -> None:
+        super().__init__(device=device, precision=precision, world=world)
         self.config, self.pack = config, pack
-        self.world = world or World()
-        self.device = torch.device(device)
-        self.dtype = choose_precision(precision, self.device)
         torch.manual_seed(config.seed)
         self.model = Magvit2Tokenizer(config.model).to(self.device)
         if init is not None:

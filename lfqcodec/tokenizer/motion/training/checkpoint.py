@@ -11,8 +11,6 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
-_RATES = "rates."
-
 
 def model_tensors(
     config: MotionConfig, intra: Mapping[str, Tensor], groups: Mapping[str, Tensor]
@@ -32,9 +30,3 @@ def model_tensors(
             raise WeightsError(f"a checkpoint does not fit the configuration ({name})")
         tensors[name] = given[name].half()
     return tensors
-
-
-def rate_tensors(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """The state of the rate networks in a checkpoint, for `Rates`; `prefix` is "anchor." or "between."."""
-    start = prefix + _RATES
-    return {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
