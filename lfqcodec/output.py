@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import re
@@ -177,10 +178,7 @@ def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = Fa
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway.
-
-    Importing torch is one: an exception inside its modules written in C++ aborts the process.
-    """
+    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -194,6 +192,24 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if came:
             signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """For imports of what may import torch: an exception inside its modules in C++ aborts the process.
+
+    Its hundreds of thousands of objects stay. To look for garbage among them takes a sixth of the start.
+    """
+    first = "torch" not in sys.modules and gc.isenabled()
+    with undisturbed():
+        if first:
+            gc.disable()
+        try:
+            yield
+        finally:
+            if first:
+                gc.freeze()
+                gc.enable()
 
 
 def fitting(name: str, spare: int) -> str:

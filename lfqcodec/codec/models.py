@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import WeightsError
-from lfqcodec.output import undisturbed
+from lfqcodec.output import loading
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
 
@@ -20,7 +20,7 @@ def rate_model(prior: Prior | None) -> RateModel:
         from lfqcodec.prior.motion.static import StaticMotionRates
 
         return StaticMotionRates()
-    with undisturbed():
+    with loading():
         from lfqcodec.prior.motion.learned import LearnedMotionRates
         from lfqcodec.weights.loading import load_networks
 
@@ -36,7 +36,7 @@ def motion_config(model: Model) -> MotionConfig:
 
 def load_group_tokenizer(model: Model, device: str) -> GroupTokenizer:
     """The tokenizer of a model that can code .lfq files; later calls give it again. Raises `WeightsError`."""
-    with undisturbed():
+    with loading():
         from lfqcodec.codec.device import pick_device
         from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
         from lfqcodec.weights.loading import load_tokenizer

@@ -32,15 +32,3 @@ class Linear:
         y: NDArray[np.float32] = x @ self._weight.numpy()
         y += self._bias.numpy()
         return np.rint(y, out=y)
-
-
-class Table:
-    """table[min(distance, size - 1)] for integer distances from 0."""
-
-    def __init__(self, values: Tensor) -> None:
-        self._values = values
-
-    def __call__(self, distance: Tensor) -> Tensor:
-        """Entries at `distance`, float32 [...]; overwrites it."""
-        index = distance.clamp_(max=len(self._values) - 1).to(torch.int32)
-        return self._values.index_select(0, index.view(-1)).view(index.shape)

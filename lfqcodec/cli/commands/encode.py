@@ -18,7 +18,7 @@ from lfqcodec.cli.shared.options import (
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import human_bytes, plural, print_json, print_notes
 from lfqcodec.codec.encode.options import EncodeOptions
-from lfqcodec.output import undisturbed
+from lfqcodec.output import loading
 
 
 @click.command("encode")
@@ -79,7 +79,7 @@ def command(
     if settings.resume and target == "-":
         raise click.UsageError("--resume needs an OUT with a name")
     with show_progress("encoding", progress, quiet=quiet) as tell:
-        with undisturbed():
+        with loading():
             from lfqcodec.codec.encode.encoder import encode
 
         report = encode(source, target, settings, progress=tell)

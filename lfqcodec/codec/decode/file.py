@@ -34,7 +34,7 @@ from lfqcodec.codec.repair.salvage import Salvage, Use
 from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.errors import ArgumentTypeError, BitstreamError, LfqError
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.output import undisturbed
+from lfqcodec.output import loading
 from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 
@@ -251,7 +251,7 @@ class LfqFile:
         With several `workers` GOPs are decoded ahead, each in a process of its own, which ends with the last
         event or with `close`; not out of a pipe.
         """
-        with undisturbed():
+        with loading():
             from lfqcodec.codec.decode.events import events
 
         _check_streams(streams)

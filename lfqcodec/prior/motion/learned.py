@@ -55,9 +55,9 @@ class LearnedMotionRates(MotionRates):
             chosen = np.flatnonzero(features.steps == step)
             if len(chosen):
                 known = _run(features, step, coder, chosen)
-                logits = networks.logits(f"{name}.dy", known).numpy()
+                logits = networks.logits(f"{name}.dy", known)
                 first = yield from coder.code(0, chosen, networks.motion_rows(logits))
-                logits = networks.logits(f"{name}.dx", with_first(known, first)).numpy()
+                logits = networks.logits(f"{name}.dx", with_first(known, first))
                 yield from coder.code(1, chosen, networks.motion_rows(logits))
 
     def _anchor_motion(self, past: Past, quality: Sequence[int], coder: LayerCoder) -> MotionCoding:
@@ -97,7 +97,7 @@ class LearnedMotionRates(MotionRates):
             first = yield from coder.code(0, where, networks.significance_rows(logits))
             yield from coder.code(1, where[first == 0], NOTHING)
             used = np.flatnonzero(first)
-            rows = networks.sign_rows(logits[torch.from_numpy(used)], first[used])
+            rows = networks.sign_rows(logits[used], first[used])
             yield from coder.code(1, where[used], rows)
 
 

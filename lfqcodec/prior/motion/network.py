@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.arithmetic import Linear, Table
+from lfqcodec.prior.arithmetic import Linear
 from lfqcodec.prior.motion.config import HALVES, LIMIT, MOTION_CLASSES, VALUES
 from lfqcodec.prior.motion.group import Array, Rows
 from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
@@ -31,27 +31,18 @@ class Shares:
     """Integer logits to integer shares: floor(2^18 e / sum of e) with e = table[min(max - logit, 1023)]."""
 
     def __init__(self, table: Array) -> None:
-        self._numbers = table.astype(np.float64)
-        self._table = Table(torch.from_numpy(self._numbers))
+        self._scaled = table.astype(np.float64) * (1 << _SHARE_BITS)
 
-    def __call__(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: NDArray[np.float32]) -> Rows:
         """float32 [n, k] -> float64 [n, k], k at most 32."""
-        raised = self._table(logits.amax(-1, keepdim=True) - logits)
-        total = raised.sum(-1, keepdim=True)
+        distance = np.minimum(logits.max(-1, keepdims=True) - logits, len(self._scaled) - 1)
+        raised: Rows = self._scaled.take(distance.astype(np.intp))
         # floor(a / b) = floor((a + 1/2) / b), and that is at least 1 / (2 b) >= 2^-22 away from an integer:
         # more than the errors of multiplying by a rounded 1 / b, below 2^18 * 2^-51.
-        return raised.mul_(1 << _SHARE_BITS).add_(0.5).mul_(total.reciprocal_()).floor_()
-
-    def few(self, logits: NDArray[np.float32]) -> Rows:
-        """The same of arrays."""
-        distance = np.minimum(logits.max(-1, keepdims=True) - logits, len(self._numbers) - 1)
-        raised = self._numbers[distance.astype(np.int32)]
-        inverse = 1 / raised.sum(-1, keepdims=True)
-        raised *= 1 << _SHARE_BITS
+        inverse = (1 << _SHARE_BITS) / raised.sum(-1, keepdims=True)
         raised += 0.5
         raised *= inverse
-        shares: Rows = np.floor(raised, out=raised)
-        return shares
+        return np.floor(raised, out=raised)
 
 
 class MotionNetworks:
@@ -67,11 +58,12 @@ class MotionNetworks:
         self._shares = Shares(arrays[TABLE])
 
     @torch.inference_mode()
-    def logits(self, name: str, features: Tensor) -> Tensor:
+    def logits(self, name: str, features: Tensor) -> NDArray[np.float32]:
         """The logits of a network, in units of 2^-6 nats: float32 [n, features] -> [n, logits]."""
         x = self._linears[f"{name}.first"](features).clamp_(0, LIMIT)
         x = self._linears[f"{name}.second"](x).clamp_(0, LIMIT)
-        return self._linears[f"{name}.logits"](x).clamp_(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+        logits: NDArray[np.float32] = self._linears[f"{name}.logits"](x).numpy()
+        return np.minimum(np.maximum(logits, -_LOGIT_LIMIT, out=logits), _LOGIT_LIMIT, out=logits)
 
     def few_logits(self, name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same of arrays of a few rows."""
@@ -83,41 +75,42 @@ class MotionNetworks:
         x = self._linears[f"{name}.logits"].few(x)
         return np.minimum(np.maximum(x, -_LOGIT_LIMIT, out=x), _LOGIT_LIMIT, out=x)
 
-    def significance_rows(self, logits: Tensor) -> RowMaker:
+    def significance_rows(self, logits: NDArray[np.float32]) -> RowMaker:
         """Rows of subtoken 0 from the first 48 logits of a network for tokens."""
-        return lambda part: self.product_rows(logits[part, :_UPPER], logits[part, _UPPER : _UPPER + _LOWER])
+        return lambda part: self._product_rows(logits[part, :_UPPER], logits[part, _UPPER : _UPPER + _LOWER])
 
-    def sign_rows(self, logits: Tensor, first: Array) -> RowMaker:
+    def sign_rows(self, logits: NDArray[np.float32], first: Array) -> RowMaker:
         """Rows of subtoken 1 from the last 9 logits: signs where subtoken 0, int64 [n], has a bit."""
-        return lambda part: self._sign_rows(logits[part, -VALUES:], torch.from_numpy(first[part]))
+        return lambda part: self._sign_rows(logits[part, -VALUES:], first[part])
 
-    @torch.inference_mode()
-    def _sign_rows(self, logits: Tensor, first: Tensor) -> Rows:
+    def _sign_rows(self, logits: NDArray[np.float32], first: Array) -> Rows:
         upper = logits[:, _LOWER_BITS:] @ _BITS[:_UPPER, : VALUES - _LOWER_BITS].T
         lower = logits[:, :_LOWER_BITS] @ _BITS[:_LOWER, :_LOWER_BITS].T
-        upper[_COMBINES_NOT[first >> _LOWER_BITS]] = _EXCLUDED
-        lower[_COMBINES_NOT[first & (_LOWER - 1), :_LOWER]] = _EXCLUDED
-        return self.product_rows(upper, lower)
+        np.putmask(upper, _COMBINES_NOT[first >> _LOWER_BITS], _EXCLUDED)
+        np.putmask(lower, _COMBINES_NOT[first & (_LOWER - 1), :_LOWER], _EXCLUDED)
+        return self._product_rows(upper, lower)
 
-    def depth_rows(self, logits: Tensor) -> RowMaker:
+    def depth_rows(self, logits: NDArray[np.float32]) -> RowMaker:
         """Rows of depth tokens from 32 logits: of the lower two blocks, then of the upper two."""
-        return lambda part: self.product_rows(logits[part, :_LOWER], logits[part, _LOWER:])
+        return lambda part: self._product_rows(logits[part, :_LOWER], logits[part, _LOWER:])
 
-    @torch.inference_mode()
-    def product_rows(self, upper: Tensor, lower: Tensor) -> Rows:
+    def _product_rows(self, upper: NDArray[np.float32], lower: NDArray[np.float32]) -> Rows:
         """Rows of symbols with two independent parts: symbol (i, j) for upper value i and lower value j.
 
         f = 1 + floor(share[i] share[j] (2^15 - 1) / 2^27), 1 for symbols that are not there; what is then
         missing of 2^24 goes to the most likely symbol: the first largest logits.
         """
-        likely = upper.numpy().argmax(-1) * lower.shape[1] + lower.numpy().argmax(-1)
+        likely = upper.argmax(-1) * lower.shape[1] + lower.argmax(-1)
         # Below 2^51: exact.
-        scaled = self._shares(upper).mul_((ROW_SUM // SYMBOLS - 1) * 0.5 ** (2 * _SHARE_BITS - 9))
+        shares = self._shares(upper)
+        shares *= (ROW_SUM // SYMBOLS - 1) * 0.5 ** (2 * _SHARE_BITS - 9)
         n, size = len(upper), upper.shape[1] * lower.shape[1]
         rows = torch.empty(n, SYMBOLS, dtype=torch.float64)
-        rows[:, size:] = 0
+        if size < SYMBOLS:
+            rows[:, size:] = 0
         product = rows[:, :size].view(n, upper.shape[1], lower.shape[1])
-        torch.mul(scaled.unsqueeze(2), self._shares(lower).unsqueeze(1), out=product).floor_()
+        # numpy takes three times as long for products of short rows.
+        torch.mul(_tensor(shares)[:, :, None], _tensor(self._shares(lower))[:, None], out=product).floor_()
         result: Rows = rows.numpy()
         result[np.arange(n), likely] += _SHARED - rows.sum(-1).numpy()
         return result
@@ -134,11 +127,11 @@ class MotionNetworks:
         For a candidate floor(share (2^15 - 1) / 2^9) is added, and what is then missing to the symbol nearest
         to 0 of the class with the first largest logit.
         """
-        shares = self._shares.few(logits)
+        shares = self._shares(logits)
         shares *= (ROW_SUM // SYMBOLS - 1) * 0.5 ** (_SHARE_BITS - 9)
         each = np.floor(shares[:, :MOTION_CLASSES] / _WIDTHS)
         missing = _SHARED - each @ _WIDTHS
-        rows: Rows = each.take(_OF_SYMBOL, axis=1)
+        rows: Rows = np.repeat(each[:, _OF_RUN], _RUNS, axis=1)
         places = np.arange(len(rows))
         if candidates is not None:
             spikes = np.floor(shares[:, MOTION_CLASSES:])
@@ -149,8 +142,9 @@ class MotionNetworks:
         return rows
 
 
-_BITS = (torch.arange(_UPPER)[:, None] >> torch.arange(VALUES - _LOWER_BITS) & 1).to(torch.float32)
-_COMBINES_NOT = (torch.arange(_UPPER) & ~torch.arange(_UPPER)[:, None]) != 0
+_tensor = torch.from_numpy
+_BITS = (np.arange(_UPPER)[:, None] >> np.arange(VALUES - _LOWER_BITS) & 1).astype(np.float32)
+_COMBINES_NOT = (np.arange(_UPPER) & ~np.arange(_UPPER)[:, None]) != 0
 """[significant bits, sign bits]: whether a sign is set where nothing is significant."""
 
 
@@ -172,3 +166,6 @@ def classes() -> tuple[Array, Array, Array]:
 
 _OF_SYMBOL, _COUNTS, _NEAREST = classes()
 _WIDTHS = _COUNTS.astype(np.float64)
+_BEGINS = np.flatnonzero(np.diff(_OF_SYMBOL, prepend=-1))
+_OF_RUN, _RUNS = _OF_SYMBOL[_BEGINS], np.diff(_BEGINS, append=SYMBOLS)
+"""Classes of runs of symbols in their order, and how long these are."""

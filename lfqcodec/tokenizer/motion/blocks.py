@@ -75,6 +75,10 @@ def plane(values: Tensor, like: Tensor) -> Tensor:
     return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
 
 
+_TILE = 4
+"""Positions of a square that is convolved by itself, in each direction."""
+_FULL = 0.6
+"""Where squares cover so much of a grid, all of it is one square."""
 _LIMIT = 20.0
 """Of what blocks gate; ordinary pictures reach half of it."""
 
@@ -143,8 +147,7 @@ class Block(nn.Module):
 
     def rows(self, x: Tensor, region: Region) -> Tensor:
         """The same for the rows of a region [n, width], in place."""
-        mixed = self.d(region.spread(F.leaky_relu_(self.a.rows(x), 0.1)))
-        x += self.b.rows(region.rows(mixed.permute(0, 2, 3, 1).flatten(0, 2)))
+        x += self.b.rows(region.convolve(self.d, F.leaky_relu_(self.a.rows(x), 0.1)))
         value, gate = self.u.rows(x).chunk(2, -1)
         gate = F.silu(gate.clamp_(-_LIMIT, _LIMIT), inplace=True)
         x += self.v.rows(gate.mul_(value.clamp_(-_LIMIT, _LIMIT)))
@@ -197,11 +200,13 @@ class Head(nn.Module):
 
     def rows(self, x: Tensor, region: Region, inner: Region) -> Tensor:
         """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
-        refined = self._refined(region.spread(self.h.rows(x)), region.spread(self.f.rows(x)))
-        h, w = region.mask.shape
-        quarters = refined.permute(0, 2, 3, 1).reshape(h, 2, w, 2, 3, PATCH // 2, PATCH // 2)
-        row, column = inner.positions // w, inner.positions % w
-        return quarters.permute(0, 2, 4, 1, 5, 3, 6)[row, column].flatten(1)
+        # Rows of four quarters each: [n * 4, 48].
+        coarse, fine = _quarters(self.h.rows(x)), _quarters(self.f.rows(x))
+        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), 0.1)
+        refined = region.convolve(self.o, hidden, 2, inner)
+        within = inner.within(region)
+        refined += coarse.view(len(region), -1)[within].view_as(refined)
+        return refined.view(len(inner), 2, 2, 3, PATCH // 2, PATCH // 2).permute(0, 3, 1, 4, 2, 5).flatten(1)
 
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
@@ -217,6 +222,7 @@ class Region:
         self.mask = mask
         self.positions = mask.flatten().nonzero()[:, 0]
         self._whole = len(self.positions) == mask.numel()
+        self._tiles: dict[tuple[int, Region | None], _Tiles] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -229,17 +235,72 @@ class Region:
         """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
         return x if self._whole else x.index_select(0, self.positions)
 
-    def spread(self, rows: Tensor) -> Tensor:
-        """Rows [n, C] to their places: [1, C, h, w], channels_last, zero elsewhere."""
-        h, w = self.mask.shape
-        grid = rows
-        if not self._whole:
-            grid = rows.new_zeros(h * w, rows.shape[1]).index_copy_(0, self.positions, rows)
-        return grid.reshape(1, h, w, -1).permute(0, 3, 1, 2)
+    def convolve(self, conv: nn.Conv2d, rows: Tensor, scale: int = 1, wanted: Region | None = None) -> Tensor:
+        """A 3x3 convolution with zeros outside: rows [n * scale^2, C] to those of a `wanted` region inside.
+
+        A position has `scale`^2 rows, its parts in raster order.
+        """
+        tiles = self._tiles.get((scale, wanted))
+        if tiles is None:
+            tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
+        return tiles.convolve(conv, rows)
+
+    def places(self, scale: int) -> tuple[Tensor, Tensor]:
+        """Rows and columns of all parts of the positions, in a grid `scale` times as large: [n * scale^2]."""
+        w = self.mask.shape[1]
+        part = torch.arange(scale, device=self.positions.device)
+        y = (self.positions // w * scale)[:, None, None] + part[:, None]
+        x = (self.positions % w * scale)[:, None, None] + part
+        shape = len(self), scale, scale
+        return y.expand(shape).flatten(), x.expand(shape).flatten()
 
     def within(self, other: Region) -> Tensor:
         """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
         return torch.searchsorted(other.positions, self.positions)
+
+
+class _Tiles:
+    """Squares of a grid that hold all the positions of a `wanted` region, to be convolved by themselves.
+
+    Where a region is small this takes a fraction of what convolving the grid does; the sums are the same.
+    """
+
+    def __init__(self, known: Region, wanted: Region, scale: int) -> None:
+        h, w = (scale * n for n in known.mask.shape)
+        y, x = known.places(scale)
+        own_y, own_x = wanted.places(scale)
+        self._size: tuple[int, int] = (scale * _TILE, scale * _TILE)
+        used = self._used(own_y, own_x, w)
+        if len(used) * scale**2 * _TILE**2 > _FULL * h * w:
+            self._size = h, w
+            used = self._used(own_y, own_x, w)
+        high, wide = self._size
+        across = -(-w // wide)
+        self._count, device = len(used), y.device
+        numbers = torch.full((-(-h // high) * high + 2, across * wide + 2), len(y), device=device)
+        numbers[y + 1, x + 1] = torch.arange(len(y), device=device)
+        squares = numbers.unfold(0, high + 2, high).unfold(1, wide + 2, wide).flatten(0, 1)  # type: ignore[no-untyped-call]
+        self._inputs = squares[used].flatten()
+        tile = torch.searchsorted(used, own_y // high * across + own_x // wide)
+        self._outputs = (tile * high + own_y % high) * wide + own_x % wide
+
+    def _used(self, y: Tensor, x: Tensor, w: int) -> Tensor:
+        """The numbers of the squares with places in them, in order."""
+        high, wide = self._size
+        return torch.unique(y // high * -(-w // wide) + x // wide)
+
+    def convolve(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
+        """Rows of the known places to rows of the wanted ones."""
+        # What is not known is the last row.
+        known = F.pad(rows, (0, 0, 0, 1)).index_select(0, self._inputs)
+        squares = known.view(self._count, self._size[0] + 2, self._size[1] + 2, -1).permute(0, 3, 1, 2)
+        mixed = F.conv2d(squares, conv.weight, conv.bias, groups=conv.groups)
+        return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
+
+
+def _quarters(rows: Tensor) -> Tensor:
+    """[n, C * 4] -> [n * 4, C]: the parts of a position in raster order."""
+    return rows.view(len(rows), -1, 4).transpose(1, 2).reshape(4 * len(rows), -1)
 
 
 def near_tokens(values: Tensor) -> Tensor:
