@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from motion_support import clip, encode_plain, lively_motion
 
-from lfqcodec.tokenizer.motion.encode.effort import EFFORTS, MEDIUM
+from lfqcodec.tokenizer.motion.encode import encoder
 from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, moved, not_worth
+from lfqcodec.weights.loading import load_tokenizer
+from lfqcodec.weights.store import resolve_model
 
 SIZE = 48, 64
 
@@ -28,7 +28,7 @@ def test_bits_of_blocks() -> None:
 
 
 def test_what_a_bit_must_save_falls_with_quality() -> None:
-    gained, bits = torch.tensor([3400.0, 3600.0]), torch.ones(2)
+    gained, bits = torch.tensor([4400.0, 4600.0]), torch.ones(2)
     assert not_worth(gained, bits, 0.0).tolist() == [True, False]
     assert not_worth(gained, bits, 1.0).tolist() == [False, False]
     assert not_worth(gained, bits, -1.0).tolist() == [True, True]
@@ -53,17 +53,34 @@ def test_a_prediction_may_be_a_little_worse() -> None:
 def test_tokens_that_do_not_help_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose weights mean little: most of its tokens make an anchor worse."""
     model = lively_motion()
-    monkeypatch.setitem(EFFORTS, "plain", replace(MEDIUM, tries_tokens=False))
     noise = np.random.default_rng(1).integers(0, 256, (*SIZE, 3))
     first, anchor = clip(1, SIZE), [noise.astype(np.uint8)]
-    _, encoder = encode_plain(model.encode(first, None, 2.0))
-    reference = encoder.close(decoded=False)[1]
-    counts, errors = {}, {}
-    for effort in ("plain", "medium"):
-        tokens, encoder = encode_plain(model.encode(anchor, reference, 1.0, effort))
-        decoded, _ = encoder.close(decoded=True)
+    _, group = encode_plain(model.encode(first, None, 2.0))
+    reference = group.close(decoded=False)[1]
+
+    def coded() -> tuple[int, float]:
+        tokens, group = encode_plain(model.encode(anchor, reference, 1.0))
+        decoded, _ = group.close(decoded=True)
         assert decoded is not None
-        counts[effort] = sum(np.count_nonzero(tokens[name]) for name in tokens if name.startswith("anchor."))
-        errors[effort] = float(np.square(decoded.astype(float) - anchor[0]).sum())
-    assert counts["medium"] < counts["plain"]
-    assert errors["medium"] < errors["plain"]
+        count = sum(np.count_nonzero(tokens[name]) for name in tokens if name.startswith("anchor."))
+        return count, float(np.square(decoded.astype(float) - anchor[0]).sum())
+
+    count, error = coded()
+    monkeypatch.setattr(encoder, "not_worth", lambda gained, bits, q: torch.zeros_like(bits, dtype=torch.bool))
+    all_of_them, error_with_all = coded()
+    assert count < all_of_them
+    assert error < error_with_all
+
+
+def test_what_changes_slowly_is_coded_in_the_end() -> None:
+    """Each picture differs from the one before by less than that is off. Errors must not add up."""
+    model = load_tokenizer(resolve_model(None), torch.device("cpu"))
+    one, other = (picture.astype(float) for picture in clip(4, SIZE)[::3])
+    errors, reference = [], None
+    for n in range(25):
+        picture = np.uint8(one + (other - one) * n / 24)
+        _, group = encode_plain(model.encode([picture], reference, 2.0))
+        decoded, reference = group.close(decoded=True)
+        assert decoded is not None
+        errors.append(float(np.square(decoded[0].astype(float) - picture).mean()))
+    assert max(errors[4:]) < errors[0] / 2

@@ -13,8 +13,7 @@ class Effort:
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so
     many `rounds` over all blocks; pictures between anchors have their own. Vectors of anchors then become
     those of neighbours where that costs less, in up to `merge_rounds`. The networks analyse the places
-    where a number of the linear path is over `likely`; from 0.6 on it makes a token. With `tries_tokens`
-    anchors are decoded to see where tokens are worth their bits.
+    where a number of the linear path is over `likely`; from 0.6 on it makes a token.
     """
 
     reach: int = 12
@@ -24,7 +23,6 @@ class Effort:
     between_steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
     likely: float = 0.4
     merge_rounds: int = 3
-    tries_tokens: bool = True
 
 
 MEDIUM = Effort()
@@ -37,7 +35,6 @@ EFFORTS = {
         between_steps=(1,),
         merge_rounds=1,
         likely=0.7,
-        tries_tokens=False,
     ),
     "medium": MEDIUM,
     "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),

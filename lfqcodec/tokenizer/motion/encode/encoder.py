@@ -193,28 +193,28 @@ class PredictedEncoder(MotionGroupEncoder):
 
     def _skipped(self, part: str) -> Tensor:
         """Where a part needs no tokens, bool [planes, H/16, W/16]."""
-        skipped, missed = [], []
-        for number, prediction in zip(self._group.places[part], self._predictions, strict=True):
-            errors = block_errors(to_samples(prediction.values), self._patches[number], self._grid)
+        missed = [
+            block_errors(to_samples(prediction.values), self._patches[number], self._grid)
+            for number, prediction in zip(self._group.places[part], self._predictions, strict=True)
+        ]
+        if part == "anchor":
+            return self._not_worth(missed[0])
+        skipped = []
+        for number, errors in zip(self._group.places[part], missed, strict=True):
             field, before = self._group.field(number), []
-            for end, direction in zip(self._group.neighbours(number), (1, -1), strict=False):
+            for end, direction in zip(self._group.neighbours(number), (1, -1), strict=True):
                 known = self._errors[end]
                 before.append(torch.zeros_like(errors) if known is None else moved(known, direction * field))
             skipped.append(as_good(errors, torch.stack(before).mean(0)))
-            missed.append(errors)
-        needless = torch.stack(skipped)
-        if part != "anchor" or not self._effort.tries_tokens:
-            return needless
-        return needless | self._not_worth(needless, missed[0])
+        return torch.stack(skipped)
 
-    def _not_worth(self, skipped: Tensor, missed: Tensor) -> Tensor:
-        """Where an anchor is better off without its tokens, of the blocks that are not `skipped` already.
+    def _not_worth(self, missed: Tensor) -> Tensor:
+        """Where an anchor is better off without its tokens, bool [1, H/16, W/16].
 
         `missed` is the squared error of the prediction, float32 [H/16, W/16].
         """
         assert self._numbers is not None
-        coded = (~skipped).repeat_interleave(2, 1).repeat_interleave(2, 2)
-        values = self._numbers.quantizer.plain(self._numbers.scaled) * coded[:, None]
+        values = self._numbers.quantizer.plain(self._numbers.scaled)
         trial, number = self._group.copy(), self._group.places["anchor"][0]
         trial.add("anchor", self._predictions, values)
         left = block_errors(patch_rows(trial.picture(number)), self._patches[number], self._grid)

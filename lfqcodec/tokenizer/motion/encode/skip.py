@@ -1,9 +1,8 @@
-"""Blocks that need no tokens. Encoders alone do this.
+"""Blocks that need no tokens (docs/decisions/0010). Encoders alone do this.
 
-A prediction may be as near to the picture as its source was to its own: without this rule every group would
-code again what the tokens of the group before could not express, or gave only nearly, and a still picture
-would flicker, and cost as much as a moving one. Or tokens bring less than their bits are worth, as decoding
-them shows (docs/decisions/0010).
+Anchors are decoded with all of their tokens: blocks keep those that are worth their bits. Pictures between
+have none where the prediction is as near to the picture as its sources were to theirs. For anchors that rule
+would not do: what each may lose adds up along a GOP.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _WORSE = 1.25
 _FLOOR = 0.1 * 3 * BLOCK**2
 """Squared error of a block that nobody sees: 50 dB and better is never worth a token."""
 
-_ERROR_OF_BIT = 3500.0
+_ERROR_OF_BIT = 4500.0
 """Squared error that a bit must save at q 0."""
 _ERROR_BASE = 2.7
 _VALUE_BITS, _LAYER_BITS, _BLOCK_BITS = 3.3, 2.0, 2.0
