@@ -37,7 +37,7 @@ def run(
     *arguments: object, before: Sequence[str] = (), **options: object
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command, behind the words `before`, to its end; output is captured as bytes."""
-    if not before and options.keys() <= {"input", "cwd", "timeout", "env"}:
+    if not before and options.keys() <= {"input", "cwd", "timeout", "env", "file_size"}:
         return forked.run("lfqcodec", [*map(str, arguments)], **{"env": ENVIRONMENT, **options})
     options = {"capture_output": True, "timeout": 120, "env": ENVIRONMENT, "check": False, **options}
     return subprocess.run([*before, *command(), *map(str, arguments)], **options)
