@@ -45,7 +45,7 @@ def run(
 
 def benchmarks(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m benchmarks` in the folder of the project to its end; output is captured as text."""
-    options = {"env": ENVIRONMENT, "cwd": forked.ROOT, **options}
+    options = {"env": ENVIRONMENT, "cwd": forked.ROOT, "timeout": 500, **options}
     done = forked.run("benchmarks", [*map(str, arguments)], **options)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -65,10 +65,10 @@ def run(
         "env": env or dict(os.environ),
         "file_size": file_size,
     }
-    talk.settimeout(timeout)
     with talk, talk.makefile("rw") as lines, ThreadPoolExecutor(3) as pool:
         print(json.dumps(asked), file=lines, flush=True)
-        process = int(lines.readline())
+        process = int(lines.readline())  # the first one waits for what is loaded
+        talk.settimeout(timeout)
         pool.submit(_fill, given[1], input or b"")
         found = [pool.submit(_drain, end[0]) for end in (out, errors)]
         try:
@@ -134,8 +134,9 @@ def serve(asked: socket.socket) -> str | None:
         if process := os.fork():
             for each in standard:
                 os.close(each)
-            print(process, file=lines, flush=True)
-            print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), file=lines, flush=True)
+            with suppress(OSError):
+                print(process, file=lines, flush=True)
+                print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), file=lines, flush=True)
             os._exit(0)
     for each, name in enumerate(standard):
         os.dup2(name, each)
