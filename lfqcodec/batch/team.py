@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lfqcodec.batch.slots import Slot, take_one
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
-from lfqcodec.codec.workers import Closing, Workers
+from lfqcodec.codec.workers import Workers
 
 _LOOK_SECONDS = 0.1
 
@@ -41,10 +41,10 @@ class _Helper:
         self._slot.free()
 
 
-class GopTeam(Closing):
+class GopTeam:
     """Codes one GOP in a thread of this process, and one in a process for each of the `slots` that is free.
 
-    A context manager, and a `lfqcodec.codec.workers.Team`. In memory are the GOPs that are being coded.
+    A `lfqcodec.codec.workers.Team`. In memory are the GOPs that are being coded.
     """
 
     def __init__(self, slots: Path | None, setup: EncodeGop, on_coded: Callable[[int], None]) -> None:

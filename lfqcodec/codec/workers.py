@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Generic, Protocol, Self, TypeVar
+from typing import IO, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from lfqcodec.errors import LfqError
 
@@ -64,6 +64,9 @@ class Team(Protocol[Job, Result]):
     def take(self) -> Result | None:
         """The result of the oldest job, None where there is none. Raises what went wrong with it."""
 
+    def close(self) -> None:
+        """End what is at work."""
+
 
 class WorkerLost(LfqError):
     """A worker ended before its job. `signal` is the number of the signal that ended it, None for an exit."""
@@ -74,22 +77,8 @@ class WorkerLost(LfqError):
         self.signal = -code if code < 0 else None
 
 
-class Closing:
-    """A context manager that is closed at its end."""
-
-    def close(self) -> None:
-        """Give back what it has."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class Workers(Closing, Generic[Job, Result]):
-    """So many processes, each with one job at a time; a context manager. Results come in order of jobs.
+class Workers(Generic[Job, Result]):
+    """So many processes, each with one job at a time. Results come in order of jobs.
 
     `on_report` gets the numbers that jobs `report`, while a result is waited for; not on Windows.
     """

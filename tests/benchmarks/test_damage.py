@@ -42,7 +42,7 @@ def test_a_damaged_file_is_refused():
 
 def test_the_command(tmp_path):
     out = tmp_path / "damage.json"
-    done = benchmarks("damage", TINY, "--out", out, timeout=300)
+    done = benchmarks("damage", TINY, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "bits flipped" in done.stdout
     (file,) = json.loads(out.read_text())["files"]

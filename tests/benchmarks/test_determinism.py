@@ -21,7 +21,7 @@ from lfqcodec.prior.motion.learned import LearnedMotionRates
 
 def test_files_of_every_setting_decode_under_every_other() -> None:
     """Fresh processes: 1 and 2 threads, no vector code, MKL's compatible mode."""
-    done = benchmarks(*("determinism", "--short", "--jobs", 2, "--json", "--model", EXACT_NAME), timeout=500)
+    done = benchmarks(*("determinism", "--short", "--jobs", 2, "--json", "--model", EXACT_NAME))
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["differences"] == []

@@ -64,7 +64,7 @@ def run(*arguments: object, expected: int = 0, **environment: str) -> subprocess
     """Run `python -m benchmarks` without what is set or kept here."""
     clean = {name: value for name, value in os.environ.items() if name != "LFQCODEC_LPIPS"}
     clean |= {"XDG_CACHE_HOME": "/nonexistent", **environment}
-    done = benchmarks(*arguments, env=clean, timeout=300)
+    done = benchmarks(*arguments, env=clean)
     assert done.returncode == expected, done.stderr
     return done
 

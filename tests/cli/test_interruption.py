@@ -280,15 +280,6 @@ def test_a_short_step_is_not_cut():
 # No space ---------------------------------------------------------------------------------------------------
 
 
-def limited(size):
-    """What a child does first: files end at `size` bytes, as on a disk that is full then."""
-
-    def prepare():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return prepare
-
-
 @pytest.mark.parametrize("name", ["old.lfq", "old.mp4", "old"])
 def test_no_space_at_any_moment(folder, name):
     before = contents(folder)
@@ -304,7 +295,7 @@ def test_no_space_at_any_moment(folder, name):
     whole.rmdir()
 
     def check(size):
-        done = run(*arguments, input=given, preexec_fn=limited(size))
+        done = run(*arguments, input=given, file_size=size)
         line = complaint(done, 1)
         assert re.search("File too large|No space left|cannot|could not", line), line
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_support import encoded, y4m
+from codec_support import encoded, frames_of, y4m
 from video_support import write_video
 
 
@@ -30,3 +30,8 @@ def uneven(tmp_path_factory):
 def steady():
     """80 frames at 25 a second in GOPs of 33, 33 and 14 frames: units 0 1, 2 3, 4, index, trailer."""
     return encoded(y4m(80, (24, 24)), gop=33, profile="static")
+
+
+@pytest.fixture(scope="session")
+def frames(steady):
+    return frames_of(steady)

@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from bitstream_helpers import oracle_encode
-from entropy_support import random_rows
+from bitstream_helpers import oracle_encode, random_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

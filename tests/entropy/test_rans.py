@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bitstream_helpers import oracle_decode, oracle_encode
-from entropy_support import random_rows
+from bitstream_helpers import oracle_decode, oracle_encode, random_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

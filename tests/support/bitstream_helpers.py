@@ -13,6 +13,7 @@ from token_support import USUAL, Noise, chunk_tokens, crcs_of, token_decoder, to
 
 from lfqcodec.bitstream import BitstreamReader, BitstreamWriter, Chunk, FileHeader, LayerCounts
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS
+from lfqcodec.entropy.model import ROW_SUM
 from lfqcodec.media import StreamInfo, StreamPacket
 
 AUDIO = StreamInfo(
@@ -217,3 +218,12 @@ def oracle_decode(rows, words):
     assert state == 0
     assert not words
     return out
+
+
+def random_rows(rng, count, sharpness):
+    """Integer rows that sum to 2^24, from flat to so sharp that all but one entry are 1."""
+    logits = rng.normal(size=(count, 512)) * sharpness
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    rows = 1 + np.floor(weights / weights.sum(1, keepdims=True) * (ROW_SUM - 512)).astype(np.int64)
+    rows[np.arange(count), rows.argmax(1)] += ROW_SUM - rows.sum(1)
+    return rows.astype(np.uint32)

@@ -37,7 +37,7 @@ def run(
     *arguments: object, before: Sequence[str] = (), **options: object
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command, behind the words `before`, to its end; output is captured as bytes."""
-    if not before and options.keys() <= {"input", "cwd", "timeout", "env"}:
+    if not before and options.keys() <= {"input", "cwd", "timeout", "env", "file_size"}:
         return forked.run("lfqcodec", [*map(str, arguments)], **{"env": ENVIRONMENT, **options})
     options = {"capture_output": True, "timeout": 120, "env": ENVIRONMENT, "check": False, **options}
     return subprocess.run([*before, *command(), *map(str, arguments)], **options)
@@ -45,7 +45,7 @@ def run(
 
 def benchmarks(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m benchmarks` in the folder of the project to its end; output is captured as text."""
-    options = {"env": ENVIRONMENT, "cwd": forked.ROOT, **options}
+    options = {"env": ENVIRONMENT, "cwd": forked.ROOT, "timeout": 500, **options}
     done = forked.run("benchmarks", [*map(str, arguments)], **options)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from lfqcodec.batch import store
 from lfqcodec.batch.engines.engine import OnShare, ignore_share
 from lfqcodec.batch.work import Job, Outcome, do, failed
-from lfqcodec.codec.workers import Closing
 from lfqcodec.errors import LfqError
 from lfqcodec.weights.store import DEFAULT_VARIABLE, MODELS_VARIABLE
 
@@ -40,8 +39,8 @@ class Needs:
         return {"num_cpus": self.cpus * share, "num_gpus": self.gpus, "max_retries": _RETRIES}
 
 
-class RayTeam(Closing):
-    """A `lfqcodec.codec.workers.Team` whose members are tasks; also a context manager."""
+class RayTeam:
+    """A `lfqcodec.codec.workers.Team` whose members are tasks."""
 
     def __init__(self, needs: Needs, most: int, setup: EncodeGop, on_coded: Callable[[int], None]) -> None:
         import ray

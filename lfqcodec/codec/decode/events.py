@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,5 +126,5 @@ def _ahead(
         yield here
         return
     reader.seek_gop(entries[0])
-    with Workers(job.shared_by(count), count) as workers:
+    with closing(Workers(job.shared_by(count), count)) as workers:
         yield Ahead(here, whole_gops(reader, first, cut), workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -41,7 +41,7 @@ from lfqcodec.video import Pictures, open_video
 from lfqcodec.weights.store import resolve_model
 
 Source = str | os.PathLike[str] | BinaryIO | Iterable[Any]
-Gather = Callable[[EncodeGop, Callable[[int], None]], AbstractContextManager[Team[list[ChunkJob], CodedGop]]]
+Gather = Callable[[EncodeGop, Callable[[int], None]], Team[list[ChunkJob], CodedGop]]
 """Gives whoever codes the GOPs; its second argument hears of pictures that were coded."""
 
 
@@ -142,7 +142,7 @@ def encode(
             gather = None
         if gather is not None and plan.crf is not None:
             setup = EncodeGop(model, plan, str(device), torch.get_num_threads())
-            coder = ParallelCoder(stack.enter_context(gather(setup, meter.coded)), plan.crf, sink)
+            coder = ParallelCoder(stack.enter_context(closing(gather(setup, meter.coded))), plan.crf, sink)
         else:
             encoder = gop_encoder(model, plan, str(device))
             spent = 8 * writer.bytes_written

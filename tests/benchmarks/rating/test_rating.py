@@ -259,7 +259,7 @@ def test_command_errors(study: Path, server: str) -> None:
     ):
         if "0" in options:
             (study / "0-lfq.mp4").write_text("no video")
-        done = benchmarks("rate", study, *options, timeout=60)
+        done = benchmarks("rate", study, *options)
         assert done.returncode == 1
         assert expected in done.stderr
         assert "Traceback" not in done.stderr

@@ -26,10 +26,10 @@ def plain():
     return encoded(y4m(70, (24, 24)), gop=17, profile="static")
 
 
-def same_events(path: Path, workers: int = 2, start=None, duration=None, streams=None):
+def same_events(path: Path, start=None, duration=None, streams=None):
     """What one process and what several make of a file: the same. Gives it, and what is lost."""
     found = []
-    for count in (1, workers):
+    for count in (1, 2):
         losses = []
         with open_file(path, device="cpu") as file:
             cut = Cut(file.header, start, duration)
@@ -56,7 +56,7 @@ def test_sound_cuts_and_streams(tmp_path):
     assert losses == []
     assert sum(isinstance(event, Frame) for event in events) == 100
     assert len(events) > 150
-    events, _ = same_events(path, 3, start=Fraction(3, 2), duration=Fraction(2), streams=1)
+    events, _ = same_events(path, start=Fraction(3, 2), duration=Fraction(2), streams=1)
     assert sum(isinstance(event, Frame) for event in events) == 50
 
 
@@ -81,7 +81,7 @@ def test_a_file_cut_off(plain, tmp_path):
     """There is no index, and nothing says how many GOPs there are."""
     path = tmp_path / "a.lfq"
     path.write_bytes(plain[: unit_offsets(plain)[4] + 20])
-    events, losses = same_events(path, 3)
+    events, losses = same_events(path)
     assert len(events) == 68
     assert [loss.kind for loss in losses] == ["end"]
 

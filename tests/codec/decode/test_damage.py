@@ -40,11 +40,6 @@ WHERE = ["sync", "type", "head length", "body length", "head", "head CRC", "body
 
 
 @pytest.fixture(scope="module")
-def frames(steady):
-    return frames_of(steady)
-
-
-@pytest.fixture(scope="module")
 def variable(tmp_path_factory):
     """60 frames on a millisecond clock, one chunk a GOP (17, 17, 17, 9 frames)."""
     steps = np.random.default_rng(2).integers(10, 90, 59)
@@ -561,6 +556,11 @@ def busy(request):
         return encoded(clip_of(pictures), gop=33, scene_cuts=False, **PROFILES[request.param])
 
 
+@pytest.fixture(scope="module")
+def shown(busy):
+    return frames_of(busy)
+
+
 def spoil_stream(data, number, stream):
     """Flip a bit in the last word of a stream of a chunk: what is decoded first lies at the front."""
     head = heads_of(data)[number]
@@ -574,41 +574,38 @@ def error_of(frames, wanted):
     return float(np.mean([np.square(a.rgb.astype(float) - b.rgb).mean() for a, b in pairs]))
 
 
-def test_a_lost_second_stream_costs_detail_only(busy):
+def test_a_lost_second_stream_costs_detail_only(busy, shown):
     """Pictures between anchors of its chunk are predictions, closer than a held picture; others are exact."""
-    wanted = frames_of(busy)
     for chunk, begin, end, stream in ((0, 0, 17, io.BytesIO), (1, 17, 33, pipe), (2, 33, 42, io.BytesIO)):
         got, losses = salvaged(spoil_stream(busy, chunk, 1), stream)
         # The anchors are every fourth picture from the first of the GOP on.
         start = end - end % 33 if end % 33 else 0
-        same_but(got, wanted, [i for i in range(begin, end) if (i - start) % 4])
+        same_but(got, shown, [i for i in range(begin, end) if (i - start) % 4])
         (loss,) = losses
         assert (loss.kind, loss.first_frame, loss.frames) == ("detail", begin, end - begin)
         assert loss.streams == (1, 2)
         assert (loss.start, loss.end, loss.faults) == (begin / 25, end / 25, 1)
         assert "shown with 1 of 2" in str(loss)
         assert f"unit body is damaged (chunk {chunk}" in str(loss)
-        held = [Frame(f.pts, wanted[max(0, begin - 1)].rgb) for f in wanted[begin:end]]
-        assert 0 < error_of(got[begin:end], wanted[begin:end]) < error_of(held, wanted[begin:end])
+        held = [Frame(f.pts, shown[max(0, begin - 1)].rgb) for f in shown[begin:end]]
+        assert 0 < error_of(got[begin:end], shown[begin:end]) < error_of(held, shown[begin:end])
 
 
-def test_a_lost_first_stream_is_held(busy):
-    wanted = frames_of(busy)
+def test_a_lost_first_stream_is_held(busy, shown):
     got, losses = salvaged(spoil_stream(busy, 1, 0))
-    same_but(got, wanted, range(17, 33))
+    same_but(got, shown, range(17, 33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [("frames", 17, 16)]
 
 
-def test_two_losses_in_a_gop(busy):
+def test_two_losses_in_a_gop(busy, shown):
     """Of two chunks in a row one line tells; where the first stream is lost nothing goes on."""
-    wanted = frames_of(busy)
     got, losses = salvaged(spoil_stream(spoil_stream(busy, 0, 1), 1, 1))
-    same_but(got, wanted, range(33))
+    same_but(got, shown, range(33))
     assert [(loss.kind, loss.frames, loss.streams, loss.faults) for loss in losses] == [
         ("detail", 33, (1, 2), 2)
     ]
     got, losses = salvaged(spoil_stream(spoil_stream(busy, 0, 1), 1, 0))
-    same_but(got, wanted, range(33))
+    same_but(got, shown, range(33))
     assert [(loss.kind, loss.first_frame, loss.frames) for loss in losses] == [
         ("detail", 0, 17),
         ("frames", 17, 16),
@@ -624,13 +621,12 @@ def test_the_first_stream_stays_exact(busy):
     assert "no frame is lost" in str(losses[0])
 
 
-def test_a_cut_behind_lost_detail(busy):
+def test_a_cut_behind_lost_detail(busy, shown):
     """Nothing of it is worse, and so nothing is told."""
-    wanted = frames_of(busy)
     bad = spoil_stream(busy, 0, 1)
     for start, count in ((20, 5), (33, 9)):
         got, losses = salvaged(bad, start=Fraction(start, 25), duration=Fraction(count, 25))
-        assert same_frames(got, wanted[start : start + count])
+        assert same_frames(got, shown[start : start + count])
         assert losses == []
 
 
