@@ -305,8 +305,9 @@ def _quarters(rows: Tensor) -> Tensor:
 
 def near_tokens(values: Tensor) -> Tensor:
     """Where a block or one of its eight neighbours has a value: [B, C, h, w] -> bool [B, h, w]."""
-    some = (values.detach() != 0).any(1, keepdim=True)
-    return F.max_pool2d(some.float(), 3, 1, 1)[:, 0] > 0
+    # `any` takes several times as long as the largest.
+    most = values.detach().abs().amax(1, keepdim=True)
+    return F.max_pool2d(most, 3, 1, 1)[:, 0] > 0
 
 
 def to_pixels(mask: Tensor) -> Tensor:
