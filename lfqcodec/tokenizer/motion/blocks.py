@@ -293,7 +293,8 @@ class _Tiles:
         """Rows of the known places to rows of the wanted ones."""
         # What is not known is the last row.
         known = F.pad(rows, (0, 0, 0, 1)).index_select(0, self._inputs)
-        squares = known.view(self._count, self._size[0] + 2, self._size[1] + 2, -1).permute(0, 3, 1, 2)
+        shape = self._count, self._size[0] + 2, self._size[1] + 2, rows.shape[1]
+        squares = known.view(shape).permute(0, 3, 1, 2)
         mixed = F.conv2d(squares, conv.weight, conv.bias, groups=conv.groups)
         return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
 
