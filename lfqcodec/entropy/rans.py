@@ -83,7 +83,11 @@ class RansDecoder:
             raise CorruptPayload("the last word of a payload is zero")
         stream = _stream()
         self._categorical = stream.model.Categorical
+        self._of_rows = self._categorical(perfect=False)
         self._coder = stream.stack.AnsCoder(words)
+        self._row: NDArray[np.float64] | None = None
+        """The last single row, which often comes again, and its model."""
+        self._of_row: Any = None
 
     def get(self, batch: Batch) -> NDArray[np.int32]:
         """The next symbols, int32 [n] in 0..511."""
@@ -92,9 +96,11 @@ class RansDecoder:
         weights = batch.weights
         try:
             if weights.ndim == 1:
-                symbols = self._coder.decode(self._categorical(weights, perfect=False), len(batch.positions))
+                if weights is not self._row:
+                    self._row, self._of_row = weights, self._categorical(weights, perfect=False)
+                symbols = self._coder.decode(self._of_row, len(batch.positions))
             else:
-                symbols = self._coder.decode(self._categorical(perfect=False), weights)
+                symbols = self._coder.decode(self._of_rows, weights)
         except (KeyError, ValueError, IndexError, AssertionError) as error:
             raise CorruptPayload(f"payload cannot be decoded: {error}") from error
         return np.asarray(symbols, np.int32)

@@ -158,21 +158,21 @@ class LayerCoder:
     def __init__(self, shape: tuple[int, int, int], max_rows: int) -> None:
         self.shape, self._max_rows = shape, max_rows
         self.size = math.prod(shape)
-        self._subtokens = np.zeros((self.size, SUBTOKENS), np.int64)
+        self._subtokens = np.zeros(SUBTOKENS * self.size, np.int64)
 
     def code(
         self, which: int, positions: Array, rows: Rows | Callable[[slice], Rows]
     ) -> Generator[Batch, NDArray[np.int32], Array]:
         """Code subtoken `which` with one row, or with the rows of each slice; gives the values, int64 [n]."""
+        places = SUBTOKENS * positions + which
         if not callable(rows):
-            if len(positions):
-                self._subtokens[positions, which] = yield Batch(SUBTOKENS * positions + which, rows)
+            if len(places):
+                self._subtokens[places] = yield Batch(places, rows)
         else:
-            for low in range(0, len(positions), self._max_rows):
+            for low in range(0, len(places), self._max_rows):
                 part = slice(low, low + self._max_rows)
-                batch = Batch(SUBTOKENS * positions[part] + which, rows(part))
-                self._subtokens[positions[part], which] = yield batch
-        values: Array = self._subtokens[positions, which]
+                self._subtokens[places[part]] = yield Batch(places[part], rows(part))
+        values: Array = self._subtokens[places]
         return values
 
     def skip(self, positions: Array) -> Coding:
@@ -182,7 +182,7 @@ class LayerCoder:
 
     def tokens(self) -> Array:
         """What has been coded so far, 0 elsewhere: int64 [planes, rows, columns]."""
-        return (self._subtokens[:, 0] | self._subtokens[:, 1] << SUBTOKEN_BITS).reshape(self.shape)
+        return (self._subtokens[::2] | self._subtokens[1::2] << SUBTOKEN_BITS).reshape(self.shape)
 
 
 @dataclass

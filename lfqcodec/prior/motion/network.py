@@ -34,7 +34,7 @@ class Shares:
         self._scaled = table.astype(np.float64) * (1 << _SHARE_BITS)
 
     def __call__(self, logits: NDArray[np.float32]) -> Rows:
-        """float32 [n, k] -> float64 [n, k], k at most 32."""
+        """float32 [..., k] -> float64 [..., k], k at most 32."""
         distance = np.minimum(logits.max(-1, keepdims=True) - logits, len(self._scaled) - 1)
         raised: Rows = self._scaled.take(distance.astype(np.intp))
         # floor(a / b) = floor((a + 1/2) / b), and that is at least 1 / (2 b) >= 2^-22 away from an integer:
@@ -100,17 +100,20 @@ class MotionNetworks:
         f = 1 + floor(share[i] share[j] (2^15 - 1) / 2^27), 1 for symbols that are not there; what is then
         missing of 2^24 goes to the most likely symbol: the first largest logits.
         """
-        likely = upper.argmax(-1) * lower.shape[1] + lower.argmax(-1)
+        n, high, wide = len(upper), upper.shape[1], lower.shape[1]
+        both = np.full((n, 2, max(high, wide)), _EXCLUDED, np.float32)
+        both[:, 0, :high], both[:, 1, :wide] = upper, lower
+        likely = both.argmax(-1) @ (wide, 1)
+        shares = self._shares(both)
         # Below 2^51: exact.
-        shares = self._shares(upper)
-        shares *= (ROW_SUM // SYMBOLS - 1) * 0.5 ** (2 * _SHARE_BITS - 9)
-        n, size = len(upper), upper.shape[1] * lower.shape[1]
+        shares[:, 0] *= (ROW_SUM // SYMBOLS - 1) * 0.5 ** (2 * _SHARE_BITS - 9)
         rows = torch.empty(n, SYMBOLS, dtype=torch.float64)
-        if size < SYMBOLS:
-            rows[:, size:] = 0
-        product = rows[:, :size].view(n, upper.shape[1], lower.shape[1])
+        if high * wide < SYMBOLS:
+            rows[:, high * wide :] = 0
+        product = rows[:, : high * wide].view(n, high, wide)
         # numpy takes three times as long for products of short rows.
-        torch.mul(_tensor(shares)[:, :, None], _tensor(self._shares(lower))[:, None], out=product).floor_()
+        first, second = (torch.from_numpy(part) for part in (shares[:, 0, :high], shares[:, 1, :wide]))
+        torch.mul(first[:, :, None], second[:, None], out=product).floor_()
         result: Rows = rows.numpy()
         result[np.arange(n), likely] += _SHARED - rows.sum(-1).numpy()
         return result
@@ -142,7 +145,6 @@ class MotionNetworks:
         return rows
 
 
-_tensor = torch.from_numpy
 _BITS = (np.arange(_UPPER)[:, None] >> np.arange(VALUES - _LOWER_BITS) & 1).astype(np.float32)
 _COMBINES_NOT = (np.arange(_UPPER) & ~np.arange(_UPPER)[:, None]) != 0
 """[significant bits, sign bits]: whether a sign is set where nothing is significant."""

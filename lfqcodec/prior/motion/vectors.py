@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior.motion.block_features import signed_bits
-from lfqcodec.prior.motion.config import CANDIDATES, FRONTS_APART
+from lfqcodec.prior.motion.config import CANDIDATES, COMMON, FRONTS_APART, motion_features
 from lfqcodec.prior.motion.features import common_features
 from lfqcodec.prior.motion.group import Array
 
 Features = NDArray[np.float32]
 _HALF = SYMBOLS // 2
-_SIZES = signed_bits(np.arange(SYMBOLS))
+_SIZES = signed_bits(np.arange(SYMBOLS)).astype(np.float32)
 """Signed numbers of bits of differences by subtoken."""
-_DIGITS = np.array([min(9, abs(d).bit_length()) for d in range(-SYMBOLS, SYMBOLS)])
+_DIGITS = np.array([min(9, abs(d).bit_length()) for d in range(-SYMBOLS, SYMBOLS)], np.float32)
 """Numbers of bits of d at d + 512."""
+_FOLLOWS = COMMON + 4
+"""The feature that tells whether there is a field before; those in front of it speak of that field."""
 _ONE, _OTHER = (0, 0, 1, 3, 3), (1, 2, 2, 0, 1)
 """Pairs of candidates that are compared: left and above, left and corner, and so on."""
 
@@ -43,63 +45,73 @@ class AnchorMotion:
         self._vectors = np.zeros(((self._planes + 1) * self._size, 2), np.int64)
         if before is not None:
             self._vectors[: self._size] = before.reshape(-1, 2)[:, ::-1]
-        # The last token is that of all blocks outside.
-        self._tokens = np.zeros((self._planes * self._size + 1, 2), np.int64)
-        self._common = np.stack([common_features(each, "anchor", 0) for each in quality])
-        self._follows = np.arange(self._planes) >= (before is None)
+        # Of the tokens; the last is that of all blocks outside.
+        self._sizes = np.zeros((self._planes * self._size + 1, 2), np.float32)
         self._predicted = np.zeros((0, 2), np.int64)
-
-    def fronts(self) -> Iterator[Array]:
-        """Raster positions [n] of the blocks of each front, in their order."""
-        plane, row, column = np.ogrid[: self._planes, : self._rows, : self._columns]
-        front = (column + 2 * row + FRONTS_APART * plane).reshape(-1)
+        self._done = 0
+        plane, row, column = (each.reshape(-1) for each in np.indices(shape))
+        front = column + 2 * row + FRONTS_APART * plane
         order = np.argsort(front, kind="stable")
-        sizes = np.bincount(front)
-        yield from np.split(order, np.cumsum(sizes[sizes > 0])[:-1])
+        counts = np.bincount(front)
+        self._fronts = np.split(order, np.cumsum(counts[counts > 0])[:-1])
+        self._look_around(order, plane[order], row[order], column[order])
+        # What is left for a front is all that depends on tokens.
+        self._features = np.zeros((len(order), motion_features("anchor")), np.float32)
+        common = np.stack([common_features(each, "anchor", 0) for each in quality])
+        self._features[:, :COMMON] = common[plane[order]]
+        self._features[:, _FOLLOWS] = plane[order] >= (before is None)
 
-    def at(self, positions: Array) -> tuple[Features, Array]:
-        """For a front: features of dy float32 [n, k], and the candidates, subtokens [n, 4, 2]."""
+    def _look_around(self, positions: Array, plane: Array, row: Array, column: Array) -> None:
+        """Where what blocks see lies, in order of fronts."""
         columns = self._columns
-        plane, inside = np.divmod(positions, self._size)
-        row, column = np.divmod(inside, columns)
         up, left, right, down = row > 0, column > 0, column < columns - 1, row < self._rows - 1
         beside = positions - 1, positions - columns, positions - columns + 1, positions - columns - 1
         there = left, up, up & right, up & left
         # What stands in for blocks outside is the block's own vector before.
         known = [np.where(is_in, self._size + at, positions) for at, is_in in zip(beside, there, strict=True)]
-        candidates = self._vectors[np.stack((*known[:3], positions), 1)]
-        of_left, above, corner, own = (candidates[:, k] for k in range(CANDIDATES))
+        steps = -columns * up, -1 * left, 1 * right, columns * down
+        self._seen = np.stack((*known[:3], positions, *(positions + step for step in steps)), 1)
+        """Of vectors: candidates, and those beside the block in the field before."""
+        self._near = np.stack([np.where(is_in, at, -1) for at, is_in in zip(beside, there, strict=True)], 1)
+
+    def fronts(self) -> Iterator[Array]:
+        """Raster positions [n] of the blocks of each front, in their order."""
+        yield from self._fronts
+
+    def at(self, positions: Array) -> tuple[Features, Array]:
+        """For the next front: features of dy float32 [n, k], and the candidates, subtokens [n, 4, 2]."""
+        now = slice(self._done, self._done + len(positions))
+        seen = self._vectors[self._seen[now]]
+        candidates, own = seen[:, :CANDIDATES], seen[:, CANDIDATES - 1]
+        of_left, above, corner = seen[:, 0], seen[:, 1], seen[:, 2]
         middle = _median(of_left, above, corner)
         self._predicted = predicted = _median(middle, own, of_left)
         symbols = (candidates - predicted[:, None]) & (SYMBOLS - 1)
-        apart = candidates[:, _ONE] - candidates[:, _OTHER]
-        near = [np.where(is_in, at, -1) for at, is_in in zip(beside, there, strict=True)]
-        near_sizes = _SIZES[self._tokens[np.stack(near, 1)]].reshape(len(row), -1)
-        parts = (
-            self._common[plane],
-            *self._before(positions, own, (-columns * up, -1 * left, 1 * right, columns * down)),
-            self._follows[plane, None],
-            near_sizes,
-            near_sizes != 0,
-            _SIZES[symbols].reshape(len(row), -1),
-            _DIGITS[apart + SYMBOLS].reshape(len(row), -1),
-            _DIGITS[own - middle + SYMBOLS],
-            _DIGITS[predicted + SYMBOLS],
-            (apart == 0).all(-1),
+        apart = seen[:, _ONE] - seen[:, _OTHER]
+        change = np.abs(seen[:, CANDIDATES:] - own[:, None]).max(1)
+        numbers = np.concatenate((apart, np.stack((own - middle, predicted, own, change), 1)), 1)
+        digits = _DIGITS[numbers + SYMBOLS]
+        near = self._sizes[self._near[now]].reshape(len(positions), -1)
+        features, n = self._features[now], len(positions)
+        features[:, COMMON:_FOLLOWS] = digits[:, -2:, ::-1].reshape(n, -1)
+        features[:, _FOLLOWS + 1 :] = np.concatenate(
+            (
+                near,
+                near != 0,
+                _SIZES[symbols].reshape(n, -1),
+                digits[:, :-2].reshape(n, -1),
+                (apart == 0).all(-1),
+            ),
+            1,
         )
-        return np.concatenate(parts, 1).astype(np.float32), symbols
-
-    def _before(self, positions: Array, own: Array, steps: Sequence[Array]) -> tuple[Array, Array]:
-        """Bits of dx and dy in the field before, and of how far those beside are from them, the most."""
-        around = self._vectors[np.stack([positions + step for step in steps], 1)]
-        change = np.abs(around - own[:, None]).max(1)
-        return _DIGITS[own + SYMBOLS][:, ::-1], _DIGITS[change + SYMBOLS][:, ::-1]
+        return features, symbols
 
     def take(self, positions: Array, dy: Array, dx: Array) -> None:
         """Go on with the subtokens [n] of the front that `at` was called for last."""
         tokens = np.stack((dy, dx), 1)
-        self._tokens[positions] = tokens
+        self._sizes[positions] = _SIZES[tokens]
         self._vectors[positions + self._size] = (self._predicted + tokens + _HALF) % SYMBOLS - _HALF
+        self._done += len(positions)
 
     @property
     def fields(self) -> Array:

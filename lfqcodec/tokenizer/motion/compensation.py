@@ -170,6 +170,5 @@ def _overlap(windows: Tensor) -> Tensor:
 
 def to_samples(prediction: Tensor) -> Tensor:
     """A prediction, whole numbers in 1/64 steps less 128, rounded to samples uint8 of the same shape."""
-    return (
-        prediction.add(FRACTION // 2).mul_(1 / FRACTION).floor_().add_(MIDDLE).clamp_(0, 255).to(torch.uint8)
-    )
+    # Conversion to whole numbers rounds down.
+    return prediction.mul(1 / FRACTION).add_(MIDDLE + 0.5).clamp_(0, 255).to(torch.uint8)

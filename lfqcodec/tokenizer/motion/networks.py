@@ -146,7 +146,7 @@ class _Residual(nn.Module, ABC):
         (h, w).
         """
         latents = self.into.parts([missed], gains.new_zeros(0))
-        region = Region(((latents * gains.flatten()).abs() > likely).any(1).reshape(grid))
+        region = Region(((latents * gains.flatten()).abs().amax(1) > likely).reshape(grid))
         if len(region):
             shown = [part.at(region) for part in self.shown(patches, missed)]
             rows = self.encoder.rows([*shown, *context.at(region)], context.constants, region)
@@ -169,7 +169,7 @@ class _Residual(nn.Module, ABC):
             return gate, values.new_zeros(0, SAMPLES)
         region = gate.grown()
         inner = gate.within(region)
-        decoded = self.quantizer.number_rows(values.flatten(1).T.contiguous()[region.positions])
+        decoded = self.quantizer.number_rows(values.flatten(1).index_select(1, region.positions).T)
         decoded /= self.quantizer.gains(q).flatten()
         features = self.decoder.rows([Part(decoded), *context.at(region)], context.constants, region)
         residuals = self.out.rows(decoded[inner])

@@ -68,7 +68,7 @@ def predict_between(
     first, second = together([partial(earlier.predict, field), partial(later.predict, -field)])
     difference = first - second
     # Where both are the same, weights do not matter.
-    differs = Region((difference != 0).any(1).reshape(2 * field.shape[0], 2 * field.shape[1]))
+    differs = Region((difference.abs().amax(1) > 0).reshape(2 * field.shape[0], 2 * field.shape[1]))
     if len(differs):
         region = differs.grown()
         own, base = region.rows(difference), region.rows(second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from motion_support import lively_motion
+from torch import nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import (
@@ -100,3 +101,21 @@ def test_regions_grow_by_their_neighbours() -> None:
     grown = Region(mask).grown()
     assert grown.mask.sum() == 8
     assert Region(mask).within(grown).tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("share", [0.02, 0.9])
+def test_regions_convolve_as_the_whole_grid_does(scale: int, share: float) -> None:
+    torch.manual_seed(1)
+    wanted = Region(torch.rand(13, 22) < share)
+    region = wanted.grown()
+    conv = nn.Conv2d(6, 4, 3, padding=1)
+    rows = torch.randn(len(region) * scale**2, 6)
+    y, x = region.places(scale)
+    grid = torch.zeros(1, 6, 13 * scale, 22 * scale)
+    grid[0, :, y, x] = rows.T
+    with torch.no_grad():
+        whole = conv(grid)[0]
+        for inner in (None, wanted):
+            y, x = (inner or region).places(scale)
+            torch.testing.assert_close(region.convolve(conv, rows, scale, inner), whole[:, y, x].T)

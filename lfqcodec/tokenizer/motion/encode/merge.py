@@ -72,10 +72,15 @@ class _Merged:
     """A field on its way: vectors int64 [h * w, 2] of blocks in raster order."""
 
     def __init__(self, field: Tensor, before: Tensor) -> None:
-        self._rows, self._columns, _ = field.shape
+        rows, columns, _ = field.shape
         self.vectors, self._before = field.reshape(-1, 2).clone(), before.reshape(-1, 2)
         blocks = torch.arange(len(self.vectors), device=field.device)
-        self.y, self.x = blocks // self._columns, blocks % self._columns
+        self.y, self.x = blocks // columns, blocks % columns
+        self._neighbours: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        for down, right in _AROUND:
+            row, column = self.y + down, self.x + right
+            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            self._neighbours[down, right] = torch.where(inside, row * columns + column, blocks), inside
 
     def tried(self, blocks: Tensor) -> Tensor:
         """What may become the vector of blocks [n], beginning with what it is: [K, n, 2]."""
@@ -94,9 +99,8 @@ class _Merged:
 
     def _neighbour(self, blocks: Tensor, step: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The blocks (rows, columns) further, or the same ones where these are outside; whether inside."""
-        row, column = self.y[blocks] + step[0], self.x[blocks] + step[1]
-        inside = (row >= 0) & (row < self._rows) & (column >= 0) & (column < self._columns)
-        return torch.where(inside, row * self._columns + column, blocks), inside
+        places, inside = self._neighbours[step]
+        return places[blocks], inside[blocks]
 
     def _candidates(self, blocks: Tensor) -> Tensor:
         """The four candidates of blocks, [4, n, 2]; the vector before stands in for what is outside."""

@@ -67,7 +67,7 @@ class Numbers:
             error = ((self.scaled - rounded).square() * self.weight[:, None, None]).sum(1, keepdim=True)
             errors.append(F.avg_pool2d(error, 2)[:, 0] * 4)
         values = self.quantizer.plain(self.scaled)
-        used = values.reshape(len(values), -1, VALUES, *values.shape[2:]).any(2)
+        used = values.abs().reshape(len(values), -1, VALUES, *values.shape[2:]).amax(2)
         layers = torch.arange(1, self.quantizer.layers + 1, device=used.device)[:, None, None]
         needed = F.max_pool2d((used * layers).amax(1, keepdim=True).float(), 2)[:, 0]
         if skipped is not None:

@@ -56,7 +56,7 @@ def block_bits(values: Tensor) -> Tensor:
     `values` float32 [planes, 9 * layers, h, w] are ternary.
     """
     planes, _, height, width = values.shape
-    layers = values.reshape(planes, -1, VALUES, height, width).any(2)
+    layers = values.reshape(planes, -1, VALUES, height, width).abs().amax(2)
     numbers = torch.arange(1, layers.shape[1] + 1, device=values.device)[:, None, None]
     deepest = F.max_pool2d((layers * numbers).amax(1).float(), 2)
     count = F.avg_pool2d((values != 0).sum(1).float(), 2) * 4
