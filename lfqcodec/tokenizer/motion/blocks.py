@@ -240,6 +240,10 @@ class Region:
 
         A position has `scale`^2 rows, its parts in raster order.
         """
+        if self._whole and scale == 1 and wanted is None:
+            grid = rows.view(1, *self.mask.shape, -1).permute(0, 3, 1, 2)
+            whole: Tensor = conv(grid)
+            return whole.permute(0, 2, 3, 1).flatten(0, 2)
         tiles = self._tiles.get((scale, wanted))
         if tiles is None:
             tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
@@ -279,7 +283,7 @@ class _Tiles:
         self._count, device = len(used), y.device
         numbers = torch.full((-(-h // high) * high + 2, across * wide + 2), len(y), device=device)
         numbers[y + 1, x + 1] = torch.arange(len(y), device=device)
-        squares = numbers.unfold(0, high + 2, high).unfold(1, wide + 2, wide).flatten(0, 1)  # type: ignore[no-untyped-call]
+        squares = numbers.unfold(0, high + 2, high).unfold(1, wide + 2, wide).flatten(0, 1)
         self._inputs = squares[used].flatten()
         tile = torch.searchsorted(used, own_y // high * across + own_x // wide)
         self._outputs = (tile * high + own_y % high) * wide + own_x % wide
@@ -287,7 +291,8 @@ class _Tiles:
     def _used(self, y: Tensor, x: Tensor, w: int) -> Tensor:
         """The numbers of the squares with places in them, in order."""
         high, wide = self._size
-        return torch.unique(y // high * -(-w // wide) + x // wide)
+        used: Tensor = torch.unique(y // high * -(-w // wide) + x // wide)
+        return used
 
     def convolve(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
         """Rows of the known places to rows of the wanted ones."""

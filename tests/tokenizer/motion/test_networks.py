@@ -104,7 +104,7 @@ def test_regions_grow_by_their_neighbours() -> None:
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-@pytest.mark.parametrize("share", [0.02, 0.9])
+@pytest.mark.parametrize("share", [0.02, 0.9, 1.0])
 def test_regions_convolve_as_the_whole_grid_does(scale: int, share: float) -> None:
     torch.manual_seed(1)
     wanted = Region(torch.rand(13, 22) < share)
