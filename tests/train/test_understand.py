@@ -235,7 +235,7 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
-def test_from_clips_to_a_classifier(tmp_path: Path) -> None:
+def test_from_clips_to_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_set("actions", tmp_path / "set", seed=0, train=16, held=2)
     tokenizer = make_tokenizer(tmp_path / "tokenizer.safetensors", CLIPS)
     data = ("--videos", tmp_path / "set" / "train", "--device", "cpu", "--precision", "fp32")
@@ -257,6 +257,11 @@ def test_from_clips_to_a_classifier(tmp_path: Path) -> None:
     assert (found.name, found.sha256.hex()) == ("mine", told["sha256"])
     assert found.classes == tuple(sorted(path.name for path in (tmp_path / "set" / "train").iterdir()))
     assert told["classes"] == len(found.classes)
+    monkeypatch.setenv("LFQCODEC_MODELS", str(made.parent))
+    assert "mine  classifier of clips" in run("weights")
+    assert {"kind": "classifier", "sha256": told["sha256"]}.items() <= json.loads(run("weights", "--json"))[
+        -1
+    ].items()
     with pytest.raises(LfqError, match="not a run of train masked-video"):
         run(*after, "--init", tuned, "--out", tmp_path / "x")
     with pytest.raises(LfqError, match="not a run of a classifier"):

@@ -1,4 +1,4 @@
-"""Clips with their classes, out of packs or of files that are decoded at each draw, and batches of them.
+"""Clips with their classes, out of packs, and batches of them.
 
 Batch n is a function of (seed, n) alone, so a resumed run sees the same crops.
 """
