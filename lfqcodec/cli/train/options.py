@@ -147,6 +147,8 @@ changes_option = click.option(
 held_option = click.option(
     "--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others."
 )
+
+
 def label_options(function: Command) -> Command:
     """--labels and --unlabelled."""
     where = click.option(
