@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_x265_at_as_many_bits(clips: Path, tmp_path: Path) -> None:
     assert bits == fine
     assert pictures.shape == true.shape
     assert np.abs(pictures.astype(int) - true).mean() < 12
+
+
+def test_four_arms(clips: Path, tmp_path: Path) -> None:
+    for part in ("train", "held"):
+        shutil.copytree(clips / "set" / "held", tmp_path / "set" / part)
+    arguments = ["targets", "--data", tmp_path / "set", "--model", clips / "t.safetensors", "--device", "cpu"]
+    arguments += ["--out", tmp_path / "out", "--seeds", 1, "--per-class", 1]
+    for kind in ("--pre", "--tune"):
+        for change in ("steps=2", "batch=2", "warmup=1", "model.width=16", "model.heads=2", "model.layers=1"):
+            arguments += [kind, change]
+    done = CliRunner().invoke(cli, [*map(str, arguments)], standalone_mode=False)
+    assert done.exception is None, done.exception
+    assert "margin over the better one from scratch" in done.stdout
+    found = json.loads((tmp_path / "out" / "targets.json").read_text())
+    assert {arm: len(each) for arm, each in found["scores"].items()} == dict.fromkeys(found["arms"], 1)
+    assert list(found["arms"]) == ["pre-trained", "scratch", "scratch-long", "shuffled"]
+    long = (tmp_path / "out" / "seed0" / "scratch-long" / "log.jsonl").read_text().splitlines()
+    assert json.loads(long[-1])["step"] == 4
 
 
 def test_what_is_refused(clips: Path, tmp_path: Path) -> None:
