@@ -22,7 +22,7 @@ from lfqcodec.errors import InputVideoError, LfqError
 from lfqcodec.train.config import preset_names
 from lfqcodec.train.data import Pack, build_pack
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig
-from lfqcodec.train.understand.actions import ActionTask
+from lfqcodec.train.understand.actions import ActionTask, ranks_of
 from lfqcodec.train.understand.clips import ClipBatches, ClipSet, LabelledClip, few
 from lfqcodec.train.understand.config import load_actions, load_masked_video
 from lfqcodec.train.understand.masked_video import spread
@@ -198,6 +198,17 @@ def test_a_classifier_learns_the_order_of_frames(tmp_path: Path) -> None:
     trained("c", stop=30)
     for (name, one), other in zip(trained("c").named_parameters(), trained("a").parameters(), strict=True):
         assert torch.equal(one, other), name
+
+
+def test_a_guess_among_equals_is_wrong() -> None:
+    class Sure(nn.Module):
+        def forward(self, video: torch.Tensor) -> torch.Tensor:
+            return video[:, 0, 0, 0, :3]
+
+    views = torch.zeros(4, 3, 1, 1, 3)
+    views[2, 0, 0, 0] = views[3, 0, 0, 0] = torch.tensor([1.0, 3.0, 2.0])
+    pairs = [[views[0], views[1]], [views[2], views[3]], [views[0], views[2]]]
+    assert ranks_of(Sure(), pairs, [1, 2, 1], torch.device("cpu")) == [2, 1, 0]
 
 
 def test_batches_are_shared_and_few_are_few() -> None:

@@ -86,14 +86,14 @@ class ActionTask(ClipTask[VideoClassifier]):
 def ranks_of(
     model: VideoClassifier, views: Sequence[Sequence[Tensor]], labels: Sequence[int], device: torch.device
 ) -> list[int]:
-    """How many classes are likelier than the true one, for each clip, by the mean over its views.
+    """How many other classes are as likely as the true one or more, for each clip, by the mean of its views.
 
     A view is float32 [3, T, S, S]; all clips have as many.
     """
     each = torch.stack([view for own in views for view in own]).to(device)
     means = model(each).float().softmax(-1).unflatten(0, (len(views), -1)).mean(1)
     own = means.gather(1, torch.tensor(labels, device=device)[:, None])
-    return [int(count) for count in (means > own).sum(1)]
+    return [int(count) - 1 for count in (means >= own).sum(1)]
 
 
 def export_classifier(run: Path) -> tuple[EncoderConfig, ClipConfig, list[str], dict[str, Tensor], str]:
