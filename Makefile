@@ -10,7 +10,7 @@ DEVICE ?= cpu
 FUZZ_SECONDS ?= 600
 TORCH26 := build/venv-torch2.6
 
-.PHONY: help setup demo demo-generate test test-batch test-browser test-cluster lint format conformance fuzz bench speed memory determinism train-motion clean
+.PHONY: help setup demo demo-generate demo-targets demo-inputs test test-batch test-browser test-cluster lint format conformance fuzz bench speed memory determinism train-motion clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -41,6 +41,27 @@ demo-generate: $(STAMP) ## Draw digits, train a tokenizer and a generator on the
 	  --out $(GENERATION)/generator --export $(GENERATION)/generator.safetensors
 	$(LFQCODEC) generate -f $(GENERATION)/generator.safetensors $(GENERATION)/sheet.png --count 80
 	@echo "a row for each digit: $(GENERATION)/sheet.png"
+
+UNDERSTANDING := build/understanding
+TOY_ACTIONS := $(UNDERSTANDING)/actions/toy.json
+TOY_TOKENIZER := $(UNDERSTANDING)/tokenizer.safetensors
+$(TOY_ACTIONS): | $(STAMP)
+	$(BIN)/python -m benchmarks toy actions $(UNDERSTANDING)/actions
+
+$(TOY_TOKENIZER): $(TOY_ACTIONS)
+	$(LFQCODEC) train tokenizer --preset small-video --videos $(UNDERSTANDING)/actions/train \
+	  --out $(UNDERSTANDING)/tokenizer --export $@
+
+demo-targets: $(TOY_TOKENIZER) ## Does pre-training on tokens help where few clips have labels? Three seeds, four arms
+	$(BIN)/python -m benchmarks targets --data $(UNDERSTANDING)/actions --model $(TOY_TOKENIZER) \
+	  --out $(UNDERSTANDING)/targets
+
+demo-inputs: $(TOY_TOKENIZER) ## What does a classifier lose through a tokenizer, .lfq files, and x265 at equal bits?
+	$(LFQCODEC) train actions --preset small-vivit --videos $(UNDERSTANDING)/actions/train \
+	  --held $(UNDERSTANDING)/actions/held --out $(UNDERSTANDING)/vivit --export $(UNDERSTANDING)/vivit.safetensors
+	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(UNDERSTANDING)/actions/held \
+	  --model $(TOY_TOKENIZER) --through pixels,tokens,lfq:crf=20,lfq:crf=30,lfq:crf=40,lfq:crf=50 --equal \
+	  --count 200 --out $(UNDERSTANDING)/inputs.json
 
 # Most tests use one thread, so as many run at once as there are cores; those of a file share what they made.
 test: $(STAMP) ## Run the tests

@@ -30,6 +30,8 @@ COMMANDS = {
     "prediction": "benchmarks.generation.prediction",
     "fid": "benchmarks.generation.command",
     "fvd": "benchmarks.generation.command",
+    "actions": "benchmarks.understanding.command",
+    "targets": "benchmarks.understanding.targets",
 }
 
 

@@ -37,15 +37,16 @@ ALLOWED = {
         *("arguments", "bitstream", "configuration", "errors", "media", "output", "reproducible"),
         *("tokenizer", "video", "weights"),
     },
+    "understand": {"bitstream", "configuration", "errors", "generate", "weights"},
     "train": {
         *("bitstream", "codec", "entropy", "errors", "generate", "media", "output"),
-        *("prior", "tokenizer", "video", "weights"),
+        *("prior", "tokenizer", "understand", "video", "weights"),
     },
     "data": {"arguments", "bitstream", "codec", "errors"},
     "batch": {"bitstream", "codec", "errors", "output", "weights"},
     "cli": {
         *("__init__", "arguments", "batch", "bitstream", "codec", "errors", "generate", "media", "output"),
-        *("prior", "scaling", "tokenizer", "video", "weights"),
+        *("prior", "scaling", "tokenizer", "understand", "video", "weights"),
     },
     "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},
@@ -59,7 +60,7 @@ OUTSIDE = {
     "fsspec": {"batch"},
     "pyarrow": {"batch"},
     "ray": {"batch", "data"},
-    "torch": {"batch", "codec", "data", "generate", "prior", "tokenizer", "train", "weights"},
+    "torch": {"batch", "codec", "data", "generate", "prior", "tokenizer", "train", "understand", "weights"},
     "safetensors": {"generate", "prior", "train", "weights"},
     "cv2": {"train"},  # a fallback for machines without PyAV, which training alone has
     "tqdm": {"train"},
@@ -79,6 +80,7 @@ LIGHT = [
         for name in ("gop", "models", "progress", "decode.cut", "decode.file", "decode.options")
     ),
     *(f"lfqcodec.generate.{name}" for name in ("config", "schedule", "store")),
+    *(f"lfqcodec.understand.{name}" for name in ("config", "store")),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
     *("lfqcodec.batch.run", "lfqcodec.batch.engines.processes"),
     *(f"lfqcodec.{'.'.join(path.with_suffix('').parts)}" for path in CLI),

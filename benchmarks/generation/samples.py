@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.errors import LfqError
-from lfqcodec.media import Frame
+from lfqcodec.train.data.decode import decode_frames
 from lfqcodec.train.data.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from lfqcodec.video import open_video
 
 Batch = NDArray[np.uint8]
 
@@ -69,6 +68,5 @@ def _files(folder: Path, ndim: int) -> Iterator[Batch]:
     if not found:
         raise LfqError(f"{folder}: no files ending in {', '.join(sorted(suffixes))}")
     for path in found:
-        with open_video(path, copy_streams=False) as reader:
-            frames = [event.rgb for event in reader.events() if isinstance(event, Frame)]
+        frames = [*decode_frames(path)]
         yield frames[0][None] if ndim == 4 else np.stack(frames)[None]

@@ -28,7 +28,7 @@ COMMANDS = {
     "tokens": "Write the tokens of a .lfq file as a NumPy array.",
     "batch": "Encode, decode or check many files, on all cores or on a Ray cluster.",
     "weights": "List the models that can be used here.",
-    "train": "Train tokenizers, priors and generators, and export their weights.",
+    "train": "Train tokenizers, priors, generators and classifiers, and export their weights.",
     "generate": "Make pictures or clips with a generator.",
 }
 INTERRUPTED = 130

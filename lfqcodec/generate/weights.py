@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from lfqcodec.errors import OutputError, WeightsError
 from lfqcodec.generate.causal import CausalModel
@@ -37,8 +37,15 @@ def save_generator(
 
     `metadata` has `name`, `trained_for`, `sampling` and `classes` (`lfqcodec.generate.store`). `OutputError`.
     """
+    return save_tensors(path, tensors, {**metadata, "generator": config.to_json()}, overwrite=overwrite)
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, overwrite: bool = True
+) -> bytes:
+    """Write a safetensors file in the same way."""
     ordered = {name: tensors[name].contiguous() for name in sorted(tensors)}
-    blob = sort_safetensors_header(save(ordered, metadata={**metadata, "generator": config.to_json()}))
+    blob = sort_safetensors_header(save(ordered, metadata=dict(metadata)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,24 +61,32 @@ def load_generator(generator: Generator, device: torch.device) -> MaskedModel | 
     Raises `WeightsError` where tensors are missing, have another shape or type, or are not finite, or where a
     vocabulary is none.
     """
-    try:
-        tensors = load_file(generator.path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{generator.path}: cannot be read ({error})") from error
     with torch.device("meta"):
         model = build_generator(generator.config)
-    expected = model.state_dict()
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in expected or name not in tensors:
-            raise WeightsError(f"{generator.path}: does not fit its configuration ({name})")
-        if tensors[name].shape != expected[name].shape:
-            raise WeightsError(f"{generator.path}: {name} has another shape than its configuration")
-        if tensors[name].is_floating_point() != expected[name].is_floating_point():
-            raise WeightsError(f"{generator.path}: {name} has another type than its configuration")
-        if not bool(torch.isfinite(tensors[name]).all()):
-            raise WeightsError(f"{generator.path}: {name} holds values that are not finite")
-    given = {name: each.to(expected[name].dtype) for name, each in tensors.items()}
-    model.load_state_dict(given, assign=True)
+    load_tensors(model, generator.path)
     if isinstance(model, CausalModel) and model.words is not None:
         model.know(model.words.clone())
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_tensors(model: nn.Module, path: Path) -> None:
+    """Give a network without memory (on the device "meta") the tensors of a file.
+
+    Raises `WeightsError` where tensors are missing, have another shape or type, or are not finite.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in expected or name not in tensors:
+            raise WeightsError(f"{path}: does not fit its configuration ({name})")
+        if tensors[name].shape != expected[name].shape:
+            raise WeightsError(f"{path}: {name} has another shape than its configuration")
+        if tensors[name].is_floating_point() != expected[name].is_floating_point():
+            raise WeightsError(f"{path}: {name} has another type than its configuration")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise WeightsError(f"{path}: {name} holds values that are not finite")
+    given = {name: each.to(expected[name].dtype) for name, each in tensors.items()}
+    model.load_state_dict(given, assign=True)

@@ -74,6 +74,10 @@ class Task(ABC, Generic[Network]):
         """Groups of tensors to keep in checkpoints, besides those of `model`; they are restored in place."""
         return {}
 
+    def rate_factors(self) -> dict[str, float]:
+        """By name of a parameter, what its learning rate is multiplied by, if not by 1."""
+        return {}
+
     def prepare(self, number: int, average: Network) -> None:
         """Called before step `number`, for what changes in the middle of a run."""
 
@@ -100,7 +104,7 @@ class Loop(Generic[Network]):
     ) -> None:
         self.task, self.out, self.schedule, self.ema = task, out, schedule, ema
         self.world = world or World()
-        self.optimizer = MuonAdam(task.model, optimizer)
+        self.optimizer = MuonAdam(task.model, optimizer, task.rate_factors())
         self.average = copy.deepcopy(task.model).eval().requires_grad_(False)
         self.step = 0
         self.seconds = 0.0

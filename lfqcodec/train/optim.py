@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -57,13 +58,15 @@ class OptimizerConfig:
     """Adam's `betas` and `eps`; Muon's `momentum`, and the size of its updates, `muon_scale`.
 
     Each update takes `weight_decay` times the learning rate off the weights of `nn.Linear` layers (AdamW).
-    Gradients longer than `clip`, all together, are shortened to it.
+    Gradients longer than `clip`, all together, are shortened to it. With `sgd` the rest is updated by
+    gradients with `momentum`, in place of Adam.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)
     eps: float = 1e-8
     momentum: float = 0.95
     muon: bool = True
+    sgd: bool = False
     muon_scale: float = 0.2
     weight_decay: float = 0.0
     clip: float = 1.0
@@ -80,15 +83,21 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class MuonAdam:
-    """One optimizer over the named parameters of a model. `state` is all of its state, by name."""
+    """One optimizer over the named parameters of a model. `state` is all of its state, by name.
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
-        self.config = config
+    `factors`, by name, multiply the learning rate of parameters that Muon does not update.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: OptimizerConfig, factors: Mapping[str, float] | None = None
+    ) -> None:
+        self.config, self._factors = config, factors or {}
         self.parameters = dict(model.named_parameters())
         self.updates = torch.zeros((), dtype=torch.int64)
         self.state: dict[str, Tensor] = {"updates": self.updates}
         self._matrices: dict[tuple[int, int], list[str]] = defaultdict(list)
         self._adam: list[str] = []
+        self._plain: list[str] = []
         self._decayed = {
             f"{name}.weight".lstrip(".")
             for name, each in model.named_modules()
@@ -98,6 +107,9 @@ class MuonAdam:
             inner = p.ndim == 4 and p.shape[2:] == (1, 1) and min(p.shape[:2]) >= 32
             if config.muon and inner and not name.startswith("quantizer"):
                 self._matrices[(min(p.shape[:2]), max(p.shape[:2]))].append(name)
+                self.state[f"{name}.momentum"] = torch.zeros_like(p)
+            elif config.sgd:
+                self._plain.append(name)
                 self.state[f"{name}.momentum"] = torch.zeros_like(p)
             else:
                 self._adam.append(name)
@@ -111,12 +123,17 @@ class MuonAdam:
         live = [p for p in self.parameters.values() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(live, self.config.clip))
         if self.config.weight_decay:
-            for p in (self.parameters[name] for name in self._decayed):
-                if p.grad is not None:
-                    p.mul_(1 - lr * self.config.weight_decay)
+            for name in self._decayed:
+                if (p := self.parameters[name]).grad is not None:
+                    p.mul_(1 - lr * self._factors.get(name, 1.0) * self.config.weight_decay)
         for names in self._matrices.values():
             self._muon_step([n for n in names if self.parameters[n].grad is not None], lr)
         self._adam_step([n for n in self._adam if self.parameters[n].grad is not None], lr)
+        for name in self._plain:
+            p, buffer = self.parameters[name], self.state[f"{name}.momentum"]
+            if p.grad is not None:
+                buffer.mul_(self.config.momentum).add_(p.grad)
+                p.sub_(buffer, alpha=lr * self._factors.get(name, 1.0))
         for p in live:
             p.grad = None
         return norm
@@ -156,7 +173,8 @@ class MuonAdam:
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)
         lengths = torch._foreach_sqrt(squares)
         torch._foreach_add_(lengths, self.config.eps)
-        torch._foreach_addcdiv_(parameters, means, lengths, -lr * correction)
+        rates = [-lr * correction * self._factors.get(name, 1.0) for name in names]
+        torch._foreach_addcdiv_(parameters, means, lengths, rates)
 
 
 @torch.no_grad()

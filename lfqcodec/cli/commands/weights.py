@@ -12,13 +12,14 @@ from lfqcodec.cli.shared.options import json_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.errors import WeightsError
 from lfqcodec.generate.store import Generator, available_generators
+from lfqcodec.understand.store import Classifier, available_classifiers
 from lfqcodec.weights.store import Model, available_models, prior_for, resolve_model
 
 
 @click.command("weights")
 @json_option
 def command(as_json: bool) -> None:
-    """List models, priors and generators that can be used here: those of the package and of $LFQCODEC_MODELS.
+    """List the models, priors, generators and classifiers of the package and of $LFQCODEC_MODELS.
 
     The default is that of the package, or what $LFQCODEC_MODEL names.
     """
@@ -26,9 +27,9 @@ def command(as_json: bool) -> None:
     with suppress(WeightsError):
         default = resolve_model().path
     found = [_describe(model, default) for model in available_models()]
-    generators = available_generators()
+    generators, classifiers = available_generators(), available_classifiers()
     if as_json:
-        print_json([*found, *map(_describe_generator, generators)])
+        print_json([*found, *map(_describe_generator, generators), *map(_describe_classifier, classifiers)])
         return
     for m in found:
         mark, prior = " (default)" if m["default"] else "", m["prior"]
@@ -39,6 +40,9 @@ def command(as_json: bool) -> None:
         click.echo(f"{each.name}  generator of {_makes(each)}, {human_bytes(each.path.stat().st_size)}")
         click.echo(f"    sha256 {each.sha256.hex()}\n    {each.path}")
         click.echo(f"    for the tokenizer of sha256 {each.trained_for}")
+    for own in classifiers:
+        click.echo(f"{own.name}  classifier of clips, {human_bytes(own.path.stat().st_size)}")
+        click.echo(f"    sha256 {own.sha256.hex()}\n    {own.path}")
 
 
 def _makes(generator: Generator) -> str:
@@ -59,6 +63,17 @@ def _describe_generator(generator: Generator) -> dict[str, Any]:
         "grid": list(generator.config.grid),
         "classes": generator.config.classes,
         "trained_for": generator.trained_for,
+    }
+
+
+def _describe_classifier(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "name": classifier.name,
+        "kind": "classifier",
+        "default": False,
+        "sha256": classifier.sha256.hex(),
+        "path": str(classifier.path),
+        "bytes": classifier.path.stat().st_size,
     }
 
 

@@ -12,9 +12,12 @@ from lfqcodec.cli.shared.options import json_option, overwrite_option
 from lfqcodec.cli.train.options import (
     Media,
     Run,
+    changes_option,
     check_name,
     data_options,
     export_option,
+    held_option,
+    label_options,
     precision_option,
     run_options,
     tell_written,
@@ -38,24 +41,9 @@ _PATH = click.Path(path_type=Path)
     help="paper-mlm-256, paper-mlm-512, paper-mlm-k600, paper-lm-ucf101, small-mlm-image, small-mlm-video, "
     "small-mlm-predict, small-lm-video, or a file like theirs.",
 )
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: --set model.layers=8"
-)
-@click.option(
-    "--labels",
-    default="folder",
-    show_default=True,
-    metavar="folder|FILE.csv",
-    help="Where classes come from: the folders that files lie in, or a table with the header file,label.",
-)
-@click.option(
-    "--unlabelled",
-    type=click.Choice(["refuse", "skip"]),
-    default="refuse",
-    show_default=True,
-    help="What to do with files that the table does not list.",
-)
-@click.option("--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others.")
+@changes_option
+@label_options
+@held_option
 @precision_option
 def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     """Train a generator of pictures or clips; the same command again goes on where it stopped.

@@ -139,3 +139,30 @@ def run_options(function: Command) -> Command:
     ):
         function = option(function)
     return function
+
+
+changes_option = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field: --set model.layers=8"
+)
+held_option = click.option(
+    "--held", type=_PATH, help="Folder of files to measure on, in place of a part of the others."
+)
+
+
+def label_options(function: Command) -> Command:
+    """--labels and --unlabelled."""
+    where = click.option(
+        "--labels",
+        default="folder",
+        show_default=True,
+        metavar="folder|FILE.csv",
+        help="Where classes come from: the folders that files lie in, or a table with the header file,label.",
+    )
+    unlisted = click.option(
+        "--unlabelled",
+        type=click.Choice(["refuse", "skip"]),
+        default="refuse",
+        show_default=True,
+        help="What to do with files that the table does not list.",
+    )
+    return where(unlisted(function))

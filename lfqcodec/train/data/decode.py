@@ -10,16 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from lfqcodec.errors import InputVideoError, LfqError
+from lfqcodec.errors import BitstreamError, InputVideoError, LfqError
 from lfqcodec.train.data.sources import IMAGE_SUFFIXES
 
 
 def decode_frames(path: Path) -> Generator[NDArray[np.uint8], None, None]:
-    """Frames of a video or image, uint8 [H, W, 3]. Machines without PyAV use OpenCV.
+    """Frames of a video, image or .lfq file, uint8 [H, W, 3]. Machines without PyAV use OpenCV.
 
     Raises `InputVideoError` where the file cannot be read, perhaps after some frames, and `LfqError` where
     neither is installed.
     """
+    if path.suffix.lower() == ".lfq":
+        yield from _decode_lfq(path)
+        return
     try:
         from lfqcodec.media import Frame
         from lfqcodec.video import open_video
@@ -30,6 +33,17 @@ def decode_frames(path: Path) -> Generator[NDArray[np.uint8], None, None]:
         for event in reader.events():
             if isinstance(event, Frame):
                 yield event.rgb
+
+
+def _decode_lfq(path: Path) -> Generator[NDArray[np.uint8], None, None]:
+    from lfqcodec.codec.decode.file import open_file
+
+    try:
+        with open_file(path) as file:
+            for frame in file.frames():
+                yield frame.rgb
+    except BitstreamError as error:
+        raise InputVideoError(f"{path}: {error}") from error
 
 
 def _decode_with_opencv(path: Path) -> Generator[NDArray[np.uint8], None, None]:

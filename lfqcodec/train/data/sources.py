@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from lfqcodec.errors import InputVideoError
 
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg"}
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".y4m", ".m4v", ".ts", ".mpg", ".lfq"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 ARCHIVE_SUFFIX = ".lfqpack"
 MAX_MEMBER = 1 << 30

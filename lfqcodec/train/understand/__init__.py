@@ -1,0 +1,1 @@
+"""Training on clips: encoders that predict tokens, and classifiers (docs/understanding.md)."""
