@@ -28,6 +28,9 @@ COMMANDS = {
     "determinism": "benchmarks.determinism.command",
     "toy": "benchmarks.toy.command",
     "prediction": "benchmarks.generation.prediction",
+    "judge": "benchmarks.generation.judge",
+    "agreement": "benchmarks.generation.agreement",
+    "demo": "benchmarks.generation.demo",
     "fid": "benchmarks.generation.command",
     "fvd": "benchmarks.generation.command",
 }
