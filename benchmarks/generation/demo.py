@@ -50,10 +50,10 @@ DEMOS = {
         1500,
         300,
         ("--preset", "small-image", *_phases("400:32x1x32")),
-        ("--preset", "small-mlm-image", "--set", "steps=600"),
+        ("--preset", "small-mlm-image", "--set", "steps=450", "--set", "batch=32"),
         ("--steps", "400"),
         ("default", "guided"),
-        300,
+        200,
     ),
     "images": Demo(
         "mnist",

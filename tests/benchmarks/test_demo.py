@@ -72,7 +72,7 @@ def test_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert table(result) in told
     assert rows["held out"]["frechet"] == pytest.approx(0, abs=1e-3)
     assert rows["default"]["frechet"] > 0
-    assert [rows[name]["samples"] for name in rows] == [30, 30, 20, 20]
+    assert [rows[name]["samples"] for name in rows] == [20, 20, 20, 20]
     assert rows["guided,steps=2"]["sampling"]["guidance"] == 3.0
     assert "FID" not in told + json.dumps(result)
     assert "in features of judge" in result["frechet"]
