@@ -116,7 +116,7 @@ def views_of(folder: Path, data: DataConfig) -> tuple[Views, Views, list[str]]:
         else [(pack, pack.training), (pack, pack.held_out)]
     )
     names = class_names([each for each, _ in parts])
-    found = []
+    found: list[Views] = []
     for each, entries in parts:
         long = [entry for entry in entries if entry.frames >= span(data)]
         if not long:
