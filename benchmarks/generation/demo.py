@@ -50,7 +50,7 @@ DEMOS = {
         1500,
         300,
         ("--preset", "small-image", *_phases("400:32x1x32")),
-        ("--preset", "small-mlm-image", "--set", "steps=450", "--set", "batch=32"),
+        ("--preset", "small-mlm-image", "--set", "steps=600", "--set", "batch=32"),
         ("--steps", "400"),
         ("default", "guided"),
         200,
