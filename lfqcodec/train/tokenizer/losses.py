@@ -56,9 +56,9 @@ def lfq_entropy(
         p = torch.sigmoid(scores.float() * (4 / temperature))
         each = _bit_entropy(p).sum(1).mean()
         batch = p.new_zeros(())
-        for part in p.movedim(1, -1).flatten(0, -2).split(SUBTOKEN_BITS, 1):
+        for part in torch.split(p.movedim(1, -1).flatten(0, -2), SUBTOKEN_BITS, 1):
             joint = torch.ones_like(part[:, :1])
-            for bit in part.split(1, 1):
+            for bit in part[..., None].unbind(1):
                 joint = torch.cat((joint * (1 - bit), joint * bit), 1)
             shares = mean(joint.mean(0)).clamp(min=1e-12)
             batch = batch - (shares * shares.log()).sum()
