@@ -30,17 +30,8 @@ demo: $(STAMP) ## Encode and decode a sample video, print size, bits per pixel a
 	$(BIN)/lfqcodec decode -f $(DEMO)/sample.lfq $(DEMO)/sample.mp4
 	@echo "decoded video: $(DEMO)/sample.mp4"
 
-GENERATION := build/generation
-LFQCODEC := $(BIN)/lfqcodec
-demo-generate: $(STAMP) ## Draw digits, train a tokenizer and a generator on them, and make a sheet of new ones
-	test -d $(GENERATION)/glyphs || $(BIN)/python -m benchmarks toy glyphs $(GENERATION)/glyphs
-	$(LFQCODEC) train tokenizer --preset small-image --images $(GENERATION)/glyphs/train \
-	  --out $(GENERATION)/tokenizer --export $(GENERATION)/tokenizer.safetensors
-	$(LFQCODEC) train generator --preset small-mlm-image --model $(GENERATION)/tokenizer.safetensors \
-	  --images $(GENERATION)/glyphs/train --held $(GENERATION)/glyphs/held --set steps=400 \
-	  --out $(GENERATION)/generator --export $(GENERATION)/generator.safetensors
-	$(LFQCODEC) generate -f $(GENERATION)/generator.safetensors $(GENERATION)/sheet.png --count 80
-	@echo "a row for each digit: $(GENERATION)/sheet.png"
+demo-generate: $(STAMP) ## Draw digits, train a tokenizer and a generator on them, make new ones, print how good they are
+	$(BIN)/python -m benchmarks demo quick
 
 UNDERSTANDING := build/understanding
 TOY_ACTIONS := $(UNDERSTANDING)/actions/toy.json

@@ -11,7 +11,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -235,8 +235,12 @@ class Arrays(Output):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file:
+        try:
             super().__exit__(kind, error, trace)
+        finally:
+            # On a full disk closing fails once more, for what could not be written before.
+            with suppress(OSError):
+                self._file.close()
 
 
 def _npy_header(dtype: Any, shape: tuple[int, ...]) -> bytes:

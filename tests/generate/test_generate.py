@@ -308,6 +308,7 @@ def test_a_full_disk_leaves_nothing(models: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 1, (name, done.stderr)
         assert b"too large" in done.stderr
+        assert str(tmp_path).encode() in done.stderr, done.stderr
     (left,) = tmp_path.iterdir()
     assert left.name == "out.npz.part"
     assert contents(tmp_path) != before

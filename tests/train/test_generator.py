@@ -227,6 +227,8 @@ def test_masks_by_hand() -> None:
     assert chosen_units(config, torch.zeros(1).double(), scores).all()
     nearly = torch.tensor([0.999999], dtype=torch.float64)
     assert chosen_units(config, nearly, scores).sum() == 1  # at least one
+    begins = torch.tensor([0.4], dtype=torch.float64)  # 4 cos(0.2 pi) = 3.2; decoding begins with all
+    assert chosen_units(config, begins, scores).all()
 
 
 def test_the_condition_is_never_masked_and_not_in_the_loss() -> None:
@@ -236,7 +238,7 @@ def test_the_condition_is_never_masked_and_not_in_the_loss() -> None:
         scores = torch.from_numpy(rng.random((5, 4, 2)))
         masked = chosen_units(config, torch.full((5,), u, dtype=torch.float64), scores)
         assert not masked[:, :2].any()
-        count = max(1, math.floor(4 * math.cos(math.pi * u / 2) + 1e-9))
+        count = math.ceil(4 * math.cos(math.pi * u / 2))
         assert masked.sum((1, 2)).tolist() == [count] * 5
     logits = torch.randn(5, 4, 2, 512, requires_grad=True)
     target = torch.randint(0, 512, (5, 4, 2))

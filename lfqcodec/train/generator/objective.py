@@ -14,13 +14,14 @@ from lfqcodec.generate.config import GeneratorConfig
 def chosen_units(config: GeneratorConfig, ratios: Tensor, scores: Tensor) -> Tensor:
     """Which subtokens are masked: bool [B, N, 2].
 
-    Of M units max(1, floor(M cos(pi u / 2))) with the lowest scores; u is `ratios` float64 [B]. `scores` are
-    float64 [B, N, 2]. What the condition holds is never masked.
+    Of M units ceil(M cos(pi u / 2)) with the lowest scores; u is `ratios` float64 [B]. `scores` are float64
+    [B, N, 2]. What the condition holds is never masked.
     """
     gamma = torch.cos(math.pi / 2 * ratios).clamp(1e-6, 1)
     free = scores[:, config.given :, : 2 if config.mask_unit == "subtoken" else 1]
     flat = free.flatten(1)
-    count = (flat.shape[1] * gamma + 1e-9).floor().clamp(min=1)
+    # Rounded up: decoding begins with all units masked, and rounded down training would never show that.
+    count = (flat.shape[1] * gamma - 1e-9).ceil()
     masked = (flat.argsort(1).argsort(1) < count[:, None]).view(free.shape).expand(-1, -1, 2)
     return F.pad(masked, (0, 0, config.given, 0))
 

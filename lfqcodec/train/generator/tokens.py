@@ -174,7 +174,8 @@ class TokenStore:
             self.tokens, self.conditions = both[:, 0], both[:, -1]
             self._check()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputVideoError(f"{folder}: not a store of tokens, or damaged ({error})") from error
+            hint = "remove it to make it again"
+            raise InputVideoError(f"{folder}: not a store of tokens, or damaged ({error}); {hint}") from error
 
     def _check(self) -> None:
         if len(self.grid) != 3 or not self.items:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lfqcodec.bitstream.geometry import SUBTOKEN_BITS
+
 _C1 = (0.01 * 2) ** 2
 _C2 = (0.03 * 2) ** 2
 
@@ -41,19 +43,26 @@ def commitment(scores: Tensor, signs: Tensor) -> Tensor:
 def lfq_entropy(
     scores: Tensor, *, temperature: float = 1.0, mean: Callable[[Tensor], Tensor] = lambda x: x
 ) -> tuple[Tensor, Tensor]:
-    """Entropy of a token and of the batch's tokens in nats (MAGVIT-v2 section 3.2, eq. 5), bit by bit.
+    """Entropy of a token and of the batch's tokens in nats (MAGVIT-v2 section 3.2, eq. 5).
 
     `scores` float [N, bits, h, w]. A code c of signs has the probability softmax(-|z - c|^2 / temperature);
     as |z - c|^2 is a sum over bits, so are the logarithms: bits are independent, each +1 with the
     probability sigmoid(4 z / temperature), and the entropy of a token is the exact sum of theirs. The
-    entropy of the batch's mean is taken of the mean of each bit, which bounds that of the mean over all
-    2^bits codes from above. `mean` makes the bits' means over this process those over all. In float32,
-    whatever autocast says.
+    entropy of the batch's mean is taken subtoken by subtoken, over the 2^9 codes of each, which bounds that
+    over all 2^bits codes from above. Bit by bit it would not see bits that are always equal. `mean` makes the
+    means over this process those over all. In float32, whatever autocast says.
     """
     with torch.autocast(scores.device.type, enabled=False):
         p = torch.sigmoid(scores.float() * (4 / temperature))
         each = _bit_entropy(p).sum(1).mean()
-        return each, _bit_entropy(mean(p.mean((0, 2, 3)))).sum()
+        batch = p.new_zeros(())
+        for part in torch.split(p.movedim(1, -1).flatten(0, -2), SUBTOKEN_BITS, 1):
+            joint = torch.ones_like(part[:, :1])
+            for bit in part[..., None].unbind(1):
+                joint = torch.cat((joint * (1 - bit), joint * bit), 1)
+            shares = mean(joint.mean(0)).clamp(min=1e-12)
+            batch = batch - (shares * shares.log()).sum()
+        return each, batch
 
 
 def _bit_entropy(p: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from lfqcodec.video.read.times.rate import announced_rate, positive
 # FFmpeg "plays" any text as the screen of a terminal; nobody means that.
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "rawvideo", "lavfi"})
 _MAX_THREADS = 8
+_SMALL = 128 * 128
+"""Pixels of a picture up to which threads take longer than they save."""
 # Flags of AVInputFormat: streams without time stamps; formats whose time stamps may jump.
 _NO_TIMESTAMPS, _JUMPS = 0x80, 0x200
 
@@ -140,7 +142,8 @@ class MediaSource(Source):
     def _prepare(video: Any) -> None:
         video.thread_type = "AUTO"
         # Frame threads hold one picture each, so their number is capped to keep memory bounded.
-        video.codec_context.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
+        small = video.codec_context.width * video.codec_context.height <= _SMALL
+        video.codec_context.thread_count = 1 if small else min(os.cpu_count() or 1, _MAX_THREADS)
 
     def _duration(self) -> Fraction | None:
         if self.video.duration:
