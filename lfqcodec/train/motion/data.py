@@ -23,8 +23,6 @@ _SKIP_CHANCE = 0.2
 _REVERSE_CHANCE = 0.4
 _HELD_OUT_PICTURES = 16
 _SHORT, _MEDIUM = 60, 200
-_SEGMENTS = (1, 4, 12)
-"""Long chains learn what to do about errors that build up along a GOP of 129 pictures."""
 PRACTISED = _MEDIUM
 """Number of the chain from which on they have any length. Networks that are new begin with number 0."""
 SUFFIX = ".npy"
@@ -92,7 +90,7 @@ class Chains:
         self._seed, self._share = config.seed, (rank, world)
         self._group_shares = config.group_shares
         self._samplers = {}
-        for segments in sorted({1, 2, *_SEGMENTS}):
+        for segments in (1, 2, 4):
             frames = 1 + PICTURES_OF_STEP * segments
             shape = SampleConfig(config.batch * world, frames, config.size, _SHRINK, _SKIP_CHANCE)
             try:
@@ -103,7 +101,7 @@ class Chains:
 
     def segments(self, number: int) -> int:
         """How many steps chain `number` lasts."""
-        choice = list(_SEGMENTS)
+        choice = [1, 2, 4]
         if number < _MEDIUM:
             choice = [1] if number < _SHORT else [1, 1, 2]
         drawn = choice[int(np.random.default_rng((self._seed, number, 1)).integers(len(choice)))]
