@@ -31,8 +31,6 @@ _INDEX = "tokens.json"
 _LARGEST = 192, 320
 """Most rows and columns of a crop."""
 _SHORTEST = 5
-_CHUNKS = 1, 1, 3
-"""How many chunks clips give, in turns: what is far from the first picture has other tokens."""
 _CRF = 24.0, 46.0
 """From which to which crf clips are coded."""
 
@@ -63,19 +61,13 @@ class _Recorder(StaticMotionRates):
 def encode_gop(
     tokenizer: GroupTokenizer, pictures: Sequence[NDArray[np.uint8]], crf: float, group_size: int
 ) -> list[dict[str, NDArray[np.int32]]]:
-    """The tokens of a GOP of pictures uint8 [H, W, 3] at `crf`, by group and layer.
+    """The tokens of a GOP of up to 17 pictures uint8 [H, W, 3] at `crf`, by group and layer.
 
     Groups have `group_size` pictures.
     """
     rates = _Recorder()
     point = operating_point(crf, tokenizer.layout.streams, group_size)
-    encoder = GopEncoder(tokenizer, rates, choose_tokens)
-    rest = list(pictures)
-    while rest:
-        first = len(rest) == len(pictures)
-        count = max_valid(first)
-        encoder.encode(rest[:count], point, gop_start=first)
-        rest = rest[count:]
+    GopEncoder(tokenizer, rates, choose_tokens).encode(pictures, point, gop_start=True)
     return [{name: each.astype(np.int32) for name, each in group.items()} for group in rates.groups]
 
 
@@ -95,8 +87,7 @@ def build_store(
     for number in tqdm(range(gops + pictures), desc="tokens", unit="GOP"):
         rng = np.random.default_rng(number)
         entry = clips[number % len(clips)] if number < gops else pack.entries[number % len(pack.entries)]
-        most = max_valid(True) + (_CHUNKS[number % len(_CHUNKS)] - 1) * max_valid(False)
-        frames = min(most, 4 * ((entry.frames - 1) // 4) + 1) if number < gops else 1
+        frames = min(max_valid(True), 4 * ((entry.frames - 1) // 4) + 1) if number < gops else 1
         crop = _crop(pack.frames(entry, int(rng.integers(entry.frames - frames + 1)), frames), rng)
         crf = float(rng.uniform(*_CRF))
         # Another size each time that a clip comes back.
@@ -109,7 +100,7 @@ def build_store(
                 flat = {f"{g}/{name}": t for g, group in enumerate(groups) for name, t in group.items()}
                 np.savez_compressed(file, **flat)  # type: ignore[arg-type]
             os.replace(partial, path)
-        count = 1 + -(-(frames - 1) // size)
+        count = len(tokenizer.layout.groups(frames, gop_start=True, group_size=size))
         rows.append(Gop(path.name, entry.source in held, count, crop[..., 0].size))
     index = {"tokenizer": identity, "gops": [asdict(row) for row in rows]}
     (out / _INDEX).write_text(json.dumps(index))
