@@ -79,7 +79,7 @@ LIGHT = [
         f"lfqcodec.codec.{name}"
         for name in ("gop", "models", "progress", "decode.cut", "decode.file", "decode.options")
     ),
-    *(f"lfqcodec.generate.{name}" for name in ("config", "schedule", "store")),
+    *(f"lfqcodec.generate.{name}" for name in ("model.config", "decoding.schedule", "model.store")),
     *(f"lfqcodec.understand.{name}" for name in ("config", "store")),
     *(f"lfqcodec.codec.encode.{name}" for name in ("options", "plan", "rate.control")),
     *("lfqcodec.batch.run", "lfqcodec.batch.engines.processes"),

@@ -18,9 +18,9 @@ from benchmarks.generation.frechet import Accumulator, frechet_distance
 from benchmarks.generation.judge import FEATURES, Judge, load_judge, views_of
 from lfqcodec.codec.device import pick_device
 from lfqcodec.errors import LfqError
+from lfqcodec.generate.model.store import resolve_generator, tokenizer_of
 from lfqcodec.generate.request import choose_sampling, make_request
 from lfqcodec.generate.sampler import Sampler
-from lfqcodec.generate.store import resolve_generator, tokenizer_of
 from lfqcodec.output import check_target
 from lfqcodec.train.generator.tokens import TokenStore
 

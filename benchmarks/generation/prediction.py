@@ -16,10 +16,10 @@ from tqdm import tqdm
 from lfqcodec.codec.device import pick_device
 from lfqcodec.errors import LfqError
 from lfqcodec.generate.condition import read_condition
+from lfqcodec.generate.model.store import resolve_generator, tokenizer_of
 from lfqcodec.generate.outputs import write_clip
 from lfqcodec.generate.request import choose_sampling, make_request
 from lfqcodec.generate.sampler import Sampler
-from lfqcodec.generate.store import resolve_generator, tokenizer_of
 from lfqcodec.output import check_target
 from lfqcodec.train.data.sources import gather_media
 from lfqcodec.train.tokenizer.losses import ssim

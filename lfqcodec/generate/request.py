@@ -12,8 +12,8 @@ import numpy as np
 
 from lfqcodec.arguments import integer
 from lfqcodec.errors import ArgumentValueError, LfqError, WeightsError
-from lfqcodec.generate.config import SamplingConfig
-from lfqcodec.generate.store import DEFAULT_SAMPLING, Generator
+from lfqcodec.generate.model.config import SamplingConfig
+from lfqcodec.generate.model.store import DEFAULT_SAMPLING, Generator
 
 _CAUSAL = ("top_k", "top_p")
 """Settings that only an lm has."""

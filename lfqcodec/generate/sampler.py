@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lfqcodec.generate.causal import CausalModel
-from lfqcodec.generate.commit import known_pixels, known_positions, look_of_unknown, padded
-from lfqcodec.generate.decode_causal import decode_causal
-from lfqcodec.generate.decode_masked import decode_masked
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding.causal import decode_causal
+from lfqcodec.generate.decoding.commit import known_pixels, known_positions, look_of_unknown, padded
+from lfqcodec.generate.decoding.masked import decode_masked
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.causal import CausalModel
+from lfqcodec.generate.model.store import Generator
+from lfqcodec.generate.model.weights import load_generator
 from lfqcodec.generate.pictures import frames_of, magvit2_config, to_pictures, to_tokens, to_video
 from lfqcodec.generate.request import Request
-from lfqcodec.generate.store import Generator
-from lfqcodec.generate.weights import load_generator
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import Model

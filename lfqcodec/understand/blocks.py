@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lfqcodec.generate.transformer import Block
+from lfqcodec.generate.model.transformer import Block
 from lfqcodec.understand.config import EncoderConfig
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lfqcodec.configuration import JsonConfig
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate.config import (
+from lfqcodec.generate.model.config import (
     MAX_CLASSES,
     MAX_LAYERS,
     MAX_MLP,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lfqcodec.bitstream.geometry import SUBTOKENS
-from lfqcodec.generate.embedding import VALUES
-from lfqcodec.generate.transformer import initialise, layer_norm, truncated_normal
+from lfqcodec.generate.model.embedding import VALUES
+from lfqcodec.generate.model.transformer import initialise, layer_norm, truncated_normal
 from lfqcodec.understand.blocks import Blocks, Tubelets
 from lfqcodec.understand.config import EncoderConfig
 

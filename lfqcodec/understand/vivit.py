@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lfqcodec.generate.transformer import layer_norm
+from lfqcodec.generate.model.transformer import layer_norm
 from lfqcodec.understand.blocks import Blocks, Tubelets
 from lfqcodec.understand.config import EncoderConfig
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lfqcodec.generate.weights import load_tensors, save_tensors
+from lfqcodec.generate.model.weights import load_tensors, save_tensors
 from lfqcodec.understand.config import ClipConfig, EncoderConfig
 from lfqcodec.understand.store import Classifier
 from lfqcodec.understand.vit import ViTClassifier

@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate.causal import CausalModel
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.decode_causal import decode_causal, narrowed
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding.causal import decode_causal, narrowed
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.causal import CausalModel
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.store import read_generator
+from lfqcodec.generate.model.weights import load_generator, save_generator
 from lfqcodec.generate.request import choose_sampling, make_request
 from lfqcodec.generate.sampler import Sampler
-from lfqcodec.generate.store import read_generator
-from lfqcodec.generate.weights import load_generator, save_generator
 from lfqcodec.train.generator.chunked import chunked_cross_entropy
 
 TINY = GeneratorConfig(

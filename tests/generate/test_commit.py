@@ -12,12 +12,12 @@ from codec_support import y4m
 from generate_support import CLIPS, IMAGES, PICTURES, generated, make_generator, make_tokenizer, refused
 
 from lfqcodec.errors import LfqError, WeightsError
-from lfqcodec.generate.commit import known_pixels, known_positions, look_of_unknown, padded
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.decode_masked import decode_masked
-from lfqcodec.generate.embedding import MASK, join, split
-from lfqcodec.generate.masked import MaskedModel
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding.commit import known_pixels, known_positions, look_of_unknown, padded
+from lfqcodec.generate.decoding.masked import decode_masked
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.embedding import MASK, join, split
+from lfqcodec.generate.model.masked import MaskedModel
 from lfqcodec.train.generator.objective import chosen_units
 
 TASK = replace(PICTURES, grid=(2, 2, 2), classes=0, class_drop=0.0)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from benchmarks.toy.command import write_set
 from lfqcodec.cli.main import cli
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.generate.store import read_generator
+from lfqcodec.generate.model.store import read_generator
 
 NARROW = ("model.base_channels=4", "model.groups=2", "model.multipliers=[1, 1, 1, 1]")
 TINY = (

@@ -31,12 +31,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lfqcodec.errors import ArgumentError, LfqError, UnknownModel, WeightsError, WeightsHashMismatch
+from lfqcodec.generate.model.store import GENERATORS, read_generator, tokenizer_of
+from lfqcodec.generate.model.weights import load_generator, save_generator
 from lfqcodec.generate.outputs import open_samples
 from lfqcodec.generate.pictures import to_video
 from lfqcodec.generate.request import choose_sampling, class_number, make_request
 from lfqcodec.generate.sampler import Sampler
-from lfqcodec.generate.store import GENERATORS, read_generator, tokenizer_of
-from lfqcodec.generate.weights import load_generator, save_generator
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video
 

@@ -10,11 +10,11 @@ import torch
 
 from lfqcodec.entropy.subtokens import tokens_to_subtokens
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate import decode_masked as decoding
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.embedding import MASK, SubtokenEmbedding, join, split
-from lfqcodec.generate.masked import MaskedModel
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding import masked as decoding
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.embedding import MASK, SubtokenEmbedding, join, split
+from lfqcodec.generate.model.masked import MaskedModel
 
 TINY = GeneratorConfig(grid=(1, 2, 2), classes=3, layers=1, width=16, heads=2, mlp=32, norm="pre")
 

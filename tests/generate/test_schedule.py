@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfqcodec.generate.noise import SampleNoise
-from lfqcodec.generate.schedule import SCHEDULES, guidance_weight, softmax_temperature, unknown_counts
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.decoding.schedule import (
+    SCHEDULES,
+    guidance_weight,
+    softmax_temperature,
+    unknown_counts,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import torch
 from click.testing import CliRunner, Result
 
 from lfqcodec.cli.main import cli
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.store import Generator, read_generator
-from lfqcodec.generate.weights import build_generator, save_generator
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.store import Generator, read_generator
+from lfqcodec.generate.model.weights import build_generator, save_generator
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.weights.loading import save_tokenizer

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from benchmarks.toy.command import write_set
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.generate.commit import known_pixels, padded
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.decode_causal import decode_causal
-from lfqcodec.generate.decode_masked import decode_masked
-from lfqcodec.generate.embedding import split
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding.causal import decode_causal
+from lfqcodec.generate.decoding.commit import known_pixels, padded
+from lfqcodec.generate.decoding.masked import decode_masked
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.embedding import split
 from lfqcodec.generate.pictures import to_tokens
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.train import data

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lfqcodec.errors import LfqError
-from lfqcodec.generate.config import SamplingConfig
+from lfqcodec.generate.model.config import SamplingConfig
 from lfqcodec.train.config import preset_names
 from lfqcodec.train.generator.config import GeneratorTrainConfig, load_preset
 

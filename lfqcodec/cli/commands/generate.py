@@ -16,9 +16,9 @@ from lfqcodec.cli.shared.report import plural, print_json, print_notes
 from lfqcodec.cli.shared.types import seconds
 from lfqcodec.codec.progress import Progress
 from lfqcodec.errors import ArgumentValueError
+from lfqcodec.generate.decoding.schedule import SCHEDULES
+from lfqcodec.generate.model.store import Generator, resolve_generator, tokenizer_of
 from lfqcodec.generate.request import Request, choose_sampling, make_request
-from lfqcodec.generate.schedule import SCHEDULES
-from lfqcodec.generate.store import Generator, resolve_generator, tokenizer_of
 from lfqcodec.weights.store import Model
 
 _SETTINGS = (

@@ -11,7 +11,7 @@ import click
 from lfqcodec.cli.shared.options import json_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate.store import Generator, available_generators
+from lfqcodec.generate.model.store import Generator, available_generators
 from lfqcodec.understand.store import Classifier, available_classifiers
 from lfqcodec.weights.store import Model, available_models, prior_for, resolve_model
 

@@ -88,7 +88,7 @@ def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
 
 def _write(run: Path, dest: Path, name: str, *, overwrite: bool) -> str:
     """Write the averaged weights of a run to a file; its SHA-256 in hex."""
-    from lfqcodec.generate.weights import save_generator
+    from lfqcodec.generate.model.weights import save_generator
     from lfqcodec.train.generator import trainer
 
     config, tensors, metadata = trainer.export_generator(run)
@@ -106,7 +106,7 @@ def export_generator(run: Path, dest: Path, name: str | None, overwrite: bool, a
 
     RUN/sampling.json goes into it: how to sample, by the name of the set.
     """
-    from lfqcodec.generate.store import read_generator
+    from lfqcodec.generate.model.store import read_generator
     from lfqcodec.output import check_target
 
     check_name(dest, "a generator's file")

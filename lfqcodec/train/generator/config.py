@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lfqcodec.errors import LfqError
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
-from lfqcodec.generate.store import DEFAULT_SAMPLING
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.store import DEFAULT_SAMPLING
 from lfqcodec.train.config import read_table, updated
 from lfqcodec.train.optim import OptimizerConfig, Schedule
 

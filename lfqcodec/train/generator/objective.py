@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.generate.config import GeneratorConfig
+from lfqcodec.generate.model.config import GeneratorConfig
 
 
 def chosen_units(config: GeneratorConfig, ratios: Tensor, scores: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A store is a folder: `tokens.json` says what it was made from and lists its items, `tokens.i32` holds their
 grids, int32 [T', h, w], those of an item one after the other. For a model with a task each grid is followed
-by that of the padded condition (`lfqcodec.generate.commit`).
+by that of the padded condition (`lfqcodec.generate.decoding.commit`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from lfqcodec.bitstream.limits import BITS_PER_TOKEN
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.generate.commit import known_pixels, padded
-from lfqcodec.generate.config import GeneratorConfig
+from lfqcodec.generate.decoding.commit import known_pixels, padded
+from lfqcodec.generate.model.config import GeneratorConfig
 from lfqcodec.generate.pictures import grid_of, to_tokens
 from lfqcodec.output import replacing
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer

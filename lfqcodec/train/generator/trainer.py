@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.generate.causal import CausalModel
-from lfqcodec.generate.commit import known_pixels, known_positions, look_of_unknown
-from lfqcodec.generate.config import GeneratorConfig
-from lfqcodec.generate.embedding import MASK, split
-from lfqcodec.generate.masked import MaskedModel
+from lfqcodec.generate.decoding.commit import known_pixels, known_positions, look_of_unknown
+from lfqcodec.generate.model.causal import CausalModel
+from lfqcodec.generate.model.config import GeneratorConfig
+from lfqcodec.generate.model.embedding import MASK, split
+from lfqcodec.generate.model.masked import MaskedModel
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.generator.batches import TokenBatch, TokenBatches

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.errors import LfqError
-from lfqcodec.generate.embedding import split
+from lfqcodec.generate.model.embedding import split
 from lfqcodec.generate.pictures import grid_of, to_tokens
 from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer

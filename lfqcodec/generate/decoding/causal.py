@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfqcodec.generate.causal import CausalModel
-from lfqcodec.generate.config import SamplingConfig
-from lfqcodec.generate.decode_masked import draw
-from lfqcodec.generate.noise import SampleNoise
+from lfqcodec.generate.decoding.masked import draw
+from lfqcodec.generate.decoding.noise import SampleNoise
+from lfqcodec.generate.model.causal import CausalModel
+from lfqcodec.generate.model.config import SamplingConfig
 
 
 @torch.no_grad()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from lfqcodec.bitstream.limits import BITS_PER_TOKEN
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate.config import GeneratorConfig
-from lfqcodec.generate.transformer import Cache, Stack, initialise
+from lfqcodec.generate.model.config import GeneratorConfig
+from lfqcodec.generate.model.transformer import Cache, Stack, initialise
 
 
 class CausalModel(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, SUBTOKENS
-from lfqcodec.generate.transformer import truncated_normal
+from lfqcodec.generate.model.transformer import truncated_normal
 
 VALUES = 1 << SUBTOKEN_BITS
 """Values of a subtoken: 512."""

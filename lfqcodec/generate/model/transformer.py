@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.generate.config import GeneratorConfig
+from lfqcodec.generate.model.config import GeneratorConfig
 
 _EPS = {"post": 1e-12, "pre": 1e-6}
 

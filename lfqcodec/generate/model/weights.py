@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from lfqcodec.errors import OutputError, WeightsError
-from lfqcodec.generate.causal import CausalModel
-from lfqcodec.generate.config import GeneratorConfig
-from lfqcodec.generate.masked import MaskedModel
-from lfqcodec.generate.store import Generator
+from lfqcodec.generate.model.causal import CausalModel
+from lfqcodec.generate.model.config import GeneratorConfig
+from lfqcodec.generate.model.masked import MaskedModel
+from lfqcodec.generate.model.store import Generator
 from lfqcodec.output import replacing
 from lfqcodec.reproducible import sort_safetensors_header
 
@@ -35,7 +35,7 @@ def save_generator(
 ) -> bytes:
     """Write a file, whole or not at all; the same contents give the same bytes. Returns their SHA-256.
 
-    `metadata` has `name`, `trained_for`, `sampling` and `classes` (`lfqcodec.generate.store`). `OutputError`.
+    `metadata` has `name`, `trained_for`, `sampling` and `classes` (`store.py`). `OutputError`.
     """
     return save_tensors(path, tensors, {**metadata, "generator": config.to_json()}, overwrite=overwrite)
 

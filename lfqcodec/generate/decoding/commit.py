@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.errors import LfqError
-from lfqcodec.generate.config import GeneratorConfig
-from lfqcodec.generate.embedding import MASK, split
+from lfqcodec.generate.model.config import GeneratorConfig
+from lfqcodec.generate.model.embedding import MASK, split
 
 
 def known_pixels(config: GeneratorConfig, frames: int, size: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lfqcodec.errors import UnknownModel, WeightsError, WeightsHashMismatch
-from lfqcodec.generate.config import GeneratorConfig, SamplingConfig
+from lfqcodec.generate.model.config import GeneratorConfig, SamplingConfig
 from lfqcodec.weights.store import MODELS, Model, NameOrPath, Shelf, Weights
 
 DEFAULT_SAMPLING = "default"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lfqcodec.generate.config import SamplingConfig
-from lfqcodec.generate.embedding import MASK, join, split
-from lfqcodec.generate.masked import MaskedModel
-from lfqcodec.generate.noise import SampleNoise, gumbel
-from lfqcodec.generate.schedule import guidance_weight, softmax_temperature, unknown_counts
+from lfqcodec.generate.decoding.noise import SampleNoise, gumbel
+from lfqcodec.generate.decoding.schedule import guidance_weight, softmax_temperature, unknown_counts
+from lfqcodec.generate.model.config import SamplingConfig
+from lfqcodec.generate.model.embedding import MASK, join, split
+from lfqcodec.generate.model.masked import MaskedModel
 
 
 @torch.no_grad()

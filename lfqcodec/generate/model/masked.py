@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lfqcodec.generate.config import GeneratorConfig
-from lfqcodec.generate.embedding import SubtokenEmbedding
-from lfqcodec.generate.transformer import Stack, initialise, layer_norm, truncated_normal
+from lfqcodec.generate.model.config import GeneratorConfig
+from lfqcodec.generate.model.embedding import SubtokenEmbedding
+from lfqcodec.generate.model.transformer import Stack, initialise, layer_norm, truncated_normal
 
 
 class MaskedModel(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lfqcodec.configuration import JsonConfig
 from lfqcodec.errors import WeightsError
-from lfqcodec.generate.schedule import SCHEDULES
+from lfqcodec.generate.decoding.schedule import SCHEDULES
 
 MAX_LAYERS, MAX_WIDTH, MAX_MLP = 64, 8192, 32_768
 MAX_CLASSES, MAX_POSITIONS, MAX_WORDS = 100_000, 16_384, 1 << 18
@@ -26,7 +26,7 @@ class GeneratorConfig(JsonConfig):
     value of a subtoken, "bits" adds to that row a vector for each of its bits. `mask_unit` is what is masked
     and drawn apart from the rest: a "subtoken", or a "token" with both of its subtokens. The first
     `condition_frames` latent frames are always given. A `task` other than "none" gives a part of the pixels
-    instead, by COMMIT (`lfqcodec.generate.commit`): of "prediction" the first `task_frames` frames, of
+    instead, by COMMIT (`decoding/commit.py`): of "prediction" the first `task_frames` frames, of
     "interpolation" so many at either end, of "inpainting" and "outpainting" a part of all frames.
     """
 

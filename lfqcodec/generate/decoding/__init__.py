@@ -1,0 +1,1 @@
+"""From networks to tokens: step by step, with a schedule and noise."""

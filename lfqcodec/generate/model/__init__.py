@@ -1,0 +1,1 @@
+"""The networks of generators, their configuration, and their files."""
