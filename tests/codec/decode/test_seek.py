@@ -153,7 +153,7 @@ def test_exact_anywhere_in_a_long_file(variable, tmp_path):
         everything = list(video.events(Cut(video.header, None, None)))
         frames = pictures(everything)
         packets = [event for event in everything if not isinstance(event, Frame)]
-        assert len(frames) >= 400
+        assert len(frames) >= 500
         for _ in range(12):
             number = int(rng.integers(1, len(frames) - 20))
             last = number + int(rng.integers(1, 20))
