@@ -7,15 +7,18 @@ leave parameters without gradients, and the penalty of the discriminator takes g
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from lfqcodec.errors import LfqError
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,15 @@ class World:
         """Until all processes are here."""
         if self.size > 1:
             dist.barrier()
+
+    def leader_first(self, make: Callable[[], Made]) -> Made:
+        """What `make` gives: the first process writes what the others then find."""
+        if not self.leads:
+            self.wait()
+        made = make()
+        if self.leads:
+            self.wait()
+        return made
 
 
 class _Mean(torch.autograd.Function):

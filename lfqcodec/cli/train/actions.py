@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -23,24 +23,7 @@ from lfqcodec.cli.train.options import (
     tell_written,
 )
 
-if TYPE_CHECKING:
-    from lfqcodec.train.distributed import World
-    from lfqcodec.train.generator.prepare import Sources
-    from lfqcodec.train.understand.clips import ClipSet
-
 _PATH = click.Path(path_type=Path)
-
-
-def _clips(sources: Sources, world: World) -> ClipSet:
-    """The clips; the first of several processes makes the packs."""
-    from lfqcodec.train.understand.clips import clips_of
-
-    if not world.leads:
-        world.wait()
-    clips = clips_of(sources)
-    if world.leads:
-        world.wait()
-    return clips
 
 
 @click.command("masked-video")
@@ -69,6 +52,7 @@ def masked_video(media: Media, run: Run, precision: str, **values: Any) -> None:
     from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
     from lfqcodec.train.distributed import world_of_environment
     from lfqcodec.train.generator.prepare import Sources
+    from lfqcodec.train.understand.clips import clips_of
     from lfqcodec.train.understand.config import load_masked_video
     from lfqcodec.train.understand.masked_video import MaskedVideoTask, Targets, check_targets
     from lfqcodec.train.understand.task import clip_loop
@@ -81,7 +65,7 @@ def masked_video(media: Media, run: Run, precision: str, **values: Any) -> None:
     check_targets(config, magvit2_config(model.config, model.path))
     sources = Sources(media.folder(run.out), media.videos, (), values["held"], media.max_frames)
     with world_of_environment(where.type) as world:
-        clips = _clips(sources, world)
+        clips = world.leader_first(lambda: clips_of(sources))
         network = load_tokenizer(model, where)
         assert isinstance(network, Magvit2Tokenizer)
         task = MaskedVideoTask(
@@ -126,7 +110,7 @@ def actions(media: Media, run: Run, precision: str, **values: Any) -> None:
     from lfqcodec.train.distributed import world_of_environment
     from lfqcodec.train.generator.prepare import Sources
     from lfqcodec.train.understand.actions import ActionTask
-    from lfqcodec.train.understand.clips import few
+    from lfqcodec.train.understand.clips import clips_of, few
     from lfqcodec.train.understand.config import load_actions
     from lfqcodec.train.understand.task import clip_loop
 
@@ -142,7 +126,7 @@ def actions(media: Media, run: Run, precision: str, **values: Any) -> None:
         skip_unlabelled=values["unlabelled"] == "skip",
     )
     with world_of_environment(where.type) as world:
-        clips = _clips(sources, world)
+        clips = world.leader_first(lambda: clips_of(sources))
         if values["per_class"] is not None:
             clips = replace(clips, training=few(clips.training, values["per_class"], config.seed))
         task = ActionTask(config, clips, init=values["init"], device=where, precision=precision, world=world)

@@ -73,12 +73,7 @@ def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     )
     model = resolve_model(values["tokenizer"])
     with world_of_environment(where.type) as world:
-        if world.leads:
-            store = prepare_store(sources, model, config, run.out / "tokens", where)
-            world.wait()
-        else:
-            world.wait()
-            store = prepare_store(sources, model, config, run.out / "tokens", where)
+        store = world.leader_first(lambda: prepare_store(sources, model, config, run.out / "tokens", where))
         task: Any = generator_task(config, store, device=where, precision=precision, world=world)
         loop = generator_loop(task, run.out, minutes=run.minutes)
         run.go_on(loop, asdict(task.config) | {"precision": str(task.dtype), "tokenizer": store.tokenizer})
