@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, REACH, TAPS
 
@@ -19,13 +18,20 @@ _MARGIN = 4
 def quarter_pel_planes(pictures: Tensor) -> Tensor:
     """Pictures at all quarter-pel phases, with a border of 4: [B, C, 16, H + 8, W + 8], phase fy * 4 + fx."""
     batch, channels, h, w = pictures.shape
-    taps = torch.tensor(TAPS, dtype=pictures.dtype, device=pictures.device) / 64
-    border = (_MARGIN + BEFORE, _MARGIN + AFTER)
-    padded = F.pad(pictures.reshape(batch * channels, 1, h, w), border * 2, mode="replicate")
-    across = F.conv2d(padded, taps[:, None, None, :])
-    h, w = h + 2 * _MARGIN, w + 2 * _MARGIN
-    down = F.conv2d(across.reshape(-1, 1, across.shape[2], w), taps[:, None, :, None])
-    return down.reshape(batch, channels, 4, 4, h, w).transpose(2, 3).reshape(batch, channels, 16, h, w)
+    # As products with matrices that are mostly zero: on CPUs a tenth of the time of convolving.
+    down = (_phases(h, pictures) @ pictures[:, :, None]).unsqueeze(3)
+    planes = down @ _phases(w, pictures).transpose(1, 2)
+    return planes.reshape(batch, channels, 16, h + 2 * _MARGIN, w + 2 * _MARGIN)
+
+
+def _phases(size: int, like: Tensor) -> Tensor:
+    """Rows of samples to those at the four phases, with the border: matrices [4, size + 8, size]."""
+    taps = torch.tensor(TAPS, dtype=like.dtype, device=like.device) / 64
+    place = torch.arange(size + 2 * _MARGIN, device=like.device)[:, None] - _MARGIN
+    sources = (place + torch.arange(-BEFORE, AFTER + 1, device=like.device)).clamp(0, size - 1)
+    matrices = like.new_zeros(len(taps), len(place), size)
+    every = len(taps), len(place), taps.shape[1]
+    return matrices.scatter_add_(2, sources.expand(every), taps[:, None].expand(every))
 
 
 def fetch(planes: Tensor, vectors: Tensor) -> Tensor:
