@@ -169,14 +169,11 @@ def _clips(options: Options, world: World) -> Clips:
 def _use_kernels(task: IntraTask | GroupsTask) -> None:
     from lfqcodec.train.motion.model import kernels
 
-    errors = kernels.check(task.device)
-    log.info("kernels' relative errors: %s", errors)
-    models = [task.model, task.intra] if isinstance(task, GroupsTask) else [task.model]
-    if kernels.accurate(errors, "depthwise"):
-        for model in models:
+    error = kernels.relative_error(task.device)
+    log.info("relative error of the depthwise kernel: %.2g", error)
+    if error < kernels.TOLERANCE:
+        for model in [task.model, task.intra] if isinstance(task, GroupsTask) else [task.model]:
             kernels.use_depthwise(model)
-    if kernels.accurate(errors, "planes") and isinstance(task, GroupsTask):
-        task.model.planes = kernels.quarter_pel_planes
 
 
 def parser() -> argparse.ArgumentParser:

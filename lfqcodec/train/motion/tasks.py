@@ -289,13 +289,13 @@ class GroupsTask(MotionTask[GroupModel]):
             q = self._uniform(0, self._best[0], 2**20 + number, 0)
             lam = LAMBDA * 2.7 ** (-q / 2)
             first, last = (self._first_pictures(pictures[:, n], q + 1) for n in (0, 4))
-            earlier, later = quarter_pel_planes(first), quarter_pel_planes(last)
+            earlier, later = (quarter_pel_planes(luma(each)) for each in (first, last))
             zero = self.model.first(first).field
-            field = search_anchor(luma(pictures[:, 4]), luma(first), luma(earlier), zero, lam)
-            anchors.append(pictures[:, 4] - compensate(earlier, field))
+            field = search_anchor(luma(pictures[:, 4]), luma(first), earlier, zero, lam)
+            anchors.append(pictures[:, 4] - compensate(first, field))
             base, lam = half(field), lam * BETWEEN
-            field = search_between(luma(pictures[:, 2]), luma(earlier), luma(later), base, lam)
-            middles.append(pictures[:, 2] - (compensate(earlier, field) + compensate(later, -field)) / 2)
+            field = search_between(luma(pictures[:, 2]), earlier, later, base, lam)
+            middles.append(pictures[:, 2] - (compensate(first, field) + compensate(last, -field)) / 2)
         self.model.anchor.initialise_from(torch.cat(anchors))
         self.model.between.initialise_from(torch.cat(middles))
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, TAPS, ReferencePicture, to_samples
-from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
+from lfqcodec.tokenizer.motion.training.compensation import compensate
 
 HEIGHT, WIDTH = 48, 32
 
@@ -119,14 +119,13 @@ def test_equal_vectors_move_the_picture_as_a_whole() -> None:
 def test_float_compensation_agrees_to_rounding(spread: float) -> None:
     vectors = field(spread)
     exact = predicted(picture(), vectors) / (FRACTION * 255) + (MIDDLE / 255 - 0.5)
-    planes = quarter_pel_planes(picture()[None].float() / 255 - 0.5)
-    difference = (compensate(planes, vectors[None])[0] - exact).abs().max() * 255 * FRACTION
-    assert difference < 1.1
+    made = compensate(picture()[None].float() / 255 - 0.5, vectors[None])[0]
+    assert (made - exact).abs().max() * 255 * FRACTION < 1.1
 
 
 def test_float_compensation_passes_gradients_to_the_reference() -> None:
     reference = (picture()[None].double() / 255).requires_grad_()
-    compensate(quarter_pel_planes(reference), field(10)[None]).sum().backward()
+    compensate(reference, field(10)[None]).sum().backward()
     assert reference.grad is not None
     # Every sample of the prediction is an average of samples with weights of sum one.
     torch.testing.assert_close(reference.grad.sum(), torch.tensor(3.0 * HEIGHT * WIDTH, dtype=torch.float64))

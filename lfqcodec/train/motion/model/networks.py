@@ -5,7 +5,6 @@ Pictures are float [B, 3, H, W] in [-0.5, 0.5], H and W multiples of 16; q float
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,8 +16,7 @@ from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
-from lfqcodec.tokenizer.motion.training import compensation
-from lfqcodec.tokenizer.motion.training.compensation import compensate
+from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
 from lfqcodec.tokenizer.motion.training.rate import (
     Rates,
     anchor_rates,
@@ -81,17 +79,11 @@ class _Between(Between):
 
 
 class GroupModel(nn.Module):
-    """Groups of 4, 2 or 1 pictures: anchor, middle, two quarters, and what their tokens cost.
-
-    `planes` makes the quarter-pel planes of references; it is there to be replaced by a faster one.
-    """
-
-    planes: Callable[[Tensor], Tensor]
+    """Groups of 4, 2 or 1 pictures: anchor, middle, two quarters, and what their tokens cost."""
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
         self.anchor, self.between = _Anchor(config), _Between(config)
-        self.planes = compensation.quarter_pel_planes
         self._values = VALUES * config.anchor_layers
 
     def first(self, pictures: Tensor) -> Chain:
@@ -100,11 +92,6 @@ class GroupModel(nn.Module):
         values = pictures.new_zeros(batch, self._values, h // 8, w // 8)
         field = torch.zeros(batch, h // 16, w // 16, 2, dtype=torch.int64, device=pictures.device)
         return Chain(pictures, values, field)
-
-    def _planes(self, pictures: Tensor) -> Tensor:
-        # Never in half precision: a prediction must not be coarser than an 8-bit sample.
-        with torch.autocast(pictures.device.type, enabled=False):
-            return self.planes(pictures.float())
 
     def code(self, pictures: Tensor, chain: Chain, q: Tensor) -> tuple[Coded, Chain]:
         """Code a group [B, n, 3, H, W] of 4, 2 or 1 pictures.
@@ -115,9 +102,9 @@ class GroupModel(nn.Module):
         current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, size, 1, h, w)
         lam = LAMBDA * 2.7 ** (-q / 2)
 
-        earlier = self._planes(chain.picture)
-        earlier_luma = luma(earlier)
-        field = search_anchor(current[:, -1], luma(chain.picture), earlier_luma, chain.field, lam)
+        earlier = chain.picture
+        earlier_planes = _search_planes(earlier)
+        field = search_anchor(current[:, -1], luma(earlier), earlier_planes, chain.field, lam)
         anchor, anchor_latents = self.anchor(pictures[:, -1], compensate(earlier, field), q)
         anchor = anchor.clamp(-0.5, 0.5)
         values = anchor_latents.values
@@ -130,27 +117,26 @@ class GroupModel(nn.Module):
         if size == 1:
             return Coded(anchor[:, None], bits, pull, anchor_latents.stray[:, None]), end
 
-        later = self._planes(anchor)
-        later_luma = luma(later)
+        later_planes = _search_planes(anchor)
         place = size // 2 - 1
-        middle_field = search_between(current[:, place], earlier_luma, later_luma, half(field), lam * BETWEEN)
-        predictions = compensate(earlier, middle_field), compensate(later, -middle_field)
+        middle_field = search_between(
+            current[:, place], earlier_planes, later_planes, half(field), lam * BETWEEN
+        )
+        predictions = compensate(earlier, middle_field), compensate(anchor, -middle_field)
         centre, latents = self.between(pictures[:, place], *predictions, q, torch.zeros_like(q))
         decoded, fields, level_of = [centre.clamp(-0.5, 0.5)], [middle_field], [level * 0]
         if size == 4:
-            between = self._planes(decoded[0])
-            between_luma = luma(between)
+            middle_planes = _search_planes(decoded[0])
             quarter_fields = search_between(
                 torch.cat([current[:, 0], current[:, 2]]),
-                torch.cat([earlier_luma, between_luma]),
-                torch.cat([between_luma, later_luma]),
+                torch.cat([earlier_planes, middle_planes]),
+                torch.cat([middle_planes, later_planes]),
                 half(middle_field).repeat(2, 1, 1, 1),
                 lam.repeat(2) * BETWEEN,
             )
-            one, three = quarter_fields.chunk(2)
             predictions = (
-                torch.cat([compensate(earlier, one), compensate(between, three)]),
-                torch.cat([compensate(between, -one), compensate(later, -three)]),
+                compensate(torch.cat([earlier, decoded[0]]), quarter_fields),
+                compensate(torch.cat([decoded[0], anchor]), -quarter_fields),
             )
             quarters, quarter_latents = self.between(
                 torch.cat([pictures[:, 0], pictures[:, 2]]),
@@ -181,6 +167,11 @@ class GroupModel(nn.Module):
             torch.stack([strays[k] for k in order], 1),
         )
         return coded, end
+
+
+def _search_planes(pictures: Tensor) -> Tensor:
+    """Luma at all quarter-pel phases, [B, 1, 16, H + 40, W + 40] in 8-bit steps."""
+    return quarter_pel_planes(luma(pictures.float()))
 
 
 def _costs(

@@ -1,8 +1,9 @@
 """Motion search in floats, without a decision on the host: it can be part of a captured CUDA graph.
 
 It tries the candidates of `lfqcodec.tokenizer.motion.encode.search` for all blocks, the steps of between 8
-and 1 quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes [B, 1, 16, H + 8, W + 8],
-fields int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a bit is worth in SAD.
+and 1 quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes are what
+`quarter_pel_planes` makes of it, fields int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a
+bit is worth in SAD.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.compensation import BLOCK
 from lfqcodec.tokenizer.motion.encode.search import LIMIT, motion_bits, neighbours
-from lfqcodec.tokenizer.motion.training.compensation import fetch
+from lfqcodec.tokenizer.motion.training.compensation import fetch_blocks
 
 _LUMA = (76.245, 149.685, 29.07)
 _STEPS = (8, 4, 2, 1)
@@ -42,7 +43,7 @@ def search_anchor(current: Tensor, reference: Tensor, planes: Tensor, before: Te
     """The field of anchors, predicted from `reference`; `before` is the field of the group before."""
 
     def predict(field: Tensor) -> Tensor:
-        return fetch(planes, _spread(field))
+        return fetch_blocks(planes, field)
 
     zero = torch.zeros_like(before)
     return _refine(current, predict, [zero, _coarse(current, reference), before], zero, lam, rounds=2)
@@ -53,14 +54,9 @@ def search_between(current: Tensor, earlier: Tensor, later: Tensor, base: Tensor
     """The field of pictures in the middle of two references, given as planes: + to one, - to the other."""
 
     def predict(field: Tensor) -> Tensor:
-        vectors = _spread(field)
-        return (fetch(earlier, vectors) + fetch(later, -vectors)) / 2
+        return (fetch_blocks(earlier, field) + fetch_blocks(later, -field)) / 2
 
     return _refine(current, predict, [base], base, lam, rounds=1)
-
-
-def _spread(field: Tensor) -> Tensor:
-    return field.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
 
 
 def _refine(
@@ -74,8 +70,11 @@ def _refine(
 ) -> Tensor:
     """The field with the least SAD + lam * bits near one of `start`."""
 
+    rows, columns = base.shape[1:3]
+    blocks = current.reshape(-1, rows, BLOCK, columns, BLOCK).transpose(2, 3).flatten(3)
+
     def sad(field: Tensor) -> Tensor:
-        return F.avg_pool2d((predict(field) - current).abs(), BLOCK)[:, 0] * BLOCK**2
+        return (predict(field) - blocks).abs().sum(-1)
 
     def better_of(candidates: list[Tensor], best: Tensor, cost: Tensor, error: Tensor) -> list[Tensor]:
         for candidate in candidates:
