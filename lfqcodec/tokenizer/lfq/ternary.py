@@ -153,11 +153,16 @@ class TernaryQuantizer(nn.Module):
         digits[torch.arange(len(self.channel), device=values.device), self.channel] = 3.0**self.digit
         return values @ digits
 
+    def rounded(self, scaled: Tensor) -> Tensor:
+        """Numbers in steps, float [B, dim, h, w], to whole numbers; the gradient passes."""
+        limit = self.limit[:, None, None].expand_as(scaled)
+        return _Round.apply(scaled, limit, self.rounding)  # type: ignore[no-untyped-call, no-any-return]
+
     def forward(self, latents: Tensor, q: Tensor) -> Quantized:
         """Quantize for training: float32 [B, dim, h, w], q float [B]."""
         gains = self.gains(q)
         scaled = latents * gains
-        numbers: Tensor = _Round.apply(scaled, self.limit[:, None, None].expand_as(scaled), self.rounding)  # type: ignore[no-untyped-call]
+        numbers = self.rounded(scaled)
         with torch.no_grad():
             values = self.values(numbers)
         error = (scaled - numbers.detach()) / gains.detach()

@@ -69,7 +69,9 @@ class MotionTokenizer(GroupTokenizer):
         q = round(min(max(quality, 0.0), levels - 1) * QUALITY_STEPS) / QUALITY_STEPS
         monochrome = is_monochrome(padded)
         if reference is None:
-            return IntraEncoder(self.intra, kinds, layers, padded[0], size, q, monochrome=monochrome)
+            return IntraEncoder(
+                self.intra, kinds, layers, padded[0], size, q, EFFORTS[effort], monochrome=monochrome
+            )
         if reference.picture.shape != padded.shape[1:]:
             raise ValueError("pictures and reference differ in size")
         group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)

@@ -13,7 +13,8 @@ class Effort:
     quarter-pels, are those by which vectors descend to the least cost, one after the other, in each of so
     many `rounds` over all blocks; pictures between anchors have their own. Vectors of anchors then become
     those of neighbours where that costs less, in up to `merge_rounds`. The networks analyse the places
-    where a number of the linear path is over `likely`; from 0.6 on it makes a token.
+    where a number of the linear path is over `likely`; from 0.6 on it makes a token. The numbers of first
+    pictures are refined in so many steps (`refine.py`).
     """
 
     reach: int = 12
@@ -23,6 +24,7 @@ class Effort:
     between_steps: tuple[int, ...] = (8, 4, 2, 2, 1, 1)
     likely: float = 0.4
     merge_rounds: int = 3
+    refinements: int = 8
 
 
 MEDIUM = Effort()
@@ -35,6 +37,7 @@ EFFORTS = {
         between_steps=(1,),
         merge_rounds=1,
         likely=0.7,
+        refinements=0,
     ),
     "medium": MEDIUM,
     "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),

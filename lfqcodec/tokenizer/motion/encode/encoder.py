@@ -19,6 +19,7 @@ from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.encode.effort import Effort
 from lfqcodec.tokenizer.motion.encode.numbers import Numbers
+from lfqcodec.tokenizer.motion.encode.refine import refined
 from lfqcodec.tokenizer.motion.encode.search import motion_lambda
 from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, block_errors, moved, not_worth
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, quality_token
@@ -96,6 +97,7 @@ class IntraEncoder(MotionGroupEncoder):
         picture: Tensor,
         size: tuple[int, int],
         q: float,
+        effort: Effort,
         *,
         monochrome: bool,
     ) -> None:
@@ -104,8 +106,13 @@ class IntraEncoder(MotionGroupEncoder):
         self._network, self._picture = network, picture
         self._q = quality(q, picture.device)
         with torch.no_grad():
-            latents = network.analyse(unit(picture[None]), self._q)
-            self._numbers = Numbers.of(network.quantizer, network.out, latents, self._q)
+            original = unit(picture[None])
+            latents = network.analyse(original, self._q)
+            numbers = Numbers.of(network.quantizer, network.out, latents, self._q)
+            if effort.refinements:
+                scaled = refined(network, original, numbers.scaled, self._q, effort.refinements)
+                numbers = replace(numbers, scaled=scaled)
+            self._numbers = numbers
 
     def _options(self, kind: Kind) -> Options:
         return self._numbers.options()
