@@ -26,9 +26,3 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """float32 [n, in] -> float32 [n, out]."""
         return torch.addmm(self._bias, x, self._weight).round_()
-
-    def few(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same of arrays: for a few rows numpy takes less time."""
-        y: NDArray[np.float32] = x @ self._weight.numpy()
-        y += self._bias.numpy()
-        return np.rint(y, out=y)

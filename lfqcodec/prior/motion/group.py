@@ -103,7 +103,7 @@ class Group:
                 planes = self.choices(part)
                 known = np.asarray(depth_choices(self.token_layers(part)))
                 counts = known[np.minimum(planes, len(known) - 1)].repeat(2, 1).repeat(2, 2)
-                self._counts[part] = counts[:, : shape[1], : shape[2]]
+                self._counts[part] = np.ascontiguousarray(counts[:, : shape[1], : shape[2]])
         return self._counts[part]
 
     def choices(self, part: str) -> Array:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.errors import WeightsError
@@ -17,7 +15,6 @@ from lfqcodec.prior.motion.features import TokenFeatures
 from lfqcodec.prior.motion.group import (
     NOTHING,
     ROWS_AT_A_TIME,
-    Array,
     Coding,
     Group,
     LayerCoder,
@@ -27,7 +24,7 @@ from lfqcodec.prior.motion.group import (
     token_layers,
 )
 from lfqcodec.prior.motion.network import MotionNetworks
-from lfqcodec.prior.motion.vectors import AnchorMotion, with_candidates
+from lfqcodec.prior.motion.vectors import AnchorMotion
 
 
 class LearnedMotionRates(MotionRates):
@@ -54,7 +51,7 @@ class LearnedMotionRates(MotionRates):
         for step in range(STEPS):
             chosen = np.flatnonzero(features.steps == step)
             if len(chosen):
-                known = _run(features, step, coder, chosen)
+                known = features.at(step, coder.tokens(), chosen)
                 logits = networks.logits(f"{name}.dy", known)
                 first = yield from coder.code(0, chosen, networks.motion_rows(logits))
                 logits = networks.logits(f"{name}.dx", with_first(known, first))
@@ -64,10 +61,10 @@ class LearnedMotionRates(MotionRates):
         motion, networks = AnchorMotion(coder.shape, quality, past.field), self._networks
         for front in motion.fronts():
             features, candidates = motion.at(front)
-            logits = networks.few_logits("motion.anchor.dy", features)
-            first = yield from coder.code(0, front, networks.motion_rows(logits, candidates[..., 0]))
-            logits = networks.few_logits("motion.anchor.dx", with_candidates(features, first, candidates))
-            second = yield from coder.code(1, front, networks.motion_rows(logits, candidates[..., 1]))
+            logits = networks.logits("motion.anchor.dy", features)
+            first = yield from coder.code(0, front, networks.motion_rows(logits, candidates[0]))
+            logits = networks.logits("motion.anchor.dx", with_first(features, first, candidates[0]))
+            second = yield from coder.code(1, front, networks.motion_rows(logits, candidates[1]))
             motion.take(front, first, second)
         return motion.fields
 
@@ -76,7 +73,7 @@ class LearnedMotionRates(MotionRates):
         for step in range(STEPS):
             chosen = np.flatnonzero(features.steps == step)
             if len(chosen):
-                known = _run(features, step, coder, chosen)
+                known = features.at(step, coder.tokens(), chosen)
                 logits = self._networks.logits(f"depth.{network_of(part)}", known)
                 yield from coder.code(0, chosen, self._networks.depth_rows(logits))
 
@@ -85,13 +82,12 @@ class LearnedMotionRates(MotionRates):
         coded = group.counts(part).reshape(-1) > number
         yield from coder.skip(np.flatnonzero(~coded))
         positions = np.flatnonzero(coded)
-        with torch.inference_mode():
-            features = TokenFeatures(networks.config, group, part, number, positions)
+        features = TokenFeatures(networks.config, group, part, number, positions)
         for step in range(STEPS):
             chosen = np.flatnonzero(features.steps == step)
             if not len(chosen):
                 continue
-            known = _run(features, step, coder, chosen)
+            known = features.at(step, coder.tokens(), chosen)
             logits = networks.logits(f"{network_of(part)}.{number}", known)
             where = positions[chosen]
             first = yield from coder.code(0, where, networks.significance_rows(logits))
@@ -99,10 +95,3 @@ class LearnedMotionRates(MotionRates):
             used = np.flatnonzero(first)
             rows = networks.sign_rows(logits[used], first[used])
             yield from coder.code(1, where[used], rows)
-
-
-@torch.inference_mode()
-def _run(
-    features: DepthFeatures | MotionFeatures | TokenFeatures, step: int, coder: LayerCoder, chosen: Array
-) -> Tensor:
-    return features.at(step, coder.tokens(), chosen)

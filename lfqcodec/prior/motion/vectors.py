@@ -13,22 +13,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.entropy.subtokens import SYMBOLS
-from lfqcodec.prior.motion.block_features import signed_bits
+from lfqcodec.prior.motion import kernels
 from lfqcodec.prior.motion.config import CANDIDATES, COMMON, FRONTS_APART, motion_features
 from lfqcodec.prior.motion.features import common_features
 from lfqcodec.prior.motion.group import Array
 
 Features = NDArray[np.float32]
-_HALF = SYMBOLS // 2
-_SIZES = signed_bits(np.arange(SYMBOLS)).astype(np.float32)
-"""Signed numbers of bits of differences by subtoken."""
-_DIGITS = np.array([min(9, abs(d).bit_length()) for d in range(-SYMBOLS, SYMBOLS)], np.float32)
-"""Numbers of bits of d at d + 512."""
 _FOLLOWS = COMMON + 4
 """The feature that tells whether there is a field before; those in front of it speak of that field."""
-_ONE, _OTHER = (0, 0, 1, 3, 3), (1, 2, 2, 0, 1)
-"""Pairs of candidates that are compared: left and above, left and corner, and so on."""
 
 
 class AnchorMotion:
@@ -45,8 +37,7 @@ class AnchorMotion:
         self._vectors = np.zeros(((self._planes + 1) * self._size, 2), np.int64)
         if before is not None:
             self._vectors[: self._size] = before.reshape(-1, 2)[:, ::-1]
-        # Of the tokens; the last is that of all blocks outside.
-        self._sizes = np.zeros((self._planes * self._size + 1, 2), np.float32)
+        self._subtokens = np.zeros((self._planes * self._size, 2), np.int64)
         self._predicted = np.zeros((0, 2), np.int64)
         self._done = 0
         plane, row, column = (each.reshape(-1) for each in np.indices(shape))
@@ -79,38 +70,24 @@ class AnchorMotion:
         yield from self._fronts
 
     def at(self, positions: Array) -> tuple[Features, Array]:
-        """For the next front: features of dy float32 [n, k], and the candidates, subtokens [n, 4, 2]."""
-        now = slice(self._done, self._done + len(positions))
-        seen = self._vectors[self._seen[now]]
-        candidates, own = seen[:, :CANDIDATES], seen[:, CANDIDATES - 1]
-        of_left, above, corner = seen[:, 0], seen[:, 1], seen[:, 2]
-        middle = _median(of_left, above, corner)
-        self._predicted = predicted = _median(middle, own, of_left)
-        symbols = (candidates - predicted[:, None]) & (SYMBOLS - 1)
-        apart = seen[:, _ONE] - seen[:, _OTHER]
-        change = np.abs(seen[:, CANDIDATES:] - own[:, None]).max(1)
-        numbers = np.concatenate((apart, np.stack((own - middle, predicted, own, change), 1)), 1)
-        digits = _DIGITS[numbers + SYMBOLS]
-        near = self._sizes[self._near[now]].reshape(len(positions), -1)
-        features, n = self._features[now], len(positions)
-        features[:, COMMON:_FOLLOWS] = digits[:, -2:, ::-1].reshape(n, -1)
-        features[:, _FOLLOWS + 1 :] = np.concatenate(
-            (
-                near,
-                near != 0,
-                _SIZES[symbols].reshape(n, -1),
-                digits[:, :-2].reshape(n, -1),
-                (apart == 0).all(-1),
-            ),
-            1,
+        """For the next front: features of dy float32 [n, k], and the candidates, subtokens [2, n, 4]."""
+        now, n = slice(self._done, self._done + len(positions)), len(positions)
+        features, symbols = self._features[now], np.empty((2, n, CANDIDATES), np.int64)
+        self._predicted = np.empty((n, 2), np.int64)
+        kernels.front_features(
+            self._vectors,
+            self._subtokens,
+            self._seen[now],
+            self._near[now],
+            features,
+            self._predicted,
+            symbols,
         )
         return features, symbols
 
     def take(self, positions: Array, dy: Array, dx: Array) -> None:
         """Go on with the subtokens [n] of the front that `at` was called for last."""
-        tokens = np.stack((dy, dx), 1)
-        self._sizes[positions] = _SIZES[tokens]
-        self._vectors[positions + self._size] = (self._predicted + tokens + _HALF) % SYMBOLS - _HALF
+        kernels.take_front(self._vectors, self._subtokens, positions, self._predicted, dy, dx, self._size)
         self._done += len(positions)
 
     @property
@@ -118,15 +95,3 @@ class AnchorMotion:
         """The vectors (dx, dy) so far, [anchors, rows, columns, 2]."""
         own = self._vectors[self._size :, ::-1]
         return own.reshape(self._planes, self._rows, self._columns, 2).copy()
-
-
-def with_candidates(features: Features, first: Array, candidates: Array) -> Features:
-    """The features of dx: those of dy, what dy [n] is, and which candidates [n, 4, 2] have the same."""
-    bits = _SIZES[first][:, None]
-    own = np.concatenate((bits, np.abs(bits), bits != 0, candidates[:, :, 0] == first[:, None]), 1)
-    return np.concatenate((features, own), 1, dtype=np.float32)
-
-
-def _median(a: Array, b: Array, c: Array) -> Array:
-    middle: Array = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-    return middle

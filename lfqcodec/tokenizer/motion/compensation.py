@@ -22,11 +22,10 @@ same. (HEVC: ITU-T H.265, 8.5.3.3.3. Overlapped blocks: H.263 annex F.)
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -56,6 +55,30 @@ class ReferencePicture:
 
     def __init__(self, picture: Tensor) -> None:
         self.picture = picture
+
+    def predict(self, field: Tensor) -> Tensor:
+        """The compensated picture as patches, whole numbers in 1/64 steps of a sample less 128.
+
+        float32 [H/8 * W/8, 192], samples in the order of `lfqcodec.tokenizer.motion.blocks.to_patches`.
+        """
+        if self.picture.device.type != "cpu":
+            return self._planes.predict(field)
+        # Not at the top: training does without numba.
+        from lfqcodec.tokenizer.motion.kernels import compensate
+
+        patches = np.empty((field.shape[0] * field.shape[1] * (BLOCK // PATCH) ** 2, SAMPLES), np.float32)
+        compensate(self.picture.contiguous().numpy(), field.contiguous().numpy(), patches)
+        return torch.from_numpy(patches)
+
+    @cached_property
+    def _planes(self) -> FilteredPlanes:
+        return FilteredPlanes(self.picture)
+
+
+class FilteredPlanes:
+    """The same for GPUs: with planes V of the whole picture, made once a phase."""
+
+    def __init__(self, picture: Tensor) -> None:
         # So far beyond the border that a window clamped to what there is holds what it should.
         margins = (_WIDE, _WIDE, _WIDE + BEFORE, _WIDE + AFTER)
         padded = F.pad((picture.float() - MIDDLE)[None], margins, mode="replicate")[0]
@@ -66,10 +89,7 @@ class ReferencePicture:
         self._filtered = [False] * _PHASES
 
     def predict(self, field: Tensor) -> Tensor:
-        """The compensated picture as patches, whole numbers in 1/64 steps of a sample less 128.
-
-        float32 [H/8 * W/8, 192], samples in the order of `lfqcodec.tokenizer.motion.blocks.to_patches`.
-        """
+        """As `ReferencePicture.predict`."""
         rows, columns, _ = field.shape
         vectors = field.reshape(-1, 2)
         for phase in torch.unique(vectors[:, 1] & 3).tolist():
@@ -116,20 +136,7 @@ def windows_at(planes: Tensor, size: tuple[int, int], plane: Tensor, y: Tensor, 
     The indices are int64 [...] and name parts that lie inside.
     """
     high, wide = size
-    if planes.device.type != "cpu":
-        return planes.unfold(2, high, 1).unfold(3, wide, 1).permute(0, 2, 3, 1, 4, 5)[plane, y, x]
-    array = planes.contiguous().numpy()
-    number, channels, height, width = array.shape
-    far, channel, row, sample = array.strides
-    # Rows of a part are single items here, which numpy copies ten times as fast as PyTorch copies samples.
-    rows: NDArray[np.void] = np.ndarray(
-        (number, height - high + 1, width - wide + 1, channels, high),
-        f"V{wide * sample}",
-        array,
-        strides=(far, row, sample, channel, row),
-    )
-    found = rows[plane.numpy(), y.numpy(), x.numpy()]
-    return torch.from_numpy(found.view(array.dtype).reshape(*found.shape, wide))
+    return planes.unfold(2, high, 1).unfold(3, wide, 1).permute(0, 2, 3, 1, 4, 5)[plane, y, x]
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,14 @@ import torch
 from numpy.typing import NDArray
 
 from lfqcodec.tokenizer.motion.blocks import from_patch_rows
-from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, TAPS, ReferencePicture, to_samples
+from lfqcodec.tokenizer.motion.compensation import (
+    FRACTION,
+    MIDDLE,
+    TAPS,
+    FilteredPlanes,
+    ReferencePicture,
+    to_samples,
+)
 from lfqcodec.tokenizer.motion.training.compensation import compensate
 
 HEIGHT, WIDTH = 48, 32
@@ -129,3 +136,10 @@ def test_float_compensation_passes_gradients_to_the_reference() -> None:
     assert reference.grad is not None
     # Every sample of the prediction is an average of samples with weights of sum one.
     torch.testing.assert_close(reference.grad.sum(), torch.tensor(3.0 * HEIGHT * WIDTH, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("spread", [2.0, 5000.0])
+def test_planes_of_gpus_give_the_same(spread: float) -> None:
+    vectors = field(spread)
+    alike = FilteredPlanes(picture()).predict(vectors)
+    assert torch.equal(alike, ReferencePicture(picture()).predict(vectors))

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lfqcodec.bitstream.geometry import SUBTOKEN_BITS, Layer
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior.motion.block_features import DepthFeatures, MotionFeatures, with_first
 from lfqcodec.prior.motion.config import STEPS, MotionPriorConfig, network_of
-from lfqcodec.prior.motion.features import TokenFeatures
+from lfqcodec.prior.motion.features import Features, TokenFeatures
 from lfqcodec.prior.motion.group import Array, Group, Past
-from lfqcodec.prior.motion.vectors import AnchorMotion, with_candidates
+from lfqcodec.prior.motion.vectors import AnchorMotion
 
 Tokens = Mapping[str, NDArray[np.int32]]
 """Tokens int32 [planes, rows, columns] of a group by name of layer."""
@@ -40,14 +39,14 @@ def group_examples(
     found = []
     for layer in layers:
         own = tokens[layer.name].astype(np.int64)
-        parts: Iterator[tuple[str, Tensor | NDArray[np.float32], Array]]
+        parts: Iterator[tuple[str, Features, Array]]
         if layer.name == "motion.anchor":
             motion = AnchorMotion(own.shape, [group.quality], past.field)
             parts = _fronts(motion, own)
         else:
             parts = _steps(config, group, layer, own)
         for network, features, subtokens in parts:
-            examples = Examples(np.asarray(features).astype(np.int8), subtokens.astype(np.int16))
+            examples = Examples(features.astype(np.int8), subtokens.astype(np.int16))
             found.append((layer.name, network, examples))
         group.known[layer.name] = own
     return found, group.end()
@@ -55,7 +54,7 @@ def group_examples(
 
 def _steps(
     config: MotionPriorConfig, group: Group, layer: Layer, own: Array
-) -> Iterator[tuple[str, Tensor, Array]]:
+) -> Iterator[tuple[str, Features, Array]]:
     """Network, features and subtokens of each step of a layer."""
     kind, _, name = layer.name.partition(".")
     if kind == "quality":
@@ -81,21 +80,21 @@ def _steps(
         subtokens = _subtokens(flat[positions[chosen]])
         if kind == "motion":
             yield f"{network}.dy", features, subtokens
-            yield f"{network}.dx", with_first(features, subtokens[:, 0]), subtokens
+            yield f"{network}.dx", with_first(features, np.ascontiguousarray(subtokens[:, 0])), subtokens
         else:
             yield network, features, subtokens
 
 
-def _fronts(motion: AnchorMotion, own: Array) -> Iterator[tuple[str, NDArray[np.float32], Array]]:
+def _fronts(motion: AnchorMotion, own: Array) -> Iterator[tuple[str, Features, Array]]:
     """The same of the motion of an anchor."""
     for front in motion.fronts():
         features, candidates = motion.at(front)
         subtokens = _subtokens(own.reshape(-1)[front])
-        first = subtokens[:, 0]
-        yield "motion.anchor.dy", features, np.concatenate((subtokens, candidates[..., 0]), 1)
-        known = with_candidates(features, first, candidates)
-        yield "motion.anchor.dx", known, np.concatenate((subtokens, candidates[..., 1]), 1)
-        motion.take(front, first, subtokens[:, 1])
+        first = np.ascontiguousarray(subtokens[:, 0])
+        yield "motion.anchor.dy", features, np.concatenate((subtokens, candidates[0]), 1)
+        known = with_first(features, first, candidates[0])
+        yield "motion.anchor.dx", known, np.concatenate((subtokens, candidates[1]), 1)
+        motion.take(front, first, np.ascontiguousarray(subtokens[:, 1]))
 
 
 def _subtokens(tokens: Array) -> Array:
