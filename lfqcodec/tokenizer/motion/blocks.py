@@ -249,15 +249,6 @@ class Region:
             tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
         return tiles.convolve(conv, rows)
 
-    def places(self, scale: int) -> tuple[Tensor, Tensor]:
-        """Rows and columns of all parts of the positions, in a grid `scale` times as large: [n * scale^2]."""
-        w = self.mask.shape[1]
-        part = torch.arange(scale, device=self.positions.device)
-        y = (self.positions // w * scale)[:, None, None] + part[:, None]
-        x = (self.positions % w * scale)[:, None, None] + part
-        shape = len(self), scale, scale
-        return y.expand(shape).flatten(), x.expand(shape).flatten()
-
     def within(self, other: Region) -> Tensor:
         """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
         return torch.searchsorted(other.positions, self.positions)
@@ -270,38 +261,32 @@ class _Tiles:
     """
 
     def __init__(self, known: Region, wanted: Region, scale: int) -> None:
-        h, w = (scale * n for n in known.mask.shape)
-        y, x = known.places(scale)
-        own_y, own_x = wanted.places(scale)
-        self._size: tuple[int, int] = (scale * _TILE, scale * _TILE)
-        used = self._used(own_y, own_x, w)
-        if len(used) * scale**2 * _TILE**2 > _FULL * h * w:
-            self._size = h, w
-            used = self._used(own_y, own_x, w)
-        high, wide = self._size
-        across = -(-w // wide)
-        self._count, device = len(used), y.device
-        numbers = torch.full((-(-h // high) * high + 2, across * wide + 2), len(y), device=device)
-        numbers[y + 1, x + 1] = torch.arange(len(y), device=device)
-        squares = numbers.unfold(0, high + 2, high).unfold(1, wide + 2, wide).flatten(0, 1)
-        self._inputs = squares[used].flatten()
-        tile = torch.searchsorted(used, own_y // high * across + own_x // wide)
-        self._outputs = (tile * high + own_y % high) * wide + own_x % wide
+        # Not at the top: they need constants of modules that import this one.
+        from lfqcodec.tokenizer.motion.kernels import squares
 
-    def _used(self, y: Tensor, x: Tensor, w: int) -> Tensor:
-        """The numbers of the squares with places in them, in order."""
-        high, wide = self._size
-        used: Tensor = torch.unique(y // high * -(-w // wide) + x // wide)
-        return used
+        given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
+        h, w = known.mask.shape
+        inputs, outputs, *shape = squares(given, needed, h, w, scale, _TILE, _FULL)
+        self._inputs, self._outputs = (
+            torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
+        )
+        self._count, self._high, self._wide = shape
 
     def convolve(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
         """Rows of the known places to rows of the wanted ones."""
-        # What is not known is the last row.
-        known = F.pad(rows, (0, 0, 0, 1)).index_select(0, self._inputs)
-        shape = self._count, self._size[0] + 2, self._size[1] + 2, rows.shape[1]
-        squares = known.view(shape).permute(0, 3, 1, 2)
+        shape = self._count, self._high + 2, self._wide + 2, rows.shape[1]
+        squares = _gathered(rows, self._inputs).view(shape).permute(0, 3, 1, 2)
         mixed = F.conv2d(squares, conv.weight, conv.bias, groups=conv.groups)
         return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
+
+
+def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
+    """The rows with these numbers, zeros for -1."""
+    if rows.device.type != "cpu":
+        return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
+    from lfqcodec.tokenizer.motion.kernels import gather
+
+    return torch.from_numpy(gather(rows.detach().contiguous().numpy(), numbers.numpy()))
 
 
 def _quarters(rows: Tensor) -> Tensor:

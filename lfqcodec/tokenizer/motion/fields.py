@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.kernels import follow
+
 _BITS = 9
 _RANGE = 1 << _BITS
 _HALF = _RANGE // 2
@@ -44,19 +46,7 @@ def anchor_field(tokens: Tensor, prior: Tensor | None) -> Tensor:
     """The inverse: tokens int32 [rows, columns] -> field int64 [rows, columns, 2] in -256..255."""
     difference = _to_difference(tokens)
     before = np.zeros_like(difference) if prior is None else prior.cpu().numpy()
-    vectors = np.zeros_like(difference)
-    rows, columns, _ = vectors.shape
-    # Blocks at the same column + 2 * row do not depend on one another.
-    for front in range(columns + 2 * (rows - 1)):
-        y = np.arange(max(0, (front - columns + 2) // 2), min(rows, front // 2 + 1))
-        x = front - 2 * y
-        own = before[y, x]
-        left = np.where((x > 0)[:, None], vectors[y, x - 1], own)
-        above = np.where((y > 0)[:, None], vectors[y - 1, x], own)
-        inside = (y > 0) & (x < columns - 1)
-        corner = np.where(inside[:, None], vectors[y - 1, np.minimum(x + 1, columns - 1)], own)
-        vectors[y, x] = _wrapped(difference[y, x] + _predictor(left, above, corner, own))
-    return torch.from_numpy(vectors).to(tokens.device)
+    return torch.from_numpy(follow(difference, np.ascontiguousarray(before), _HALF)).to(tokens.device)
 
 
 def between_tokens(field: Tensor, base: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""Kernels of motion compensation, reconstruction and motion search, for pictures in memory."""
+"""Kernels of motion compensation, reconstruction and motion search."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from lfqcodec.kernels import kernel, part
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, FRACTION, MIDDLE, REACH, TAPS, WINDOW
 
 Samples = NDArray[np.uint8]
+Lumas = NDArray[np.int16]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -16,6 +19,8 @@ _TAPS = np.array(TAPS, np.float32)
 _HIGH = BEFORE + WINDOW + AFTER
 _RAMP = np.array([*range(1, 16, 2), *[16] * (WINDOW - 16), *range(15, 0, -2)], np.float32) / 16
 _PATCH = BLOCK // 2
+_ROUNDING = np.float32(1.5 * (1 << 23))
+"""What makes a float32 below 2^22 whole, to the nearest, ties to even, when it is added and taken away."""
 
 
 @kernel("void(uint8[:,:,::1], int64[:,:,::1], float32[:,::1])")
@@ -109,21 +114,13 @@ def _filter(source: Floats, phase: int, apart: int, count: int, out: Floats) -> 
         for k in range(count):
             out[k] = near[k] * np.float32(FRACTION)
         return
-    for half in range(0, 8, 4):
-        a, b, c, d = (
-            _TAPS[phase, half],
-            _TAPS[phase, half + 1],
-            _TAPS[phase, half + 2],
-            _TAPS[phase, half + 3],
-        )
-        first, second = source[half * apart :], source[(half + 1) * apart :]
-        third, fourth = source[(half + 2) * apart :], source[(half + 3) * apart :]
-        if half:
-            for k in range(count):
-                out[k] += a * first[k] + b * second[k] + c * third[k] + d * fourth[k]
-        else:
-            for k in range(count):
-                out[k] = a * first[k] + b * second[k] + c * third[k] + d * fourth[k]
+    s0, s1, s2, s3 = source, source[apart:], source[2 * apart :], source[3 * apart :]
+    s4, s5, s6, s7 = source[4 * apart :], source[5 * apart :], source[6 * apart :], source[7 * apart :]
+    c0, c1, c2, c3 = _TAPS[phase, 0], _TAPS[phase, 1], _TAPS[phase, 2], _TAPS[phase, 3]
+    c4, c5, c6, c7 = _TAPS[phase, 4], _TAPS[phase, 5], _TAPS[phase, 6], _TAPS[phase, 7]
+    for k in range(count):
+        near = c0 * s0[k] + c1 * s1[k] + c2 * s2[k] + c3 * s3[k]
+        out[k] = near + (c4 * s4[k] + c5 * s5[k] + c6 * s6[k] + c7 * s7[k])
 
 
 @part
@@ -141,3 +138,215 @@ def _emit(sums: Floats, y: int, channel: int, out: Floats) -> None:
         own = out[y // _PATCH * across + patch]
         for j in range(_PATCH):
             own[first + j] = np.floor(sums[REACH + patch * _PATCH + j] + np.float32(0.5))
+
+
+@kernel(
+    "void(int16[:,::1], int16[:,:,::1], int16[:,:,::1], boolean, int64[:,::1], int64[::1], int64[:,:,::1], "
+    "int64, float32[:,::1])"
+)
+def block_sads(
+    current: Lumas,
+    earlier: Lumas,
+    later: Lumas,
+    both: bool,
+    places: Integers,
+    chosen: Integers,
+    vectors: Integers,
+    margin: int,
+    out: Floats,
+) -> None:
+    """SAD [K, n] of vectors [K, n, 2] for the `chosen` blocks, as `lfqcodec.tokenizer.motion.encode.search`.
+
+    `current` [blocks, 256] are samples of luma, `earlier` and `later` planes of all phases of references,
+    `places` [blocks, 3] the picture, row and column of each block. Without `both` only `earlier` counts.
+    """
+    for n in range(len(chosen)):
+        own, place = current[chosen[n]], places[chosen[n]]
+        for k in range(len(vectors)):
+            dx, dy = vectors[k, n, 0], vectors[k, n, 1]
+            plane, y, x = _window(place, dx, dy, earlier.shape[1], earlier.shape[2], margin)
+            total = np.int32(0)
+            if both:
+                plane2, y2, x2 = _window(place, -dx, -dy, earlier.shape[1], earlier.shape[2], margin)
+                for i in range(BLOCK):
+                    line = own[i * BLOCK : (i + 1) * BLOCK]
+                    near = earlier[plane, y + i, x : x + BLOCK]
+                    far = later[plane2, y2 + i, x2 : x2 + BLOCK]
+                    for j in range(BLOCK):
+                        total += np.int32(abs(np.int32(near[j]) + np.int32(far[j]) - 2 * np.int32(line[j])))
+                out[k, n] = np.float32(total) / np.float32(4)
+            else:
+                for i in range(BLOCK):
+                    line = own[i * BLOCK : (i + 1) * BLOCK]
+                    near = earlier[plane, y + i, x : x + BLOCK]
+                    for j in range(BLOCK):
+                        total += np.int32(abs(np.int32(near[j]) - np.int32(line[j])))
+                out[k, n] = np.float32(total) / np.float32(2)
+
+
+@part
+def _window(place: Any, dx: int, dy: int, high: int, wide: int, margin: int) -> tuple[int, int, int]:
+    """The plane that a vector points to, and where a block begins there, at (y, x) inside."""
+    plane = place[0] * 16 + ((dy & 3) << 2) + (dx & 3)
+    y = min(max(place[1] + (dy >> 2) + margin, 0), high - BLOCK)
+    x = min(max(place[2] + (dx >> 2) + margin, 0), wide - BLOCK)
+    return plane, y, x
+
+
+# Regions
+
+
+@kernel(
+    "Tuple((int64[::1], int64[::1], int64, int64, int64))"
+    "(int64[::1], int64[::1], int64, int64, int64, int64, float64)"
+)
+def squares(
+    known: Integers, wanted: Integers, h: int, w: int, scale: int, tile: int, full: float
+) -> tuple[Integers, Integers, int, int, int]:
+    """Squares of a grid that hold `wanted` positions, as `lfqcodec.tokenizer.motion.blocks` convolves them.
+
+    Positions of a grid of (h, w) have scale^2 rows each. Gives the row in each place of the squares and of a
+    ring around them, -1 where it is not `known`; the place of each wanted row; how many squares there are,
+    and their height and width: `tile` positions, or the whole grid where squares cover more than the share
+    `full` of it.
+    """
+    numbers = np.full((-(-h // tile), -(-w // tile)), -1)
+    for position in wanted:
+        numbers[position // w // tile, position % w // tile] = 0
+    count = (numbers == 0).sum()
+    high, wide = tile, tile
+    if count * tile**2 > full * h * w:
+        high, wide = h, w
+        numbers, count = np.zeros((1, 1), np.int64), min(len(wanted), 1)
+    grid = np.full((numbers.shape[0] * high * scale + 2, numbers.shape[1] * wide * scale + 2), -1)
+    for n in range(len(known)):
+        y, x = known[n] // w * scale + 1, known[n] % w * scale + 1
+        for part_y in range(scale):
+            for part_x in range(scale):
+                grid[y + part_y, x + part_x] = (n * scale + part_y) * scale + part_x
+    down, across = high * scale, wide * scale
+    inputs = np.empty(count * (down + 2) * (across + 2), np.int64)
+    at = 0
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            if numbers[row, column] < 0 or not count:
+                continue
+            numbers[row, column] = at // ((down + 2) * (across + 2))
+            for y in range(row * down, (row + 1) * down + 2):
+                inputs[at : at + across + 2] = grid[y, column * across : (column + 1) * across + 2]
+                at += across + 2
+    outputs = np.empty(len(wanted) * scale**2, np.int64)
+    for n in range(len(wanted)):
+        y, x = wanted[n] // w, wanted[n] % w
+        first = numbers[y // high, x // wide] * down * across
+        for part_y in range(scale):
+            line = first + (y % high * scale + part_y) * across + x % wide * scale
+            for part_x in range(scale):
+                outputs[(n * scale + part_y) * scale + part_x] = line + part_x
+    return inputs, outputs, count, down, across
+
+
+@kernel("float32[:,::1](float32[:,::1], int64[::1])")
+def gather(rows: Floats, numbers: Integers) -> Floats:
+    """The rows with these numbers, zeros for -1."""
+    out = np.zeros((len(numbers), rows.shape[1]), np.float32)
+    for n in range(len(numbers)):
+        if numbers[n] >= 0:
+            own, given = out[n], rows[numbers[n]]
+            for k in range(len(own)):
+                own[k] = given[k]
+    return out
+
+
+# Samples
+
+
+@kernel("float32[:,::1](float32[:,::1], float32[:,::1], boolean[::1])")
+def apart(first: Floats, second: Floats, differs: NDArray[np.bool_]) -> Floats:
+    """The difference of two predictions [n, 192], and where there `differs` any of it."""
+    out = np.empty_like(first)
+    for n in range(len(first)):
+        a, b, own = first[n], second[n], out[n]
+        for k in range(len(own)):
+            own[k] = a[k] - b[k]
+        differs[n] = (own != 0).any()
+    return out
+
+
+@kernel("void(float32[:,::1], float32[:,::1], int64[::1], float32[:,::1], float32[:,::1])")
+def between(difference: Floats, second: Floats, positions: Integers, own: Floats, middle: Floats) -> None:
+    """Of some positions: the difference to the `second` of two predictions, and what lies half way."""
+    for n in range(len(positions)):
+        apart, base, out, half = difference[positions[n]], second[positions[n]], own[n], middle[n]
+        for k in range(len(out)):
+            out[k] = apart[k]
+            half[k] = base[k] + np.float32(0.5) * apart[k]
+
+
+@kernel("void(float32[:,::1], float32[:,::1], float32[:,::1], int64[::1], float32)")
+def blend(second: Floats, own: Floats, weights: Floats, positions: Integers, unit: float) -> None:
+    """Add so much of the differences [n, 192] to a prediction as weights [n, 64] in 0..1 say.
+
+    Weights are rounded to steps of 1 / `unit`, and so is the sum, to whole numbers.
+    """
+    count = weights.shape[1]
+    steps = np.empty(count, np.float32)
+    for n in range(len(positions)):
+        weight = weights[n]
+        for k in range(count):
+            steps[k] = weight[k] * unit + _ROUNDING - _ROUNDING
+        for first in range(0, own.shape[1], count):
+            change, out = own[n, first : first + count], second[positions[n], first : first + count]
+            for k in range(count):
+                out[k] += np.floor((change[k] * steps[k] + unit * np.float32(0.5)) * (np.float32(1) / unit))
+
+
+@kernel("void(float32[:,::1], int64[::1], float32[:,::1], uint8[:,:,::1])")
+def finish(prediction: Floats, positions: Integers, residuals: Floats, picture: Samples) -> None:
+    """Add residuals [n, 192] of some positions to a prediction, and make a picture uint8 [3, H, W] of it."""
+    channels, _, width = picture.shape
+    sums = np.empty(prediction.shape[1], np.float32)
+    line, following = np.empty(prediction.shape[1], np.uint8), 0
+    for patch in range(len(prediction)):
+        own = prediction[patch]
+        if following < len(positions) and positions[following] == patch:
+            missed = residuals[following]
+            for k in range(len(sums)):
+                step = min(max(missed[k], np.float32(-2)), np.float32(2)) * np.float32(255 * FRACTION)
+                sums[k] = own[k] + (step + _ROUNDING - _ROUNDING)
+            own = sums
+            following += 1
+        for k in range(len(line)):
+            sample = own[k] * np.float32(1 / FRACTION) + np.float32(MIDDLE + 0.5)
+            line[k] = np.uint8(np.int32(min(max(sample, np.float32(0)), np.float32(255))))
+        y, x = patch // (width // _PATCH) * _PATCH, patch % (width // _PATCH) * _PATCH
+        for channel in range(channels):
+            for i in range(_PATCH):
+                first = (channel * _PATCH + i) * _PATCH
+                for j in range(_PATCH):
+                    picture[channel, y + i, x + j] = line[first + j]
+
+
+# Fields
+
+
+@part
+def _median(a: int, b: int, c: int) -> int:
+    return max(min(a, b), min(max(a, b), c))
+
+
+@kernel("int64[:,:,::1](int64[:,:,::1], int64[:,:,::1], int64)")
+def follow(differences: Integers, before: Integers, limit: int) -> Integers:
+    """Differences to predictors, which `lfqcodec.tokenizer.motion.fields` tells, to vectors in +-`limit`."""
+    rows, columns, _ = differences.shape
+    out = np.empty_like(differences)
+    for y in range(rows):
+        for x in range(columns):
+            for axis in range(2):
+                own = before[y, x, axis]
+                left = out[y, x - 1, axis] if x else own
+                above = out[y - 1, x, axis] if y else own
+                corner = out[y - 1, x + 1, axis] if y and x < columns - 1 else own
+                guess = _median(_median(left, above, corner), own, left)
+                out[y, x, axis] = (differences[y, x, axis] + guess + limit) % (2 * limit) - limit
+    return out

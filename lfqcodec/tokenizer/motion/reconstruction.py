@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion.beside import together
-from lfqcodec.tokenizer.motion.blocks import SAMPLES, Part, Region, from_patch_rows
-from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, ReferencePicture, to_samples
-from lfqcodec.tokenizer.motion.networks import PIXELS, Anchor, Between, Context, Intra
+from lfqcodec.tokenizer.motion.blocks import Part, Region
+from lfqcodec.tokenizer.motion.compensation import FRACTION, MIDDLE, ReferencePicture
+from lfqcodec.tokenizer.motion.networks import Anchor, Between, Context, Intra
+from lfqcodec.tokenizer.motion.samples import apart, blend, finish, half_way
 
 _UNIT = 1 / (FRACTION * 255)
 """What networks see of a 1/64 step: samples lie in [-0.5, 0.5] for them."""
 _ZERO = MIDDLE / 255 - 0.5
-_WEIGHTS = 256
 _COLOURLESS = 4
 """Chroma one or two steps off the middle, as coding leaves it in films without colour."""
 
@@ -66,18 +66,14 @@ def predict_between(
     w / 256; the prediction is (w * p + (256 - w) * r + 128) >> 8.
     """
     first, second = together([partial(earlier.predict, field), partial(later.predict, -field)])
-    difference = first - second
+    difference, differs = apart(first, second)
     # Where both are the same, weights do not matter.
-    differs = Region((difference.abs().amax(1) > 0).reshape(2 * field.shape[0], 2 * field.shape[1]))
-    if len(differs):
-        region = differs.grown()
-        own, base = region.rows(difference), region.rows(second)
-        total = Part(base.add(own, alpha=0.5), _UNIT, _ZERO)
-        weight = network.weigh_rows(total, Part(own, _UNIT), region).mul_(_WEIGHTS).round_()
-        # Below 2^24, so exact: w p + (256 - w) r is 256 r + w (p - r).
-        change = own.view(-1, SAMPLES // PIXELS, PIXELS) * weight[:, None]
-        change = change.add_(_WEIGHTS // 2).mul_(1 / _WEIGHTS).floor_().view(-1, SAMPLES)
-        second.index_copy_(0, region.positions, change.add_(base))
+    mask = Region(differs.reshape(2 * field.shape[0], 2 * field.shape[1]))
+    if len(mask):
+        region = mask.grown()
+        own, middle = half_way(difference, second, region)
+        weight = network.weigh_rows(Part(middle, _UNIT, _ZERO), Part(own, _UNIT), region)
+        blend(second, own, weight, region)
     seen = Part(second, _UNIT, _ZERO), Part(difference, _UNIT)
     return Prediction(second, Context(seen, torch.cat([q, torch.full_like(q, level)])))
 
@@ -87,11 +83,7 @@ def reconstruct(
 ) -> Tensor:
     """A decoded picture, uint8 [3, H, W], of ternary values float32 [9 * layers, H/8, W/8]."""
     gate, residuals = network.decode_open(values, q, prediction.context)
-    samples = to_samples(prediction.values)
-    if len(gate):
-        steps = residuals.clamp_(-2, 2).mul_(255 * FRACTION).round_()
-        samples[gate.positions] = to_samples(steps.add_(gate.rows(prediction.values)))
-    picture = from_patch_rows(samples, values.shape[1:])
+    picture = finish(prediction.values, gate, residuals)
     return without_colour(picture) if monochrome else picture
 
 

@@ -103,6 +103,14 @@ def test_regions_grow_by_their_neighbours() -> None:
     assert Region(mask).within(grown).tolist() == [0, 7]
 
 
+def places(region: Region, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and columns of all parts of the positions, in a grid `scale` times as large: [n * scale^2]."""
+    w, part, shape = region.mask.shape[1], torch.arange(scale), (len(region), scale, scale)
+    y = (region.positions // w * scale)[:, None, None] + part[:, None]
+    x = (region.positions % w * scale)[:, None, None] + part
+    return y.expand(shape).flatten(), x.expand(shape).flatten()
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("share", [0.02, 0.9, 1.0])
 def test_regions_convolve_as_the_whole_grid_does(scale: int, share: float) -> None:
@@ -111,11 +119,11 @@ def test_regions_convolve_as_the_whole_grid_does(scale: int, share: float) -> No
     region = wanted.grown()
     conv = nn.Conv2d(6, 4, 3, padding=1)
     rows = torch.randn(len(region) * scale**2, 6)
-    y, x = region.places(scale)
+    y, x = places(region, scale)
     grid = torch.zeros(1, 6, 13 * scale, 22 * scale)
     grid[0, :, y, x] = rows.T
     with torch.no_grad():
         whole = conv(grid)[0]
         for inner in (None, wanted):
-            y, x = (inner or region).places(scale)
+            y, x = places(inner or region, scale)
             torch.testing.assert_close(region.convolve(conv, rows, scale, inner), whole[:, y, x].T)

@@ -14,6 +14,7 @@ from lfqcodec.tokenizer.motion.encode.search import (
     LAMBDA,
     LIMIT,
     LumaPlanes,
+    Matching,
     luma,
     motion_lambda,
     search_anchor,
@@ -116,3 +117,16 @@ def test_lambda_falls_with_quality() -> None:
 def test_luma_is_in_half_steps() -> None:
     grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     assert torch.equal(luma(grey).flatten().long(), torch.arange(256) * 2 - 256)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_gpus_see_the_same_differences(both: bool) -> None:
+    earlier, later = LumaPlanes(crop(0, 0)), LumaPlanes(crop(5, -3))
+    matching = Matching(luma(crop(2, 1)), earlier, later if both else None)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randint(-LIMIT, LIMIT + 1, (3, H // 16 * W // 16, 2), generator=generator)
+    chosen = torch.tensor([0, 7, 40])
+    assert torch.equal(matching.sad(vectors), matching.gathered_sad(vectors))
+    assert torch.equal(
+        matching.sad(vectors[:, chosen], chosen), matching.gathered_sad(vectors[:, chosen], chosen)
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,16 +54,16 @@ class LumaPlanes:
         across = torch.stack([_filtered(source, phase) >> 5 for phase in range(4)], 1)
         down = torch.stack([(_filtered(across, phase) + 32) >> 6 for phase in range(4)], 1)
         # Phase number: fy * 4 + fx.
-        self._planes = down.flatten(0, 2).contiguous()
+        self.planes = down.flatten(0, 2).contiguous()
 
     def blocks(self, picture: Tensor, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
         """Predictions of blocks at (y, x) of pictures, int64 [n]; vectors [..., n, 2] -> [..., n, 16, 16]."""
         dx, dy = vectors[..., 0], vectors[..., 1]
-        _, h, w = self._planes.shape
+        _, h, w = self.planes.shape
         rows = (y + (dy >> 2) + _MARGIN).clamp(0, h - BLOCK)
         columns = (x + (dx >> 2) + _MARGIN).clamp(0, w - BLOCK)
         planes = picture * 16 + ((dy & 3) << 2) + (dx & 3)
-        return windows_at(self._planes[:, None], (BLOCK, BLOCK), planes, rows, columns)[..., 0, :, :]
+        return windows_at(self.planes[:, None], (BLOCK, BLOCK), planes, rows, columns)[..., 0, :, :]
 
 
 def _filtered(source: Tensor, phase: int) -> Tensor:
@@ -77,7 +78,7 @@ def _filtered(source: Tensor, phase: int) -> Tensor:
     return total
 
 
-class _Matching:
+class Matching:
     """SAD of blocks of the current pictures against predictions from one reference, or from two."""
 
     def __init__(self, current: Tensor, earlier: LumaPlanes, later: LumaPlanes | None) -> None:
@@ -91,9 +92,35 @@ class _Matching:
         self._picture, self._y, self._x = (
             g.flatten() * k for g, k in zip(grid, (1, BLOCK, BLOCK), strict=True)
         )
+        self._places = torch.stack((self._picture, self._y, self._x), 1)
+        self._all = torch.arange(len(self._places), device=current.device)
 
     def sad(self, vectors: Tensor, chosen: Tensor | None = None) -> Tensor:
         """SAD in steps of luma, float32 [K, n], of vectors [K, n, 2] for all blocks or the `chosen` ones."""
+        if self._current.device.type == "cpu":
+            return self._compiled_sad(vectors, self._all if chosen is None else chosen)
+        return self.gathered_sad(vectors, chosen)
+
+    def _compiled_sad(self, vectors: Tensor, chosen: Tensor) -> Tensor:
+        # Not at the top: training does without numba.
+        from lfqcodec.tokenizer.motion.kernels import block_sads
+
+        sads, later = np.empty(vectors.shape[:2], np.float32), self._later or self._earlier
+        block_sads(
+            self._current.numpy().reshape(-1, BLOCK**2),
+            self._earlier.planes.numpy(),
+            later.planes.numpy(),
+            self._later is not None,
+            self._places.numpy(),
+            chosen.numpy(),
+            vectors.contiguous().numpy(),
+            _MARGIN,
+            sads,
+        )
+        return torch.from_numpy(sads)
+
+    def gathered_sad(self, vectors: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """The same, for GPUs."""
         current, where = self._current, (self._picture, self._y, self._x)
         if chosen is not None:
             current = current[chosen]
@@ -126,7 +153,7 @@ def motion_bits(difference: Tensor) -> Tensor:
 
 
 def _refine(
-    matching: _Matching, start: Tensor, base: Tensor, lam: Tensor, rounds: int, steps: tuple[int, ...]
+    matching: Matching, start: Tensor, base: Tensor, lam: Tensor, rounds: int, steps: tuple[int, ...]
 ) -> Tensor:
     """The field with the least cost near one of `start` [K, B, h, w, 2]; `lam` float [B * h * w].
 
@@ -166,7 +193,7 @@ def _picked(candidates: Tensor, which: Tensor) -> Tensor:
 
 
 def _descend(
-    matching: _Matching,
+    matching: Matching,
     chosen: Tensor,
     found: tuple[Tensor, Tensor, Tensor],
     free: Tensor,
@@ -240,7 +267,7 @@ def search_anchor(
     `before` is the field of the group before; `lam`, a number or float [B], what a bit is worth in SAD.
     """
     own = luma(current)
-    matching = _Matching(own, reference, None)
+    matching = Matching(own, reference, None)
     zero = torch.zeros(*matching.shape, 2, dtype=torch.int64, device=current.device)
     weights = _per_block(lam, matching.shape, current.device)
     start = [zero] if before is None else [zero, before]
@@ -269,7 +296,7 @@ def search_between(
 
     A vector points to the earlier reference, its negative to the later. It costs its difference to `base`.
     """
-    matching = _Matching(luma(current), earlier, later)
+    matching = Matching(luma(current), earlier, later)
     weights = _per_block(lam, matching.shape, current.device)
     return _refine(matching, base[None], base, weights, effort.between_rounds, effort.between_steps)
 
