@@ -159,28 +159,28 @@ def motion_rows(
 
 
 @part
-def _look(tokens: Any, row: int, column: int, around: Array) -> None:
+def _look(tokens: Any, plane: int, row: int, column: int, around: Array) -> None:
     """The tokens beside a position: four that are direct neighbours, then four across; 0 outside."""
-    rows, columns = tokens.shape
+    _, rows, columns = tokens.shape
     for k in range(_ALL):
         y, x = row + _AROUND[k, 0], column + _AROUND[k, 1]
-        around[k] = tokens[y, x] if 0 <= y < rows and 0 <= x < columns else 0
+        around[k] = tokens[plane, y, x] if 0 <= y < rows and 0 <= x < columns else 0
 
 
 @part
-def _values(token: int, out: Any) -> None:
+def _values(token: int, out: Any, at: int) -> None:
     """The nine ternary values of a token."""
     if token:
         for v in range(VALUES):
-            out[v] = (token >> v & 1) * (2 * (token >> (VALUES + v) & 1) - 1)
+            out[at + v] = (token >> v & 1) * (2 * (token >> (VALUES + v) & 1) - 1)
 
 
 @part
-def _add_sizes(token: int, out: Any) -> None:
+def _add_sizes(token: int, out: Any, at: int) -> None:
     """Add the magnitudes of the nine values of a token."""
     if token:
         for v in range(VALUES):
-            out[v] += token >> v & 1
+            out[at + v] += token >> v & 1
 
 
 @part
@@ -192,55 +192,58 @@ def _bits_set(token: int) -> int:
 
 
 @part
-def _own_layer(tokens: Any, row: int, column: int, count: int, around: Array, out: Any) -> int:
-    """Of the layer itself: the values around, 36 in a ring of four, then their sums; gives how many."""
-    _look(tokens, row, column, around)
-    at = 0
+def _own_layer(
+    tokens: Any, plane: int, row: int, column: int, count: int, around: Array, out: Any, at: int
+) -> int:
+    """Of the layer itself: the values around, 36 in a ring of four, then their sums; gives where they end."""
+    _look(tokens, plane, row, column, around)
     for ring in range(0, count, _NEAR):
         for k in range(_NEAR):
-            _values(around[ring + k], out[at + k * VALUES :])
-            _add_sizes(around[ring + k], out[at + _NEAR * VALUES :])
+            _values(around[ring + k], out, at + k * VALUES)
+            _add_sizes(around[ring + k], out, at + _NEAR * VALUES)
         at += (_NEAR + 1) * VALUES
     return at
 
 
 @part
-def _below(layers: Any, plane: int, row: int, column: int, around: Array, out: Any) -> int:
+def _below(layers: Any, plane: int, row: int, column: int, around: Array, out: Any, at: int) -> int:
     """Of the layers below: own values and sizes, values of direct neighbours, sums of both rings."""
-    at = 0
     for layer in range(len(layers)):
-        tokens = layers[layer, plane]
-        own = tokens[row, column]
-        _look(tokens, row, column, around)
-        _values(own, out[at:])
-        _add_sizes(own, out[at + VALUES :])
+        tokens = layers[layer]
+        own = tokens[plane, row, column]
+        _look(tokens, plane, row, column, around)
+        _values(own, out, at)
+        _add_sizes(own, out, at + VALUES)
         at += 2 * VALUES
         for k in range(_NEAR):
-            _values(around[k], out[at + k * VALUES :])
-            _add_sizes(around[k], out[at + _NEAR * VALUES :])
-            _add_sizes(around[_NEAR + k], out[at + (_NEAR + 1) * VALUES :])
+            _values(around[k], out, at + k * VALUES)
+            _add_sizes(around[k], out, at + _NEAR * VALUES)
+            _add_sizes(around[_NEAR + k], out, at + (_NEAR + 1) * VALUES)
         at += (_NEAR + 2) * VALUES
     return at
 
 
 @part
-def _depth_and_motion(choices: Any, counts: Any, moved: Any, row: int, column: int, out: Any) -> int:
+def _depth_and_motion(
+    choices: Any, counts: Any, moved: Any, plane: int, row: int, column: int, out: Any, at: int
+) -> int:
     """The block's choice of depth, how many layers are coded beside the position, the block's motion."""
-    out[choices[row // 2, column // 2]] = 1
-    rows, columns = counts.shape
+    out[at + choices[plane, row // 2, column // 2]] = 1
+    at += DEPTH_CHOICES
+    _, rows, columns = counts.shape
     for k in range(_NEAR):
         y, x = row + _AROUND[k, 0], column + _AROUND[k, 1]
         if 0 <= y < rows and 0 <= x < columns:
-            out[DEPTH_CHOICES + k] = min(counts[y, x], FEATURE_LIMIT)
-    at = DEPTH_CHOICES + _NEAR
+            out[at + k] = min(counts[plane, y, x], FEATURE_LIMIT)
+    at += _NEAR
     for k in range(_MOVED):
-        out[at + k] = moved[row // 2, column // 2, k]
+        out[at + k] = moved[plane, row // 2, column // 2, k]
     return at + _MOVED
 
 
 @part
 def _due(
-    layers: Any, tokens: Any, plane: int, row: int, column: int, least: int, count: int, out: Any
+    layers: Any, tokens: Any, plane: int, row: int, column: int, least: int, count: int, out: Any, at: int
 ) -> None:
     """Whether the layer is the block's last, has tokens as its depth says, still needs some."""
     number, fulfilled = len(layers), False
@@ -250,7 +253,7 @@ def _due(
                 fulfilled = fulfilled or layers[layer, plane, y, x] != 0
             fulfilled = fulfilled or (least <= number and tokens[plane, y, x] != 0)
     last = count == number + 1
-    out[0], out[1], out[2] = last, fulfilled, last and not fulfilled
+    out[at], out[at + 1], out[at + 2] = last, fulfilled, last and not fulfilled
 
 
 @kernel("float32[:,::1](float32[::1], int64[::1], int64[:,:,::1], int64[:,:,:,::1], int64)")
@@ -265,8 +268,8 @@ def intra_features(common: Floats, positions: Array, tokens: Array, layers: Arra
         own[:COMMON] = common
         own[COMMON] = row % 2
         at = COMMON + 1
-        at += _own_layer(tokens[0], row, column, _ALL, around, own[at:])
-        _below(layers, 0, row, column, around, own[at:])
+        at = _own_layer(tokens, 0, row, column, _ALL, around, own, at)
+        _below(layers, 0, row, column, around, own, at)
     return out
 
 
@@ -302,14 +305,14 @@ def anchor_features(
         own[:COMMON] = common
         own[COMMON] = row % 2
         at = COMMON + 1
-        at += _own_layer(tokens[0], row, column, _NEAR, around, own[at:])
-        at += _below(layers, 0, row, column, around, own[at:])
-        at += _depth_and_motion(choices[0], counts[0], moved[0], row, column, own[at:])
+        at = _own_layer(tokens, 0, row, column, _NEAR, around, own, at)
+        at = _below(layers, 0, row, column, around, own, at)
+        at = _depth_and_motion(choices, counts, moved, 0, row, column, own, at)
         if len(past):
-            y, x = _fetched(field[0], row, column, rows, columns)
+            y, x = _fetched(field, row, column, rows, columns)
             for layer in range(len(past)):
-                _look(past[layer], y, x, around)
-                _add_sizes(past[layer, y, x], own[at:])
+                _look(past, layer, y, x, around)
+                _add_sizes(past[layer, y, x], own, at)
                 near, across = 0, 0
                 for k in range(_NEAR):
                     near += _bits_set(around[k])
@@ -317,18 +320,18 @@ def anchor_features(
                 own[at + VALUES] = min(near, FEATURE_LIMIT)
                 own[at + VALUES + 1] = min(across, FEATURE_LIMIT)
                 at += VALUES + 2
-            _values(past[number, y, x], own[at:])
+            _values(past[number, y, x], own, at)
             own[at + VALUES] = 1
         choice = choices[0, row // 2, column // 2]
-        _due(layers, tokens, 0, row, column, least[choice], counts[0, row, column], own[many - 3 :])
+        _due(layers, tokens, 0, row, column, least[choice], counts[0, row, column], own, many - 3)
     return out
 
 
 @part
 def _fetched(field: Any, row: int, column: int, rows: int, columns: int) -> tuple[int, int]:
     """Where in the anchor before the motion points to, by whole positions."""
-    y = row + ((field[row // 2, column // 2, 1] + 16) >> 5)
-    x = column + ((field[row // 2, column // 2, 0] + 16) >> 5)
+    y = row + ((field[0, row // 2, column // 2, 1] + 16) >> 5)
+    x = column + ((field[0, row // 2, column // 2, 0] + 16) >> 5)
     return min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
 
 
@@ -362,18 +365,18 @@ def between_features(
         own[:COMMON] = common
         own[COMMON] = row % 2
         at = COMMON + 1
-        at += _own_layer(tokens[plane], row, column, _NEAR, around, own[at:])
-        at += _below(layers, plane, row, column, around, own[at:])
-        at += _depth_and_motion(choices[plane], counts[plane], moved[plane], row, column, own[at:])
+        at = _own_layer(tokens, plane, row, column, _NEAR, around, own, at)
+        at = _below(layers, plane, row, column, around, own, at)
+        at = _depth_and_motion(choices, counts, moved, plane, row, column, own, at)
         for layer in range(len(known)):
-            _look(known[layer, 0], row, column, around)
-            _values(known[layer, 0, row, column], own[at:])
-            _add_sizes(known[layer, 0, row, column], own[at + VALUES :])
+            _look(known[layer], 0, row, column, around)
+            _values(known[layer, 0, row, column], own, at)
+            _add_sizes(known[layer, 0, row, column], own, at + VALUES)
             for k in range(_NEAR):
-                _add_sizes(around[k], own[at + 2 * VALUES :])
+                _add_sizes(around[k], own, at + 2 * VALUES)
             at += 3 * VALUES
         choice = choices[plane, row // 2, column // 2]
-        _due(layers, tokens, plane, row, column, least[choice], counts[plane, row, column], own[many - 3 :])
+        _due(layers, tokens, plane, row, column, least[choice], counts[plane, row, column], own, many - 3)
     return out
 
 
@@ -396,23 +399,23 @@ def _signed_bits(symbol: int) -> int:
 
 
 @part
-def _spread(field: Any, row: int, column: int, axis: int) -> int:
+def _spread(field: Any, plane: int, row: int, column: int, axis: int) -> int:
     """How far a vector is from those beside it in one component, the most."""
-    rows, columns, _ = field.shape
-    most, own = 0, field[row, column, axis]
+    _, rows, columns, _ = field.shape
+    most, own = 0, field[plane, row, column, axis]
     for k in range(_NEAR):
         y, x = row + _AROUND[k, 0], column + _AROUND[k, 1]
         if 0 <= y < rows and 0 <= x < columns:
-            most = max(most, abs(own - field[y, x, axis]))
+            most = max(most, abs(own - field[plane, y, x, axis]))
     return most
 
 
 @part
-def _sizes(token: int, out: Any) -> None:
+def _sizes(token: int, out: Any, at: int) -> None:
     """Signed bits of dy and dx of a motion token, and whether each is not 0."""
     if token:
         dy, dx = _signed_bits(token % SYMBOLS), _signed_bits(token // SYMBOLS)
-        out[0], out[1], out[2], out[3] = dy, dx, dy != 0, dx != 0
+        out[at], out[at + 1], out[at + 2], out[at + 3] = dy, dx, dy != 0, dx != 0
 
 
 @kernel("float32[:,:,:,::1](int64[:,:,:,::1], int64[:,:,::1])")
@@ -425,7 +428,7 @@ def moved_features(field: Array, tokens: Array) -> Floats:
             for column in range(columns):
                 own = out[plane, row, column]
                 size = max(abs(field[plane, row, column, 0]), abs(field[plane, row, column, 1]))
-                change = max(_spread(field[plane], row, column, 0), _spread(field[plane], row, column, 1))
+                change = max(_spread(field, plane, row, column, 0), _spread(field, plane, row, column, 1))
                 for k in range(many):
                     own[k] = size > _LEVELS[k]
                     own[many + k] = change > _LEVELS[k]
@@ -435,24 +438,24 @@ def moved_features(field: Array, tokens: Array) -> Floats:
 
 
 @part
-def _choices_of(token: int, out: Any) -> None:
+def _choices_of(token: int, out: Any, at: int) -> None:
     """Thermometers of the four choices of a depth token."""
     if token:
         for block in range(BLOCKS):
             for k in range(token >> (2 * block) & 3):
-                out[block * _CHOICES + k] = 1
+                out[at + block * _CHOICES + k] = 1
 
 
 @part
-def _moved_of(moved: Any, row: int, column: int, out: Any) -> int:
+def _moved_of(moved: Any, plane: int, row: int, column: int, out: Any, at: int) -> int:
     """The motion of the blocks of a depth token."""
-    rows, columns, many = moved.shape
+    _, rows, columns, many = moved.shape
     for block in range(BLOCKS):
         y, x = 2 * row + block // 2, 2 * column + block % 2
         if y < rows and x < columns:
             for k in range(many):
-                out[block * many + k] = moved[y, x, k]
-    return BLOCKS * _MOVED
+                out[at + block * many + k] = moved[plane, y, x, k]
+    return at + BLOCKS * _MOVED
 
 
 @kernel(
@@ -485,23 +488,23 @@ def depth_features(
         for k in range(_NEAR):
             y, x = row + _AROUND[k, 0], column + _AROUND[k, 1]
             if 0 <= y < rows and 0 <= x < columns:
-                _choices_of(tokens[plane, y, x], own[at:])
+                _choices_of(tokens[plane, y, x], own, at)
             at += BLOCKS * _CHOICES
-        at += _moved_of(moved[plane], row, column, own[at:])
+        at = _moved_of(moved, plane, row, column, own, at)
         for layer in range(len(known)):
-            _choices_of(known[layer, 0, row, column], own[at:])
+            _choices_of(known[layer, 0, row, column], own, at)
             at += BLOCKS * _CHOICES
         if len(used):
             for block in range(BLOCKS):
-                _used_of(used, field[0], 2 * row + block // 2, 2 * column + block % 2, own[at:])
+                _used_of(used, field, 2 * row + block // 2, 2 * column + block % 2, own, at)
                 at += 5
     return out
 
 
 @part
-def _used_of(used: Array, field: Any, row: int, column: int, out: Any) -> None:
+def _used_of(used: Array, field: Any, row: int, column: int, out: Any, at: int) -> None:
     """Of a block, where its motion points to in the anchor before: most layers, and positions in use."""
-    if row >= field.shape[0] or column >= field.shape[1]:
+    if row >= field.shape[1] or column >= field.shape[2]:
         return
     most, count = 0, 0
     for y in range(2 * row, 2 * row + 2):
@@ -509,8 +512,8 @@ def _used_of(used: Array, field: Any, row: int, column: int, out: Any) -> None:
             layers = used[_fetched(field, y, x, used.shape[0], used.shape[1])]
             most, count = max(most, layers), count + (layers > 0)
     for k in range(4):
-        out[k] = most > k
-    out[4] = count
+        out[at + k] = most > k
+    out[at + 4] = count
 
 
 @kernel("float32[:,::1](float32[::1], int64[::1], int64[:,:,::1], int64, int64[:,:,:,::1], int64[:,:,:,::1])")
@@ -531,16 +534,16 @@ def motion_features(
         for k in range(_NEAR):
             y, x = row + _AROUND[k, 0], column + _AROUND[k, 1]
             if 0 <= y < rows and 0 <= x < columns:
-                _sizes(tokens[plane, y, x], own[at:])
+                _sizes(tokens[plane, y, x], own, at)
             at += 4
-        _sizes(known[0, 0, row, column], own[at:])
+        _sizes(known[0, 0, row, column], own, at)
         at += 4
         for axis in range(2):
             own[at + axis] = _bits(field[0, row, column, axis])
-            own[at + 2 + axis] = _bits(_spread(field[0], row, column, axis))
+            own[at + 2 + axis] = _bits(_spread(field, 0, row, column, axis))
         at += 4
         for layer in range(1, len(known)):
-            _sizes(known[layer, 0, row, column], own[at:])
+            _sizes(known[layer, 0, row, column], own, at)
     return out
 
 
