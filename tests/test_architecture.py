@@ -18,14 +18,15 @@ ALLOWED = {
     "errors": set(),
     "arguments": {"errors"},
     "configuration": {"errors"},
+    "kernels": set(),
     "scaling": {"arguments", "errors"},
     "media": set(),
     "output": {"errors"},
     "reproducible": set(),
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
-    "tokenizer": {"bitstream", "configuration", "errors"},
-    "prior": {"bitstream", "configuration", "entropy", "errors", "reproducible", "tokenizer"},
+    "tokenizer": {"bitstream", "configuration", "errors", "kernels"},
+    "prior": {"bitstream", "configuration", "entropy", "errors", "kernels", "reproducible", "tokenizer"},
     "timespan": {"arguments", "errors", "media"},
     "video": {"arguments", "errors", "media", "output", "scaling", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
@@ -57,6 +58,7 @@ OUTSIDE = {
     "av": {"video"},
     "constriction": {"entropy"},
     "click": {"cli"},
+    "numba": {"kernels"},
     "fsspec": {"batch"},
     "pyarrow": {"batch"},
     "ray": {"batch", "data"},
@@ -71,7 +73,7 @@ OUTSIDE = {
     - {"__init__", "__main__"},
 }
 CLI = sorted(path.relative_to(ROOT) for path in (ROOT / "cli").rglob("[a-z]*.py"))
-# What has to start fast: none of these may load torch or PyAV when it is imported.
+# What has to start fast: none of these may load torch, PyAV or numba when it is imported.
 LIGHT = [
     *("lfqcodec", "lfqcodec.tokenizer.registry", "lfqcodec.errors", "lfqcodec.media", "lfqcodec.output"),
     *("lfqcodec.bitstream", "lfqcodec.entropy", "lfqcodec.weights.store"),
@@ -166,7 +168,7 @@ def test_files_stay_readable():
 
 
 def test_light_modules_load_no_torch():
-    code = "import sys, " + ", ".join(LIGHT) + "; print(sorted({'torch', 'av'} & set(sys.modules)))"
+    code = "import sys, " + ", ".join(LIGHT) + "; print(sorted({'torch', 'av', 'numba'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

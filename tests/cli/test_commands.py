@@ -341,7 +341,7 @@ def test_help():
 def test_no_torch_is_imported(folder, arguments):
     code = (
         "import atexit, sys\n"
-        "atexit.register(lambda: print('loaded', sorted({'torch', 'av'} & set(sys.modules))))\n"
+        "atexit.register(lambda: print('loaded', sorted({'torch', 'av', 'numba'} & set(sys.modules))))\n"
         "from lfqcodec.cli.main import main\n"
         f"sys.argv = ['lfqcodec', *{arguments}]\n"
         "main()\n"

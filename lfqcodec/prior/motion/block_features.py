@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from lfqcodec.prior.motion import kernels
 from lfqcodec.prior.motion.config import depth_features, motion_features, network_of
-from lfqcodec.prior.motion.features import Features, common_features, layers_of, moved_features, step_of
+from lfqcodec.prior.motion.features import (
+    Features,
+    common_features,
+    fetched,
+    layers_of,
+    moved_features,
+    step_of,
+)
 from lfqcodec.prior.motion.group import Array, Group
+from lfqcodec.prior.motion.kernels import blocks as kernels
 
-_NOWHERE = np.zeros((1, 0, 0, 2), np.int64)
 _NO_CANDIDATES = np.zeros((0, 0), np.int64)
 
 
@@ -39,10 +45,11 @@ class DepthFeatures(_BlockFeatures):
 
     def __init__(self, group: Group, part: str) -> None:
         super().__init__(group, "depth", part, depth_features(network_of(part)))
-        self._used, self._field = np.zeros((0, 0), np.int64), _NOWHERE
+        self._used = np.zeros((0, 0), np.int64)
         if part == "anchor" and group.past.anchor is not None:
-            past, self._field = group.past.anchor, group.field("anchor")
-            self._used = np.max((past != 0) * np.arange(1, len(past) + 1)[:, None, None], axis=0)
+            past = group.past.anchor
+            used = np.max((past != 0) * np.arange(1, len(past) + 1)[:, None, None], axis=0)
+            self._used = used.reshape(-1)[fetched(group, used.shape)]
 
     def at(self, step: int, tokens: Array, chosen: Array) -> Features:
         """Features of raster positions `chosen`, which are coded in `step`: float32 [n, features].
@@ -51,7 +58,7 @@ class DepthFeatures(_BlockFeatures):
         """
         moved = moved_features(self._group, self._part)
         own = self._common(step), chosen, tokens, self._many
-        return kernels.depth_features(*own, moved, self._known, self._used, self._field)
+        return kernels.depth_features(*own, moved, self._known, self._used)
 
 
 class MotionFeatures(_BlockFeatures):

@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.prior.motion import kernels
 from lfqcodec.prior.motion.config import (
     DEPTH_CHOICES,
     QUALITY_STEP,
@@ -24,6 +23,8 @@ from lfqcodec.prior.motion.config import (
     token_features,
 )
 from lfqcodec.prior.motion.group import Array, Group
+from lfqcodec.prior.motion.kernels import blocks
+from lfqcodec.prior.motion.kernels import tokens as kernels
 from lfqcodec.tokenizer.motion.layout import depth_choices
 
 Features = NDArray[np.float32]
@@ -52,8 +53,16 @@ def moved_features(group: Group, part: str) -> Features:
     """Motion of blocks of 16x16: size, difference to neighbours, tokens: float32 [planes, h, w, 12]."""
     name = f"moved.{part}"
     if name not in group.held:
-        group.held[name] = kernels.moved_features(group.field(part), group.tokens(f"motion.{part}"))
+        group.held[name] = blocks.moved_features(group.field(part), group.tokens(f"motion.{part}"))
     held: Features = group.held[name]
+    return held
+
+
+def fetched(group: Group, shape: tuple[int, ...]) -> Array:
+    """Where in the anchor before the motion of each position of `shape` [h, w] points, in raster order."""
+    if "fetched" not in group.held:
+        group.held["fetched"] = blocks.fetched(group.field("anchor"), *shape)
+    held: Array = group.held["fetched"]
     return held
 
 
@@ -96,5 +105,5 @@ class TokenFeatures:
         if part == "anchor":
             past = group.past.anchor
             past = np.zeros((0, *tokens.shape[1:]), np.int64) if past is None else past
-            return kernels.anchor_features(*own, *block, past, group.field("anchor"))
+            return kernels.anchor_features(*own, *block, past, fetched(group, tokens.shape[1:]))
         return kernels.between_features(*own, *block, self._known)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lfqcodec.entropy.subtokens import SYMBOLS
 from lfqcodec.prior.arithmetic import Linear
-from lfqcodec.prior.motion import kernels
 from lfqcodec.prior.motion.config import BLOCKS, DEPTH_CHOICES, HALVES, LIMIT, MOTION_CLASSES
 from lfqcodec.prior.motion.group import Array, Rows
+from lfqcodec.prior.motion.kernels import rows as kernels
 from lfqcodec.prior.motion.weights import TABLE, MotionPriorWeights, linear_specs
 
 Floats = NDArray[np.float32]

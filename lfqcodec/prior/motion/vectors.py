@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lfqcodec.prior.motion import kernels
 from lfqcodec.prior.motion.config import CANDIDATES, COMMON, FRONTS_APART, motion_features
 from lfqcodec.prior.motion.features import common_features
 from lfqcodec.prior.motion.group import Array
+from lfqcodec.prior.motion.kernels import blocks as kernels
 
 Features = NDArray[np.float32]
 _FOLLOWS = COMMON + 4
