@@ -19,6 +19,7 @@ _PATIENCE = 2.0
 """Seconds of compiling after which the user is told."""
 _lock = threading.Lock()
 _parts: list[Callable[..., Any]] = []
+_kernels: list[_Kernel] = []
 _spent = 0.0
 
 
@@ -38,20 +39,25 @@ def part(function: Function) -> Function:
     return function
 
 
+def compile_all() -> None:
+    """Compile every kernel of the modules that are loaded, ahead of need."""
+    for each in _kernels:
+        each.compile()
+
+
 class _Kernel:
     def __init__(self, function: Callable[..., Any], signature: str) -> None:
         self._function, self._signature = function, signature
         self._compiled: Callable[..., Any] | None = None
+        _kernels.append(self)
 
     def __call__(self, *arguments: Any) -> Any:
-        return (self._compiled or self._compile())(*arguments)
+        return (self._compiled or self.compile())(*arguments)
 
-    def _compile(self) -> Callable[..., Any]:
+    def compile(self) -> Callable[..., Any]:
         with _lock:
             if self._compiled is None:
-                began = time.perf_counter()
                 self._compiled = _compiled(self._function, self._signature)
-                _tell(time.perf_counter() - began)
             return self._compiled
 
 
@@ -61,11 +67,15 @@ def _compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any
 
     while _parts:
         register_jitable(_parts.pop())
+    began = time.perf_counter()
     try:
-        return numba.njit(signature, nogil=True, cache=True)(function)
+        compiled = numba.njit(signature, nogil=True, cache=True)(function)
     except RuntimeError:
         # There is no folder to keep it in.
-        return numba.njit(signature, nogil=True)(function)
+        compiled = numba.njit(signature, nogil=True)(function)
+    if not compiled.stats.cache_hits:
+        _tell(time.perf_counter() - began)
+    return cast(Callable[..., Any], compiled)
 
 
 def _tell(seconds: float) -> None:

@@ -97,7 +97,6 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     yield "reading", BitstreamReader, "step", False
     yield "scene cuts", lookahead, "analyse", True
     yield "motion search", GroupReconstruction, "search", False
-    yield "compensation", ReferencePicture, "__init__", False
     yield "compensation", ReferencePicture, "predict", False
     yield "intra encoder", Intra, "analyse", False
     yield "intra decoder", Intra, "synthesise", False

@@ -113,8 +113,11 @@ def _server() -> socket.socket:
 
 def serve(asked: socket.socket) -> str | None:
     """Fork for whoever asks. Gives the module that a fork is to run, and None at the end."""
+    from lfqcodec.kernels import compile_all
+
     for name in LOADED:
         __import__(name)
+    compile_all()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -164,23 +164,26 @@ def block_sads(
         own, place = current[chosen[n]], places[chosen[n]]
         for k in range(len(vectors)):
             dx, dy = vectors[k, n, 0], vectors[k, n, 1]
+            # Neighbours often have the same.
+            same = 0
+            while vectors[same, n, 0] != dx or vectors[same, n, 1] != dy:
+                same += 1
+            if same < k:
+                out[k, n] = out[same, n]
+                continue
             plane, y, x = _window(place, dx, dy, earlier.shape[1], earlier.shape[2], margin)
-            total = np.int32(0)
+            total = 0
             if both:
                 plane2, y2, x2 = _window(place, -dx, -dy, earlier.shape[1], earlier.shape[2], margin)
                 for i in range(BLOCK):
-                    line = own[i * BLOCK : (i + 1) * BLOCK]
-                    near = earlier[plane, y + i, x : x + BLOCK]
-                    far = later[plane2, y2 + i, x2 : x2 + BLOCK]
                     for j in range(BLOCK):
-                        total += np.int32(abs(np.int32(near[j]) + np.int32(far[j]) - 2 * np.int32(line[j])))
+                        sum_ = earlier[plane, y + i, x + j] + later[plane2, y2 + i, x2 + j]
+                        total += abs(sum_ - 2 * own[i * BLOCK + j])
                 out[k, n] = np.float32(total) / np.float32(4)
             else:
                 for i in range(BLOCK):
-                    line = own[i * BLOCK : (i + 1) * BLOCK]
-                    near = earlier[plane, y + i, x : x + BLOCK]
                     for j in range(BLOCK):
-                        total += np.int32(abs(np.int32(near[j]) - np.int32(line[j])))
+                        total += abs(earlier[plane, y + i, x + j] - own[i * BLOCK + j])
                 out[k, n] = np.float32(total) / np.float32(2)
 
 
