@@ -39,7 +39,7 @@ assert error < kernels.TOLERANCE, error"""
 
 
 def test_the_trainer_needs_neither_pyav_nor_constriction() -> None:
-    code = """import sys; sys.modules.update(dict.fromkeys(("av", "constriction", "click")))
+    code = """import sys; sys.modules.update(dict.fromkeys(("av", "constriction", "click", "numba")))
 import lfqcodec.train.motion.run"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
