@@ -280,10 +280,16 @@ class _Tiles:
         return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
 
 
+def compiled(tensor: Tensor) -> bool:
+    """Whether kernels can have this tensor: GPUs do the same by PyTorch."""
+    return tensor.device.type == "cpu"
+
+
 def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
     """The rows with these numbers, zeros for -1."""
-    if rows.device.type != "cpu":
+    if not compiled(rows):
         return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
+    # Not at the top, as above.
     from lfqcodec.tokenizer.motion.kernels import gather
 
     return torch.from_numpy(gather(rows.detach().contiguous().numpy(), numbers.numpy()))

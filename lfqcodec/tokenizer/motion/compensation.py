@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES
+from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, compiled
 
 BLOCK = 16
 REACH = 4
@@ -61,9 +61,9 @@ class ReferencePicture:
 
         float32 [H/8 * W/8, 192], samples in the order of `lfqcodec.tokenizer.motion.blocks.to_patches`.
         """
-        if self.picture.device.type != "cpu":
+        if not compiled(self.picture):
             return self._planes.predict(field)
-        # Not at the top: training does without numba.
+        # Not at the top: it takes constants from here.
         from lfqcodec.tokenizer.motion.kernels import compensate
 
         patches = np.empty((field.shape[0] * field.shape[1] * (BLOCK // PATCH) ** 2, SAMPLES), np.float32)

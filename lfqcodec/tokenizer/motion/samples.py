@@ -11,18 +11,13 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion import kernels
-from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, Region, from_patch_rows
+from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, Region, compiled, from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import FRACTION, to_samples
 
 WEIGHTS = 256
 """Steps of the weight of one prediction against another."""
 _LIMIT = 2.0
 """Of residuals; samples lie in [-0.5, 0.5] there."""
-
-
-def compiled(tensor: Tensor) -> bool:
-    """Whether kernels can have this tensor."""
-    return tensor.device.type == "cpu"
 
 
 def apart(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from motion_support import lively_motion
 from torch import nn
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.motion import blocks
 from lfqcodec.tokenizer.motion.blocks import (
     Part,
     Region,
@@ -111,9 +112,13 @@ def places(region: Region, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
     return y.expand(shape).flatten(), x.expand(shape).flatten()
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("share", [0.02, 0.9, 1.0])
-def test_regions_convolve_as_the_whole_grid_does(scale: int, share: float) -> None:
+def test_regions_convolve_as_the_whole_grid_does(
+    scale: int, share: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "compiled", lambda tensor: compiled)
     torch.manual_seed(1)
     wanted = Region(torch.rand(13, 22) < share)
     region = wanted.grown()

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.motion.blocks import compiled
 from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS, windows_at
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
 from lfqcodec.tokenizer.motion.encode.merge import merge
+from lfqcodec.tokenizer.motion.kernels import block_sads
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
@@ -97,14 +99,11 @@ class Matching:
 
     def sad(self, vectors: Tensor, chosen: Tensor | None = None) -> Tensor:
         """SAD in steps of luma, float32 [K, n], of vectors [K, n, 2] for all blocks or the `chosen` ones."""
-        if self._current.device.type == "cpu":
+        if compiled(self._current):
             return self._compiled_sad(vectors, self._all if chosen is None else chosen)
         return self.gathered_sad(vectors, chosen)
 
     def _compiled_sad(self, vectors: Tensor, chosen: Tensor) -> Tensor:
-        # Not at the top: training does without numba.
-        from lfqcodec.tokenizer.motion.kernels import block_sads
-
         sads, later = np.empty(vectors.shape[:2], np.float32), self._later or self._earlier
         block_sads(
             self._current.numpy().reshape(-1, BLOCK**2),
