@@ -99,7 +99,8 @@ class _Mean(torch.autograd.Function):
 def world_of_environment(device: str) -> Iterator[World]:
     """The processes that torchrun started, by its environment variables; without them a world of one.
 
-    Processes on CUDA talk through NCCL, others through Gloo. The group is given up at the end.
+    Processes on CUDA talk through NCCL, others through Gloo. The group is given up at the end, unless
+    somebody else, such as Ray Train, had made it.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield World()
@@ -109,6 +110,9 @@ def world_of_environment(device: str) -> Iterator[World]:
     )
     if device == "cuda":
         torch.cuda.set_device(world.local)
+    if dist.is_initialized():
+        yield world
+        return
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield world

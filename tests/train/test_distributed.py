@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from codec_support import succeed
 from safetensors.torch import load_file
 from train_support import moving_patterns
 
 from lfqcodec.errors import LfqError
 from lfqcodec.train.checkpoint import load_checkpoint
-from lfqcodec.train.distributed import World
+from lfqcodec.train.distributed import World, world_of_environment
 
 # Everything that a paper's run has, at a tiny width: GAN with r1 and LeCAM, entropy, EMA, images, then clips.
 MAGVIT2 = (
@@ -128,3 +129,15 @@ def test_a_run_goes_on_after_one_process_was_killed(tmp_path: Path, pack: Path, 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(LfqError, match="3 cannot be shared by 2"):
         World(0, 2).share(torch.zeros(3))
+
+
+def test_a_group_that_somebody_else_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "1")):
+        monkeypatch.setenv(name, value)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        with world_of_environment("cpu") as world:
+            assert (world.rank, world.size) == (0, 1)
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
