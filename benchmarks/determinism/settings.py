@@ -11,7 +11,7 @@ from typing import Any
 VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR", "ATEN_CPU_CAPABILITY"),
     *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    *("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NUMBA_CPU_NAME"),
 )
 """What is taken out of the environment before a setting is made."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -49,9 +49,9 @@ def settings(pythons: tuple[str, ...], device: str, *, short: bool) -> list[Sett
         oneDNN = [{"ONEDNN_MAX_CPU_ISA": isa} for isa in ("SSE41", "AVX2", "AVX512_CORE")]
         aten = [{"ATEN_CPU_CAPABILITY": level} for level in ("default", "avx2", "avx512")]
         mkl = [{"MKL_CBWR": b} for b in ("COMPATIBLE", "SSE4_2", "AVX", "AVX2", "AVX512", "AUTO")]
-        bf16 = {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
+        others = [{"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}, {"NUMBA_CPU_NAME": "generic"}]
         rows = [
-            *_by_variables({}, two, *oneDNN, *aten, *mkl, bf16, {**_PLAIN, **_COMPATIBLE}),
+            *_by_variables({}, two, *oneDNN, *aten, *mkl, *others, {**_PLAIN, **_COMPATIBLE}),
             Setting("17 rows at a time", ONE_THREAD, max_rows=17),
             Setting("all rows at a time", ONE_THREAD, max_rows=1 << 24),
         ]
