@@ -235,6 +235,9 @@ class _Batch:
             if self._is_done(name, key, made, output=output):
                 self._settle(number, source, output, Outcome("skipped"))
                 return None
+            if not self._journal.remote:
+                # Another batch may have begun it a moment ago.
+                self._journal.refresh()
             if self._journal.busy(name):
                 self._busy.append(number)
                 return None
