@@ -20,7 +20,7 @@ _ERROR_OF_BIT = 15000.0
 """Squared error in 8-bit steps, summed over samples, that a bit must save at q 0, as in training."""
 _ERROR_BASE = 2.7
 _BAND = 1 << 14
-"""Positions that are refined at once, about: gradients take 60 kB of memory for each."""
+"""Positions that are refined at once, about, which bounds the memory that gradients take."""
 _REACH = 9
 """So many positions away the decoder sees what a number says."""
 
