@@ -89,7 +89,9 @@ class Intra(nn.Module):
         seen = torch.cat([decoded, plane(q, decoded)], 1)
         if seen.requires_grad and not self.training:
             # Encoders refine latents: what lies inside of blocks is computed again, memory is dearer.
-            features = checkpoint_sequential(self.decoder, len(self.decoder), seen, use_reentrant=False)
+            features = checkpoint_sequential(  # type: ignore[no-untyped-call]
+                self.decoder, len(self.decoder), seen, use_reentrant=False
+            )
         else:
             features = self.decoder(seen)
         return (from_patches(self.out(decoded)) + self.head(features)).float()  # type: ignore[no-any-return]
