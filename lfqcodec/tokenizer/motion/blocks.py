@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lfqcodec.tokenizer.motion.kernels import gather, squares
+
 PATCH = 8
 """Pixels of a block, in each direction."""
 SAMPLES = 3 * PATCH**2
@@ -261,9 +263,6 @@ class _Tiles:
     """
 
     def __init__(self, known: Region, wanted: Region, scale: int) -> None:
-        # Not at the top: they need constants of modules that import this one.
-        from lfqcodec.tokenizer.motion.kernels import squares
-
         given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
         h, w = known.mask.shape
         inputs, outputs, *shape = squares(given, needed, h, w, scale, _TILE, _FULL)
@@ -289,9 +288,6 @@ def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
     """The rows with these numbers, zeros for -1."""
     if not compiled(rows):
         return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
-    # Not at the top, as above.
-    from lfqcodec.tokenizer.motion.kernels import gather
-
     return torch.from_numpy(gather(rows.detach().contiguous().numpy(), numbers.numpy()))
 
 

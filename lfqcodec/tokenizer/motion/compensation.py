@@ -30,22 +30,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, compiled
-
-BLOCK = 16
-REACH = 4
-"""Pixels that a block predicts beyond each of its sides."""
-WINDOW = BLOCK + 2 * REACH
-TAPS = (
-    (0, 0, 0, 64, 0, 0, 0, 0),
-    (-1, 4, -10, 58, 17, -5, 1, 0),
-    (-1, 4, -11, 40, 40, -11, 4, -1),
-    (0, 1, -5, 17, 58, -10, 4, -1),
+from lfqcodec.tokenizer.motion.interpolation import (
+    AFTER,
+    BEFORE,
+    BLOCK,
+    FRACTION,
+    MIDDLE,
+    REACH,
+    TAPS,
+    WINDOW,
 )
-BEFORE, AFTER = 3, 4
-"""Samples that a filter needs before and after its own place."""
-FRACTION = 64
-"""Steps of a prediction to one of an 8-bit sample."""
-MIDDLE = 128
+from lfqcodec.tokenizer.motion.kernels import compensate
+
 _PHASES = 4
 _WIDE = BEFORE + WINDOW + AFTER
 
@@ -63,9 +59,6 @@ class ReferencePicture:
         """
         if not compiled(self.picture):
             return self._planes.predict(field)
-        # Not at the top: it takes constants from here.
-        from lfqcodec.tokenizer.motion.kernels import compensate
-
         patches = np.empty((field.shape[0] * field.shape[1] * (BLOCK // PATCH) ** 2, SAMPLES), np.float32)
         compensate(self.picture.contiguous().numpy(), field.contiguous().numpy(), patches)
         return torch.from_numpy(patches)

@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.kernels import kernel, part
-from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, FRACTION, MIDDLE, REACH, TAPS, WINDOW
+from lfqcodec.tokenizer.motion.interpolation import (
+    AFTER,
+    BEFORE,
+    BLOCK,
+    FRACTION,
+    MIDDLE,
+    REACH,
+    TAPS,
+    WINDOW,
+)
 
 Samples = NDArray[np.uint8]
 Lumas = NDArray[np.int16]

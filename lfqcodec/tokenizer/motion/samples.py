@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lfqcodec.tokenizer.motion import kernels
 from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, Region, compiled, from_patch_rows
-from lfqcodec.tokenizer.motion.compensation import FRACTION, to_samples
+from lfqcodec.tokenizer.motion.compensation import to_samples
+from lfqcodec.tokenizer.motion.interpolation import FRACTION
 
 WEIGHTS = 256
 """Steps of the weight of one prediction against another."""

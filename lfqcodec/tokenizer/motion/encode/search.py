@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import compiled
-from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, TAPS, windows_at
+from lfqcodec.tokenizer.motion.compensation import windows_at
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
 from lfqcodec.tokenizer.motion.encode.merge import merge
+from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, TAPS
 from lfqcodec.tokenizer.motion.kernels import block_sads
 
 LIMIT = 255

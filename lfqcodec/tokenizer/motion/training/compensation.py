@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.compensation import AFTER, BEFORE, BLOCK, REACH, TAPS, WINDOW
+from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, REACH, TAPS, WINDOW
 
 _WIDE = BEFORE + WINDOW + AFTER
 PLANE_MARGIN = BLOCK + 4

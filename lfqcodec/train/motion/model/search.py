@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.compensation import BLOCK
 from lfqcodec.tokenizer.motion.encode.search import LIMIT, motion_bits, neighbours
+from lfqcodec.tokenizer.motion.interpolation import BLOCK
 from lfqcodec.tokenizer.motion.training.compensation import fetch_blocks
 
 _LUMA = (76.245, 149.685, 29.07)
