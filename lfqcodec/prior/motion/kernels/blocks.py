@@ -202,9 +202,6 @@ def with_first(features: Floats, first: Array, candidates: Array) -> Floats:
     return out
 
 
-# Motion of anchors
-
-
 @kernel("int64[:,::1](int64[:,:,:,::1], int64, int64)")
 def fetched(field: Array, rows: int, columns: int) -> Array:
     """Where in the anchor before the motion of each position points, in raster order: [rows, columns]."""
