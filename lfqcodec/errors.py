@@ -38,6 +38,10 @@ class OutputError(LfqError):
     """The output could not be written: no space, no permission, a closed pipe, an unknown format."""
 
 
+class OutputBusy(OutputError):
+    """Another run is making the same file."""
+
+
 class InputVideoError(LfqError):
     """The input is missing, is not a video, has no frames, or cannot be decoded."""
 

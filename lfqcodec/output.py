@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from lfqcodec.errors import ArgumentValueError, OutputError
+from lfqcodec.errors import ArgumentValueError, OutputBusy, OutputError
 
 if sys.platform != "win32":
     import fcntl
@@ -230,7 +230,7 @@ def _temporary_names(target: Path, *, directory: bool) -> tuple[str, str]:
 
 
 def refuse_busy(dest: object, *, overwrite: bool) -> None:
-    """Raise `OutputError` where another run is making the same new file, unless it may be overwritten."""
+    """Raise `OutputBusy` where another run is making the same new file, unless it may be overwritten."""
     if overwrite or not isinstance(dest, (str, os.PathLike)) or os.fspath(dest) == "-":
         return
     target = followed(Path(dest))
@@ -238,7 +238,7 @@ def refuse_busy(dest: object, *, overwrite: bool) -> None:
         for path in _named(target.parent, _scratch_names(*_temporary_names(target, directory=False))):
             with path.open("rb") as file:
                 if lock(file.fileno()) is False:
-                    raise OutputError(f"{target}: another run is making it (use -f to overwrite)")
+                    raise OutputBusy(f"{target}: another run is making it (use -f to overwrite)")
 
 
 def remove_dead(target: Path) -> None:

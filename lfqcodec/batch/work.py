@@ -16,7 +16,7 @@ from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
 from lfqcodec.codec.decode.options import DecodeOptions
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.progress import Progress, ProgressCallback
-from lfqcodec.errors import BitstreamError, DamageConcealed, LfqError, OutputError
+from lfqcodec.errors import BitstreamError, DamageConcealed, LfqError, OutputBusy, OutputError
 from lfqcodec.output import refuse_busy
 from lfqcodec.weights.store import resolve_model
 
@@ -145,15 +145,13 @@ def _do(job: Job, folder: Path, gather: Gather | None, spare: Spare | None, tell
         dest = stack.enter_context(store.delivered(job.output, folder))
         try:
             refuse_busy(dest, overwrite=False)
-        except OutputError as error:
-            return Outcome("busy", error=str(error), error_kind="OutputError", exit_code=1)
-        try:
             outcome = _MAKERS[job.kind](job, source, dest, gather, spare, _share(tell))
         except OutputError as error:
-            if not job.replace and os.path.exists(dest):
-                # It was not there when the job was made.
-                return Outcome("busy", error=str(error), error_kind="OutputError", exit_code=1)
-            raise
+            # What is there now was not when the job was made.
+            appeared = not job.replace and os.path.exists(dest)
+            if not appeared and not isinstance(error, OutputBusy):
+                raise
+            return Outcome("busy", error=str(error), error_kind="OutputError", exit_code=1)
     return replace(outcome, made=store.stamp(job.output))
 
 

@@ -11,6 +11,7 @@ from lfqcodec.batch import store
 from lfqcodec.batch.store import Stamp
 from lfqcodec.batch.work import Job, ReadOptions, do, recipe
 from lfqcodec.codec.encode.options import EncodeOptions
+from lfqcodec.output import replacing
 
 PLACE = "memory://videos"
 
@@ -88,3 +89,18 @@ def test_what_is_no_fault_of_ours_is_one_line(memory, monkeypatch):
 
 def _raise(error):
     raise error
+
+
+def test_two_that_begin_at_once(tmp_path, monkeypatch):
+    """A run that began after it was asked for is met when the output is opened: busy, and no failure."""
+    (tmp_path / "a.y4m").write_bytes(y4m(1, SIZE))
+    source, output = str(tmp_path / "a.y4m"), str(tmp_path / "a.lfq")
+    options = EncodeOptions(device="cpu")
+    stamp = store.stamp(source)
+    job = Job(0, "encode", source, output, "a.lfq", options, recipe("encode", options), stamp, replace=False)
+    monkeypatch.setattr("lfqcodec.batch.work.refuse_busy", lambda dest, overwrite: None)
+    with replacing(tmp_path / "a.lfq") as other:
+        outcome = do(job, tell=lambda share: None)
+        assert (outcome.status, outcome.made) == ("busy", None), outcome.error
+        other.write_bytes(b"made by the other")
+    assert (tmp_path / "a.lfq").read_bytes() == b"made by the other"
