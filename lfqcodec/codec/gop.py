@@ -11,6 +11,7 @@ them group by group like the others, and codes them at the end. Importing this l
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ from lfqcodec.tokenizer.layout import Layout
 
 if TYPE_CHECKING:
     from lfqcodec.tokenizer.interface import (
+        DecodedGroup,
         GroupEncoder,
         GroupTokenizer,
+        GroupValues,
         Options,
         Pictures,
         Reference,
@@ -179,26 +182,48 @@ class GopEncoder:
 
 
 class GopDecoder:
-    """Turns the tokens of the chunks of a file, in order, into pictures of `size` (H, W)."""
+    """Turns the tokens of the chunks of a file, in order, into pictures of `size` (H, W).
+
+    One thread decodes what the next group depends on, another one the rest. They end with `close`.
+    """
 
     def __init__(self, tokenizer: GroupTokenizer, size: tuple[int, int]) -> None:
         self._tokenizer, self._size = tokenizer, size
-        self._reference: Reference = None
+        self._first, self._rest = ThreadPoolExecutor(1, "anchors"), ThreadPoolExecutor(1, "between")
+        self._last: tuple[GroupValues, Future[DecodedGroup] | None] = None, None
 
-    def decode(self, groups: Iterable[GroupTokens], head: ChunkHead) -> Pictures:
-        """The new pictures of the next chunk, uint8 [valid, H, W, 3], from its tokens.
+    def decode(self, groups: Iterable[GroupTokens], head: ChunkHead) -> Future[Pictures]:
+        """Begin to decode the next chunk: its new pictures, uint8 [valid, H, W, 3], from its tokens.
 
-        An error leaves everything as it was before the chunk.
+        Raises `BitstreamError` where these mean nothing, and what `groups` raises. An error leaves everything
+        as it was before the chunk.
         """
-        shown = []
-        reference = None if head.gop_start else self._reference
+        values, before = (None, None) if head.gop_start else self._last
         layout = self._tokenizer.layout
         counts = _groups(layout, head.valid, head.group_size, gop_start=head.gop_start)
+        begun: deque[Future[DecodedGroup]] = deque()
         for (_, many), tokens in zip(counts, groups, strict=True):
-            pictures, reference = self._tokenizer.decode(tokens, many, self._size, reference)
-            shown.append(pictures)
-        self._reference = reference
-        return np.concatenate(shown)
+            values = self._tokenizer.read(tokens, many, self._size, values)
+            before = self._first.submit(self._decode, values, before)
+            begun.append(before)
+        self._last = values, before
+        return self._rest.submit(_finish, begun)
+
+    def _decode(self, values: GroupValues, before: Future[DecodedGroup] | None) -> DecodedGroup:
+        return self._tokenizer.decode(values, None if before is None else before.result().reference)
+
+    def close(self) -> None:
+        """End the threads, which finish what they are at. Chunks that were begun are not decoded any more."""
+        for each in (self._first, self._rest):
+            each.shutdown(cancel_futures=True)
+
+
+def _finish(begun: deque[Future[DecodedGroup]]) -> Pictures:
+    shown = []
+    while begun:
+        # Taken out: what groups hold besides is dropped as soon as it can be.
+        shown.append(begun.popleft().result().pictures())
+    return np.concatenate(shown)
 
 
 def _groups(layout: Layout, count: int, group_size: int, *, gop_start: bool) -> Iterator[tuple[int, int]]:

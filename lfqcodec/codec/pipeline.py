@@ -53,6 +53,30 @@ def ahead(items: Generator[Item, None, None], depth: int) -> Generator[Item, Non
         worker.stop()
 
 
+def delayed(items: Iterator[Item], is_last: Callable[[Item], bool]) -> Iterator[Item]:
+    """The same items, each when the one behind it is there, which is not waited for where `is_last` says so.
+
+    An error comes behind all that came before it.
+    """
+    waiting: list[Item] = []
+    error: Exception | None = None
+    while error is None:
+        try:
+            item = next(items)
+        except StopIteration:
+            break
+        except Exception as raised:
+            error = raised
+        else:
+            yield from waiting
+            waiting = [item]
+            if is_last(item):
+                yield waiting.pop()
+    yield from waiting
+    if error is not None:
+        raise error
+
+
 class Producer(Generic[Item]):
     """A thread that makes items until they are not wanted any more."""
 

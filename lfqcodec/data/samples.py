@@ -127,7 +127,7 @@ def _pictures(file: LfqFile, chunks: list[Chunk], wanted: Wanted) -> NDArray[np.
     """uint8 [T, H, W, 3]."""
     job = DecodeGop(file.header, file.model(), file.prior(), wanted.streams, wanted.device)
     with reading(file.name):
-        return np.concatenate([made.pictures for made in job.run(chunks)])
+        return np.concatenate(job.run(chunks))
 
 
 def check_wanted(wanted: Wanted) -> None:

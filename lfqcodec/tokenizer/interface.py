@@ -7,7 +7,7 @@ No module keeps state between calls. What a group of pictures is predicted from 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ Pictures = NDArray[np.uint8]
 """uint8 [n, H, W, 3], RGB."""
 Tokens = NDArray[np.int32]
 """int32 [planes, rows, columns] of one layer, in [0, 2^18)."""
+GroupValues = Any
+"""What the tokens of a group mean, immutable."""
 Reference = Any
 """What a group depends on besides its own tokens, immutable. None: nothing."""
 
@@ -63,6 +65,17 @@ class GroupEncoder(ABC):
         """The pictures as a decoder has them, where `decoded` or needed anyway, and the next reference."""
 
 
+@dataclass(frozen=True)
+class DecodedGroup:
+    """A group of which as much is decoded as the next one needs: its `reference`.
+
+    `pictures` decodes the rest, in any thread, and gives all of them.
+    """
+
+    reference: Reference
+    pictures: Callable[[], Pictures]
+
+
 class Tokenizer(nn.Module):
     """A tokenizer of any architecture."""
 
@@ -89,10 +102,15 @@ class GroupTokenizer(Tokenizer, ABC):
         """
 
     @abstractmethod
-    def decode(
-        self, tokens: Sequence[Tokens], count: int, size: tuple[int, int], reference: Reference = None
-    ) -> tuple[Pictures, Reference]:
-        """The first `count` pictures of `size` (H, W) of a group, and the next reference.
+    def read(
+        self, tokens: Sequence[Tokens], count: int, size: tuple[int, int], before: GroupValues = None
+    ) -> GroupValues:
+        """What the tokens of a group of `count` pictures of `size` (H, W) mean.
 
-        `tokens` are those of its layers in order; those of later streams may be left out.
+        `tokens` are those of its layers in order; those of later streams may be left out. `before` is the
+        same of the group before, None at the start of a GOP. Raises `BitstreamError` where they mean nothing.
         """
+
+    @abstractmethod
+    def decode(self, group: GroupValues, reference: Reference = None) -> DecodedGroup:
+        """Decode as much of a group as the next one needs. Whatever `read` gave can be decoded."""

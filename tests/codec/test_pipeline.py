@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from lfqcodec.codec.pipeline import ahead, behind, room
+from lfqcodec.codec.pipeline import ahead, behind, delayed, room
 
 
 class Broken(Exception):
@@ -72,3 +72,18 @@ def test_what_waits_is_bounded_in_bytes_and_pipes_have_no_thread(tmp_path):
     assert room(tmp_path, 7680, 4320) == 1
     os.mkfifo(tmp_path / "pipe")
     assert room(tmp_path / "pipe", 64, 48) == room("-", 64, 48) == 0
+
+
+def test_delayed_items_come_when_the_next_is_there():
+    made, seen = [], []
+
+    def items():
+        for number in range(4):
+            made.append(number)
+            yield number
+        raise ValueError("after 3")
+
+    with pytest.raises(ValueError, match="after 3"):
+        for item in delayed(items(), lambda item: item == 1):
+            seen.append((item, made[-1]))
+    assert seen == [(0, 1), (1, 1), (2, 3), (3, 3)]

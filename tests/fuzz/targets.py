@@ -12,7 +12,9 @@ import math
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,11 +180,13 @@ class Grey:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size, self._state = size, 0
 
-    def decode(self, groups: Sequence[GroupTokens], head: ChunkHead) -> NDArray[np.uint8]:
+    def decode(self, groups: Iterable[GroupTokens], head: ChunkHead) -> Future[NDArray[np.uint8]]:
         """As `lfqcodec.codec.gop.GopDecoder` does it."""
         total = sum(int(layer.astype(np.int64).sum()) for tokens in groups for layer in tokens)
         self._state = (0 if head.gop_start else self._state) + total
-        return np.full((head.valid, *self._size, 3), self._state % 256, np.uint8)
+        pictures: Future[NDArray[np.uint8]] = Future()
+        pictures.set_result(np.full((head.valid, *self._size, 3), self._state % 256, np.uint8))
+        return pictures
 
 
 def shown(data: bytes) -> None:
@@ -243,11 +247,17 @@ def pictures(data: bytes) -> None:
     size = size_of(header)
     if header.layers != tokenizer().config.layout.counts or math.prod(size) > MOST_PIXELS:
         return
-    tokens, decoder = token_decoder(header), GopDecoder(tokenizer(), size)
+    with closing(GopDecoder(tokenizer(), size)) as decoder:
+        _check_pictures(reader, token_decoder(header), decoder, size)
+
+
+def _check_pictures(
+    reader: BitstreamReader, tokens: TokenDecoder, decoder: GopDecoder, size: tuple[int, int]
+) -> None:
     for unit in itertools.islice(reader, MOST_UNITS):
         if isinstance(unit, Chunk):
             head = unit.head
-            shown = decoder.decode(tokens.decode(unit), head)
+            shown = decoder.decode(tokens.decode(unit), head).result()
             if shown.shape != (head.valid, *size, 3) or shown.dtype != np.uint8:
                 raise Broken("these are not the pictures of the chunk")
 

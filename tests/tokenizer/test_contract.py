@@ -50,13 +50,16 @@ def coded(tokenizer, pictures, reference=None, streams=None):
     return tokens, np.concatenate(shown), reference
 
 
-def decoded(tokenizer, tokens, pictures, reference=None):
-    """Pictures of a chunk with as many as `pictures`, and the next reference."""
+def decoded(tokenizer, tokens, pictures, before=(None, None)):
+    """Pictures of a chunk with as many as `pictures`, and what is known behind it: values, a reference."""
     shown = []
+    values, reference = before
     for part, own in zip(parts(tokenizer, pictures, reference), tokens, strict=True):
-        made, reference = tokenizer.decode(own, len(part), SIZE, reference)
-        shown.append(made)
-    return np.concatenate(shown), reference
+        values = tokenizer.read(own, len(part), SIZE, values)
+        group = tokenizer.decode(values, reference)
+        reference = group.reference
+        shown.append(group.pictures())
+    return np.concatenate(shown), (values, reference)
 
 
 def same(left, right):
@@ -95,10 +98,10 @@ def test_the_decoder_gives_the_pictures_of_the_encoder(tokenizer, count):
     """Group after group, for every number of streams."""
     for streams in range(1, tokenizer.layout.streams + 1):
         tokens, ours, after = coded(tokenizer, clip(17), None, streams)
-        theirs, reference = decoded(tokenizer, tokens, clip(17))
+        theirs, behind = decoded(tokenizer, tokens, clip(17))
         assert np.array_equal(ours, theirs)
         tokens, ours, _ = coded(tokenizer, clip(17)[:count], after, streams)
-        theirs, _ = decoded(tokenizer, tokens, clip(17)[:count], reference)
+        theirs, _ = decoded(tokenizer, tokens, clip(17)[:count], behind)
         assert np.array_equal(ours, theirs)
         assert ours.shape == (count, *SIZE, 3)
         layers = [layer for group in tokens for layer in group]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
@@ -76,15 +80,16 @@ class DecodeGop:
         """The same for one of so many workers."""
         return replace(self, threads=max(1, torch.get_num_threads() // workers))
 
-    def run(self, job: list[Chunk]) -> list[Reconstruction]:
+    def run(self, job: list[Chunk]) -> list[NDArray[np.uint8]]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
         tokenizer = load_group_tokenizer(self.model, self.device)
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rate_model(self.prior), header.profile, size)
-        decode = Reconstructor(tokens, GopDecoder(tokenizer, size), self.streams)
-        made = (decode(chunk, damaged=False) for chunk in job)
-        return [each for each in made if each is not None]
+        with closing(GopDecoder(tokenizer, size)) as decoder:
+            decode = Reconstructor(tokens, decoder, self.streams)
+            made = [decode(chunk, damaged=False) for chunk in job]
+            return [each.pictures.result() for each in made if each is not None]
 
 
 class Ahead:
@@ -98,11 +103,11 @@ class Ahead:
         self,
         here: Reconstructor,
         gops: Iterator[list[Chunk]],
-        workers: Workers[list[Chunk], list[Reconstruction]],
+        workers: Workers[list[Chunk], list[NDArray[np.uint8]]],
     ) -> None:
         self._here, self._gops, self._workers = here, gops, workers
         self._given: deque[list[ChunkHead]] = deque()
-        self._ready: deque[tuple[ChunkHead, Reconstruction]] = deque()
+        self._ready: deque[tuple[ChunkHead, NDArray[np.uint8]]] = deque()
         self._open: list[Chunk] = []
         """The chunks of the open GOP that `here` has not seen."""
 
@@ -112,7 +117,9 @@ class Ahead:
             self._begin(chunk.head)
         if not damaged and self._ready and self._ready[0][0] == chunk.head:
             self._open.append(chunk)
-            return self._ready.popleft()[1]
+            ready: Future[NDArray[np.uint8]] = Future()
+            ready.set_result(self._ready.popleft()[1])
+            return Reconstruction(ready)
         for earlier in self._open:
             self._here(earlier, damaged=False)
         self._open = []

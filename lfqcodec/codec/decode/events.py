@@ -40,7 +40,7 @@ def events(
     with reading(file.name):
         walk = _walk(file, cut, damage)
         with ExitStack() as stack:
-            decoder = GopDecoder(tokenizer, (header.height, header.width))
+            decoder = stack.enter_context(closing(GopDecoder(tokenizer, (header.height, header.width))))
             here = Reconstructor(file.token_decoder(), decoder, streams)
             decode: Decoder = here
             if workers > 1 and file.seekable:
@@ -55,7 +55,8 @@ def events(
                 strict=strict,
                 rescue=not strict,
             )
-            playback = Playback(header, cut, salvage, [] if damage is None else damage, first=walk.first)
+            noted = [] if damage is None else damage
+            playback = Playback(header, cut, salvage, noted, first=walk.first, ahead=file.seekable)
             yield from playback.events()
         if salvage.first_fault is not None and not playback.decoded:
             raise salvage.first_fault

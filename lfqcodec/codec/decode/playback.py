@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from itertools import pairwise
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from lfqcodec.bitstream import Chunk, ChunkHead, FileHeader, Packets
 from lfqcodec.codec.decode.conceal import Picture, fill
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.reconstruct import Reconstruction
+from lfqcodec.codec.pipeline import delayed
 from lfqcodec.codec.repair.damage import Loss, note
 from lfqcodec.codec.repair.gaps import Gap
 from lfqcodec.codec.repair.salvage import Salvage, Use, Used
@@ -27,17 +29,21 @@ class Decoder(Protocol):
         """The pictures of the next chunk, None where no stream of a damaged one is good."""
 
 
-def use_of(decode: Decoder) -> Callable[[Chunk, BitstreamError | None], Use[NDArray[np.uint8]]]:
+Pictures = Future[NDArray[np.uint8]]
+"""Those of a chunk, uint8 [n, H, W, 3], which may still be on their way."""
+
+
+def use_of(decode: Decoder) -> Callable[[Chunk, BitstreamError | None], Use[Pictures]]:
     """What a `Salvage` is to do with chunks: the pictures that `decode` makes of them."""
 
-    def use(chunk: Chunk, error: BitstreamError | None) -> Use[NDArray[np.uint8]]:
+    def use(chunk: Chunk, error: BitstreamError | None) -> Use[Pictures]:
         try:
             made = decode(chunk, damaged=error is not None)
         except BitstreamError as failure:
             return Use(None, failure)
         if made is None:
             return Use(None, error)
-        return Use(made.pictures, error, None if made.exact else (made.right, made.wanted))
+        return Use(made.pictures, error, made.streams)
 
     return use
 
@@ -45,20 +51,23 @@ def use_of(decode: Decoder) -> Callable[[Chunk, BitstreamError | None], Use[NDAr
 class Playback:
     """Frames and packets of a cut, out of what `salvage` finds.
 
-    Chunks before frame `first` are not decoded. What is lost of the cut is noted in `damage`.
+    Chunks before frame `first` are not decoded. What is lost of the cut is noted in `damage`. With `ahead`
+    a chunk is begun before the pictures of the one before are handed out: no good for a pipe, where it may
+    not have come yet.
     """
 
     def __init__(
         self,
         header: FileHeader,
         cut: Cut,
-        salvage: Salvage[NDArray[np.uint8]],
+        salvage: Salvage[Pictures],
         damage: list[Loss],
         *,
         first: int = 0,
+        ahead: bool = False,
     ) -> None:
         self._header, self._cut, self._salvage, self._damage = header, cut, salvage, damage
-        self._first = first
+        self._first, self._ahead = first, ahead
         self._gaps: list[Gap] = []
         self._last: Picture | None = None
 
@@ -67,7 +76,11 @@ class Playback:
         cut = self._cut
         # Packets can be moved in time only when the first frame is known.
         waiting: list[StreamPacket] = []
-        for item in self._salvage.items(self._wanted):
+        items = self._salvage.items(self._wanted)
+        if self._ahead:
+            # Tokens of a chunk are decoded while the pictures of the one before are on their way.
+            items = delayed(items, self._ends_cut)
+        for item in items:
             if isinstance(item, Packets):
                 waiting += filter(cut.may_take, item.packets)
             elif isinstance(item, Gap):
@@ -95,6 +108,10 @@ class Playback:
         self._cut.begin(head.pts[0])
         return head.first_frame >= self._first and not self._cut.is_over(head.pts[0])
 
+    def _ends_cut(self, item: object) -> bool:
+        """True for a chunk with the last picture of the cut."""
+        return isinstance(item, Used) and self._cut.is_over(item.head.end_pts)
+
     def _is_last(self, head: ChunkHead) -> bool:
         """True where nothing behind this head can matter. Sound of a cut may lie up to the end of its GOP."""
         return self._cut.is_over(head.pts[0]) and (head.gop_start or not self._header.streams)
@@ -108,8 +125,8 @@ class Playback:
         if held or (not gap.parts and cut.touches(gap.begin, gap.end)):
             note(self._damage, gap.loss)
 
-    def _frames(self, used: Used[NDArray[np.uint8]]) -> Iterator[Frame]:
-        head, pictures = used.head, used.made
+    def _frames(self, used: Used[Pictures]) -> Iterator[Frame]:
+        head, pictures = used.head, used.made.result()
         if self._gaps:
             yield from self._conceal(pictures[0])
         self._last = pictures[-1]

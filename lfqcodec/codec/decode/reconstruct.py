@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,26 +10,20 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream import Chunk
 from lfqcodec.codec.gop import GopDecoder
-from lfqcodec.codec.pipeline import ahead
 from lfqcodec.codec.tokens import GroupTokens, TokenDecoder
 from lfqcodec.errors import BitstreamError, NumericsMismatch
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """The new frames of a chunk, uint8 [valid, H, W, 3], from `right` of `wanted` streams.
+    """The new frames of a chunk, uint8 [valid, H, W, 3], which may still be on their way.
 
-    With fewer, because the others are damaged, the pictures are not those that were coded.
+    `streams` says how many streams they are made of, and of how many, where the others are damaged: then the
+    pictures are not those that were coded.
     """
 
-    pictures: NDArray[np.uint8]
-    right: int
-    wanted: int
-
-    @property
-    def exact(self) -> bool:
-        """True where the pictures are those that were coded."""
-        return self.right == self.wanted
+    pictures: Future[NDArray[np.uint8]]
+    streams: tuple[int, int] | None = None
 
 
 class Reconstructor:
@@ -49,23 +43,23 @@ class Reconstructor:
         most = chunk.head.stream_count
         wanted = most if self._streams is None else min(self._streams, most)
         if not damaged:
-            return Reconstruction(self._pictures(chunk, wanted), wanted, wanted)
+            return Reconstruction(self._pictures(chunk, wanted))
         groups, right = self._decode(chunk, wanted)
         if groups is None:
             return None
         pictures = self._decoder.decode(groups, chunk.head)
-        return Reconstruction(pictures, right, wanted)
+        return Reconstruction(pictures, None if right == wanted else (right, wanted))
 
-    def _pictures(self, chunk: Chunk, streams: int) -> NDArray[np.uint8]:
-        """Those of an intact chunk: a thread has the tokens of the next group ready."""
-        with closing(ahead(self._tokens.groups(chunk, streams), 1)) as groups:
-            try:
-                return self._decoder.decode(groups, chunk.head)
-            except BitstreamError:
-                # Tokens may mean nothing because they are wrong: then that is the error.
-                for _ in groups:
-                    pass
-                raise
+    def _pictures(self, chunk: Chunk, streams: int) -> Future[NDArray[np.uint8]]:
+        """Those of an intact chunk: decoding begins with the tokens of its first group."""
+        groups = self._tokens.groups(chunk, streams)
+        try:
+            return self._decoder.decode(groups, chunk.head)
+        except BitstreamError:
+            # Tokens may mean nothing because they are wrong: then that is the error.
+            for _ in groups:
+                pass
+            raise
 
     def _decode(self, chunk: Chunk, most: int) -> tuple[list[GroupTokens] | None, int]:
         """The tokens of a damaged chunk, of as many streams as are right, and their number."""

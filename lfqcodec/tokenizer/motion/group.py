@@ -30,6 +30,18 @@ from lfqcodec.tokenizer.motion.reconstruction import (
 )
 
 
+class Quality(Protocol):
+    """What layer `quality` of the next group is told against: `Reference` and `GroupValues` have it."""
+
+    @property
+    def quality(self) -> int:
+        """`QUALITY_STEPS` times the q of a group."""
+
+    @property
+    def monochrome(self) -> bool:
+        """Whether it has no colour."""
+
+
 class Source:
     """A decoded picture that others are predicted from, uint8 [3, H, W]; prepares what is asked for once."""
 
@@ -68,6 +80,22 @@ class Reference:
         return self.source.picture
 
 
+@dataclass(frozen=True)
+class GroupValues:
+    """What the tokens of a group of `count` pictures of `size` (H, W) mean.
+
+    `quality` and `monochrome` as in `Reference`. By part, in coding order: tokens of `motion` int32 [planes,
+    rows, columns], none of first pictures, and ternary `values` float32 [planes, 9 * layers, H/8, W/8].
+    """
+
+    count: int
+    size: tuple[int, int]
+    quality: int
+    monochrome: bool
+    motion: dict[str, Tensor]
+    values: dict[str, Tensor]
+
+
 def quality_token(steps: int, reference: Reference | None, *, monochrome: bool) -> int:
     """The token of layer `quality` of a group: its quality in steps, and whether it has no colour."""
     before, colourless = _quality_before(reference)
@@ -75,17 +103,17 @@ def quality_token(steps: int, reference: Reference | None, *, monochrome: bool) 
     return (steps - before) % QUALITIES + QUALITIES * changes
 
 
-def read_quality(token: int, reference: Reference | None) -> tuple[int, bool]:
-    """What `quality_token` was made from: steps and `monochrome`. Raises `BitstreamError`."""
-    before, colourless = _quality_before(reference)
+def read_quality(token: int, group: Quality | None) -> tuple[int, bool]:
+    """What `quality_token` was made from behind `group`: steps and `monochrome`. Raises `BitstreamError`."""
+    before, colourless = _quality_before(group)
     changes, steps = divmod(token, QUALITIES)
     if changes > MONOCHROME_CHANGES:
         raise BitstreamError(f"quality token {token} means nothing")
     return (before + steps) % QUALITIES, colourless != bool(changes)
 
 
-def _quality_before(reference: Reference | None) -> tuple[int, bool]:
-    return (0, False) if reference is None else (reference.quality, reference.monochrome)
+def _quality_before(group: Quality | None) -> tuple[int, bool]:
+    return (0, False) if group is None else (group.quality, group.monochrome)
 
 
 class Networks(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lfqcodec.errors import BitstreamError
-from lfqcodec.tokenizer.interface import GroupTokenizer, Pictures, Tokens
+from lfqcodec.tokenizer.interface import DecodedGroup, GroupTokenizer, Pictures, Tokens
 from lfqcodec.tokenizer.lfq.ternary import VALUES, tokens_to_values, tokens_valid
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
@@ -20,7 +21,14 @@ from lfqcodec.tokenizer.motion.encode.encoder import (
     PredictedEncoder,
     to_pictures,
 )
-from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, read_quality
+from lfqcodec.tokenizer.motion.group import (
+    GroupReconstruction,
+    GroupValues,
+    Quality,
+    Reference,
+    Source,
+    read_quality,
+)
 from lfqcodec.tokenizer.motion.layout import (
     QUALITY_STEPS,
     Grid,
@@ -79,38 +87,51 @@ class MotionTokenizer(GroupTokenizer):
         return PredictedEncoder(group, kinds, layers, padded, size, reference, aim, EFFORTS[effort])
 
     @torch.no_grad()
-    def decode(
+    def read(
         self,
         tokens: Sequence[Tokens],
         count: int,
         size: tuple[int, int],
-        reference: Reference | None = None,
-    ) -> tuple[Pictures, Reference]:
-        """As in the interface. Raises `BitstreamError` where tokens mean nothing.
-
-        Layers that are left out count as 0. Pictures may differ by one step between machines.
-        """
-        first = reference is None
+        before: Quality | None = None,
+    ) -> GroupValues:
+        """As in the interface. Layers that are left out count as 0."""
+        first = before is None
         kinds = self._kinds(count, first=first)
         levels = self.config.intra_levels if first else self.config.anchor_levels
-        steps, monochrome = read_quality(int(tokens[0].reshape(-1)[0]), reference)
-        q = steps / QUALITY_STEPS
-        if not 0 <= q <= levels - 1:
-            raise BitstreamError(f"quality {q:g} is not one of the model")
+        steps, monochrome = read_quality(int(tokens[0].reshape(-1)[0]), before)
+        if not 0 <= steps <= (levels - 1) * QUALITY_STEPS:
+            raise BitstreamError(f"quality {steps / QUALITY_STEPS:g} is not one of the model")
         given = dict(zip((kind.name for kind in kinds), tokens[1:], strict=False))
         known = {kind.name: self._known(kind, given.get(kind.name), size) for kind in kinds}
+        parts = ("intra",) if first else tuple(places(count))
+        values = {part: self._values(part, known, known.get(f"depth.{part}"), size) for part in parts}
+        motion = {} if first else {part: torch.from_numpy(known[f"motion.{part}"]) for part in parts}
+        return GroupValues(count, size, steps, monochrome, motion, values)
+
+    @torch.no_grad()
+    def decode(self, group: GroupValues, reference: Reference | None = None) -> DecodedGroup:
+        """As in the interface. Pictures may differ by one step between machines."""
+        q, monochrome = group.quality / QUALITY_STEPS, group.monochrome
         if reference is None:
-            values = self._values("intra", known, None, size)
             picture = reconstruct_intra(
-                self.intra, values[0], quality(q, self._device), monochrome=monochrome
+                self.intra, group.values["intra"][0], quality(q, self._device), monochrome=monochrome
             )
-            after = Reference(Source(picture), quality=steps, monochrome=monochrome)
-            return to_pictures([picture], size), after
-        group = GroupReconstruction(self, reference, q, count, monochrome=monochrome)
-        for part in places(count):
-            predictions = group.predict(part, torch.from_numpy(known[f"motion.{part}"]))
-            group.add(part, predictions, self._values(part, known, known[f"depth.{part}"], size))
-        return to_pictures(group.pictures(), size), group.reference()
+            after = Reference(Source(picture), quality=group.quality, monochrome=monochrome)
+            return DecodedGroup(after, partial(to_pictures, [picture], group.size))
+        made = GroupReconstruction(self, reference, q, group.count, monochrome=monochrome)
+        anchor, *others = group.values
+
+        def add(part: str) -> None:
+            made.add(part, made.predict(part, group.motion[part]), group.values[part])
+
+        @torch.no_grad()
+        def pictures() -> Pictures:
+            for part in others:
+                add(part)
+            return to_pictures(made.pictures(), group.size)
+
+        add(anchor)
+        return DecodedGroup(made.reference(), pictures)
 
     def _kinds(self, count: int, *, first: bool) -> tuple[Kind, ...]:
         if first and count != 1:

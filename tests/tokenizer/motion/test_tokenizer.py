@@ -26,6 +26,18 @@ def model() -> MotionTokenizer:
     return lively_motion()
 
 
+def decode(
+    model: MotionTokenizer,
+    tokens: list[np.ndarray],
+    count: int,
+    size: tuple[int, int],
+    reference: Reference | None = None,
+) -> tuple[np.ndarray, Reference]:
+    """The pictures of a group, and what the next one is predicted from."""
+    group = model.decode(model.read(tokens, count, size, reference), reference)
+    return group.pictures(), group.reference
+
+
 def code(
     model: MotionTokenizer, pictures: list[np.ndarray], counts: list[int]
 ) -> tuple[list[dict[str, np.ndarray]], list[np.ndarray], Reference]:
@@ -36,7 +48,7 @@ def code(
         group, pictures = pictures[:count], pictures[count:]
         coded, closed = encode_plain(model.encode(group, reference, Q))
         made, reference = closed.close(decoded=True)
-        again, decoder_reference = model.decode(list(coded.values()), count, size, decoder_reference)
+        again, decoder_reference = decode(model, list(coded.values()), count, size, decoder_reference)
         assert np.array_equal(made, again)
         assert torch.equal(reference.picture, decoder_reference.picture)
         assert made.shape == (count, *size, 3)
@@ -78,7 +90,7 @@ def test_a_block_without_tokens_is_its_prediction(model: MotionTokenizer) -> Non
     size = (48, 80)
     _, decoded, reference = code(model, clip(1, size), [1])
     for _ in range(3):
-        pictures, reference = model.decode(list(empty(model, 4, size).values()), 4, size, reference)
+        pictures, reference = decode(model, list(empty(model, 4, size).values()), 4, size, reference)
     # Pictures between mix two equal predictions.
     assert all(np.array_equal(picture, decoded[0][0]) for picture in pictures)
 
@@ -90,10 +102,10 @@ def test_layers_of_pictures_between_can_be_left_out(model: MotionTokenizer) -> N
     # A middle that nothing predicts.
     video[2] = 255 - video[2]
     groups, decoded, _ = code(model, video, [1, 4])
-    _, reference = model.decode(list(groups[0].values()), 1, size)
+    _, reference = decode(model, list(groups[0].values()), 1, size)
     layers = model.layout.layers(4, size, first=False)
     kept = [groups[1][layer.name] for layer in layers if layer.stream == 0]
-    pictures, _ = model.decode(kept, 4, size, reference)
+    pictures, _ = decode(model, kept, 4, size, reference)
     assert np.array_equal(pictures[3], decoded[1][3])
     assert not np.array_equal(pictures[1], decoded[1][1])
 
@@ -113,7 +125,7 @@ def test_vectors_may_point_anywhere(model: MotionTokenizer) -> None:
         if name.startswith("motion"):
             tokens[name] = rng.integers(0, 1 << 18, each.shape, dtype=np.int32)
     for _ in range(3):
-        pictures, after = model.decode(list(tokens.values()), 4, size, reference)
+        pictures, after = decode(model, list(tokens.values()), 4, size, reference)
         encoder = model.encode(list(pictures), reference, 1.0)
         for number, layer in enumerate(encoder.layers):
             encoder = encoder.take(number, tokens[layer.name])
@@ -165,7 +177,7 @@ def test_pictures_without_colour_stay_without(model: MotionTokenizer) -> None:
         tokens, encoder = encode_plain(model.encode(pictures, reference, 2.0))
         found.append(int(tokens["quality"].item()) & 512)
         made, reference = encoder.close(decoded=True)
-        again, known = model.decode(list(tokens.values()), len(pictures), size, known)
+        again, known = decode(model, list(tokens.values()), len(pictures), size, known)
         assert made is not None
         assert np.array_equal(made, again)
         assert (np.ptp(made, axis=-1) == 0).all() == (pictures is not coloured)
@@ -194,7 +206,7 @@ def test_tokens_that_mean_nothing_are_refused(model: MotionTokenizer, name: str,
     tokens = empty(model, 4, size)
     tokens[name] = np.full_like(tokens[name], token)
     with pytest.raises(BitstreamError):
-        model.decode(list(tokens.values()), 4, size, reference)
+        decode(model, list(tokens.values()), 4, size, reference)
 
 
 def test_pictures_of_another_size_than_the_reference_are_refused(model: MotionTokenizer) -> None:
