@@ -18,7 +18,7 @@ COMMANDS = {
     "study": "benchmarks.rating.command",
     "rate": "benchmarks.rating.command",
     "elo": "benchmarks.rating.command",
-    "fetch": "benchmarks.fetch",
+    "fetch": "benchmarks.fetch.command",
     "quality": "benchmarks.quality",
     "bits": "benchmarks.bits",
     "curves": "benchmarks.curves",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import lfqcodec
-from benchmarks.fetch import Remote, content_digest, download, read_checkpoint
+from benchmarks.fetch.download import Remote, content_digest, download, read_checkpoint
 from benchmarks.generation.i3d import I3D
 from benchmarks.generation.inception import Inception
 from benchmarks.metrics.weights import cache_file

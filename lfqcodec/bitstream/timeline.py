@@ -5,16 +5,12 @@ Writer and reader follow the same `Timeline`, so that a writer cannot make what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.limits import MAX_PTS, Limits
+from lfqcodec.bitstream.syntax.chunk import ChunkHead
 from lfqcodec.bitstream.syntax.fields import limit, require
+from lfqcodec.bitstream.syntax.header import FileHeader
 from lfqcodec.bitstream.syntax.index import IndexEntry
-
-if TYPE_CHECKING:
-    from lfqcodec.bitstream.syntax.chunk import ChunkHead
-    from lfqcodec.bitstream.syntax.header import FileHeader
 
 
 class Timeline:

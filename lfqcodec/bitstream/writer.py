@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
-from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, check_chunk, pack_body, pack_chunk_head
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, check_chunk, pack_body
+from lfqcodec.bitstream.syntax.chunk_head import pack_chunk_head
 from lfqcodec.bitstream.syntax.fields import require
 from lfqcodec.bitstream.syntax.header import FileHeader, check_limits, pack_header
 from lfqcodec.bitstream.syntax.index import Index, make_index, pack_index, pack_trailer

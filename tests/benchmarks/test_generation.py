@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.__main__ import cli
-from benchmarks.fetch import Remote
+from benchmarks.fetch.download import Remote
 from benchmarks.generation import command
 from benchmarks.generation.frechet import Moments, frechet_distance
 from benchmarks.generation.i3d import I3D, same_padding

@@ -28,7 +28,9 @@ from lfqcodec.train.tokenizer.losses import ssim
 from lfqcodec.video import open_video
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks is not installed
-import benchmarks.fetch as fetching
+import benchmarks.fetch.lpips as fetching
+from benchmarks.fetch.command import fetch
+from benchmarks.fetch.download import FetchError, Remote, content_digest
 from benchmarks.metrics import Scores, compare, file_sha256, find_lpips
 from benchmarks.metrics.weights import FILE, VARIABLE
 
@@ -102,7 +104,7 @@ def test_published_distances(published):
 
 
 def test_published_content(published):
-    assert fetching.content_digest(load_file(published)) == fetching.CONTENT
+    assert content_digest(load_file(published)) == fetching.CONTENT
 
 
 def convolved(x, weight, bias, stride, padding):
@@ -396,9 +398,9 @@ def test_fetch(tmp_path, monkeypatch, weights, remotes):
     monkeypatch.setenv("no_proxy", "*")
     base, files = remotes
     prefix = hashlib.sha256(files["alexnet.pth"]).hexdigest()[:8]
-    alexnet = fetching.Remote(f"{base}/alexnet.pth", 1 << 24, prefix)
-    heads = fetching.Remote(f"{base}/alex.pth", 1 << 20)
-    content = fetching.content_digest(load_file(weights))
+    alexnet = Remote(f"{base}/alexnet.pth", 1 << 24, prefix)
+    heads = Remote(f"{base}/alex.pth", 1 << 20)
+    content = content_digest(load_file(weights))
     saved = tmp_path / "new" / "lpips.safetensors"
 
     def fail(error, text, **changed):
@@ -410,23 +412,23 @@ def test_fetch(tmp_path, monkeypatch, weights, remotes):
         return str(caught.value)
 
     def at(name, limit=1 << 24):
-        return fetching.Remote(f"{base}/{name}", limit)
+        return Remote(f"{base}/{name}", limit)
 
-    assert "--lpips-weights FILE" in fail(fetching.FetchError, "404", heads=at("none.pth"))
-    offline = fetching.Remote("http://127.0.0.1:9/alex.pth", 1)
-    assert "--lpips-weights FILE" in fail(fetching.FetchError, "cannot be downloaded", heads=offline)
-    fail(fetching.FetchError, "ended after", alexnet=at("cut/alexnet.pth"))
-    fail(fetching.FetchError, "larger than the 1000 bytes", alexnet=at("alexnet.pth", 1000))
-    other = fetching.Remote(alexnet.url, alexnet.limit, "00000000")
+    assert "--lpips-weights FILE" in fail(FetchError, "404", heads=at("none.pth"))
+    offline = Remote("http://127.0.0.1:9/alex.pth", 1)
+    assert "--lpips-weights FILE" in fail(FetchError, "cannot be downloaded", heads=offline)
+    fail(FetchError, "ended after", alexnet=at("cut/alexnet.pth"))
+    fail(FetchError, "larger than the 1000 bytes", alexnet=at("alexnet.pth", 1000))
+    other = Remote(alexnet.url, alexnet.limit, "00000000")
     fail(WeightsHashMismatch, f"begins with {prefix}, not with 00000000", alexnet=other)
     fail(WeightsHashMismatch, "not those of LPIPS", content=fetching.CONTENT)
     fail(WeightsError, "garbage.pth: not a checkpoint", alexnet=at("garbage.pth"))
     fail(WeightsError, "lack the tensor features.0.weight", alexnet=heads)
 
     fetching.fetch_lpips(saved, alexnet=alexnet, heads=heads, content=content)
-    assert fetching.content_digest(load_lpips(saved).state_dict()) == content
+    assert content_digest(load_lpips(saved).state_dict()) == content
     with pytest.raises(LfqError, match="exists already"):
         fetching.fetch_lpips(saved, alexnet=alexnet, heads=heads, content=content)
     monkeypatch.setattr(fetching, "CONTENT", content)
-    done = CliRunner().invoke(fetching.fetch, ["lpips", "--dest", str(saved)])  # is there: nothing to do
+    done = CliRunner().invoke(fetch, ["lpips", "--dest", str(saved)])  # is there: nothing to do
     assert (done.exit_code, done.stdout) == (0, f"{saved}\n")

@@ -83,7 +83,8 @@ def test_delayed_items_come_when_the_next_is_there():
             yield number
         raise ValueError("after 3")
 
+    late = delayed(items(), lambda item: item == 1)
+    seen.extend((next(late), made[-1]) for _ in range(4))
     with pytest.raises(ValueError, match="after 3"):
-        for item in delayed(items(), lambda item: item == 1):
-            seen.append((item, made[-1]))
+        next(late)
     assert seen == [(0, 1), (1, 1), (2, 3), (3, 3)]

@@ -19,7 +19,8 @@ from lfqcodec.bitstream.reading.states import (
     Undecodable,
 )
 from lfqcodec.bitstream.reading.tail import read_tail
-from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, parse_body, parse_chunk_head, peek_chunk
+from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead, parse_body
+from lfqcodec.bitstream.syntax.chunk_head import parse_chunk_head, peek_chunk
 from lfqcodec.bitstream.syntax.fields import require, truncated
 from lfqcodec.bitstream.syntax.header import PROLOGUE_BYTES, FileHeader, parse_header, parse_prologue
 from lfqcodec.bitstream.syntax.index import Index, IndexEntry

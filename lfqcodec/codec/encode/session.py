@@ -13,7 +13,8 @@ from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.codec.encode.rate.control import RateControl
 from lfqcodec.codec.encode.resume import Trail
 from lfqcodec.codec.encode.sink import ChunkSink
-from lfqcodec.codec.encode.source.lookahead import Lookahead, SourceChunk
+from lfqcodec.codec.encode.source.chunk import SourceChunk
+from lfqcodec.codec.encode.source.lookahead import Lookahead
 from lfqcodec.codec.encode.trial import code_chunk
 from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.workers import Team

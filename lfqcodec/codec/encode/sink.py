@@ -8,7 +8,7 @@ from typing import Any
 from lfqcodec.bitstream import BitstreamWriter
 from lfqcodec.codec.encode.rate.stats import ChunkStats
 from lfqcodec.codec.encode.resume import Checkpoint, Trail
-from lfqcodec.codec.encode.source.lookahead import SourceChunk
+from lfqcodec.codec.encode.source.chunk import SourceChunk
 from lfqcodec.codec.gop import CodedChunk
 from lfqcodec.codec.progress import ProgressMeter
 from lfqcodec.codec.quality import QualityMeter

@@ -14,7 +14,7 @@ import lfqcodec
 from lfqcodec.codec.encode.options import MAX_CRF, EncodeOptions
 from lfqcodec.codec.encode.rate.control import OnePass, SecondPass
 from lfqcodec.codec.encode.rate.stats import ChunkStats, load_stats, save_stats
-from lfqcodec.codec.encode.source.lookahead import SourceChunk
+from lfqcodec.codec.encode.source.chunk import SourceChunk
 from lfqcodec.errors import ArgumentValueError, LfqError
 
 TICK = Fraction(1, 25)

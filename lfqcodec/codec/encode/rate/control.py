@@ -21,7 +21,7 @@ from lfqcodec.codec.encode.rate.stats import ChunkStats
 from lfqcodec.errors import LfqError
 
 if TYPE_CHECKING:
-    from lfqcodec.codec.encode.source.lookahead import SourceChunk
+    from lfqcodec.codec.encode.source.chunk import SourceChunk
 
 _SLOPE, _SLOPE_SD, _SLOPE_START_SD = 1 / 6, 0.05, 0.03
 """Halvings of the size for a step of crf; how much videos differ in that (one standard deviation), and the

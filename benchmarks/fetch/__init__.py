@@ -1,0 +1,1 @@
+"""What benchmarks use and this repository does not ship."""
