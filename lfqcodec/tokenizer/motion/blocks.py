@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.kernels import gather, squares
+from lfqcodec.tokenizer.motion import region_kernels
 
 PATCH = 8
 """Pixels of a block, in each direction."""
@@ -83,6 +86,8 @@ _FULL = 0.6
 """Where squares cover so much of a grid, all of it is one square."""
 _LIMIT = 20.0
 """Of what blocks gate; ordinary pictures reach half of it."""
+_SLOPE = 0.1
+"""Of a leaky ReLU below 0."""
 
 
 @dataclass(frozen=True)
@@ -144,21 +149,28 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> the same shape."""
-        x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
+        x = x + self.b(self.d(F.leaky_relu(self.a(x), _SLOPE)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
     def rows(self, x: Tensor, region: Region) -> Tensor:
         """The same for the rows of a region [n, width], in place."""
-        x += self.b.rows(region.convolve(self.d, F.leaky_relu_(self.a.rows(x), 0.1)))
-        value, gate = self.u.rows(x).chunk(2, -1)
-        gate = F.silu(gate.clamp_(-_LIMIT, _LIMIT), inplace=True)
-        x += self.v.rows(gate.mul_(value.clamp_(-_LIMIT, _LIMIT)))
+        x += self.b.rows(region.depthwise(self.d, self.a.rows(x)))
+        x += self.v.rows(_gated_rows(self.u.rows(x)))
         return x
 
 
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
     """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
     return value.clamp(-_LIMIT, _LIMIT) * F.silu(gate.clamp(-_LIMIT, _LIMIT))
+
+
+def _gated_rows(both: Tensor) -> Tensor:
+    """The same for rows [n, 2 * hidden] that hold value and gate."""
+    if not compiled(both):
+        return _gated(*both.chunk(2, -1))
+    out = both.new_empty(len(both), both.shape[1] // 2)
+    region_kernels.gate(both.detach().numpy(), _LIMIT, out.numpy())
+    return out
 
 
 class Stack(nn.Sequential):
@@ -204,7 +216,7 @@ class Head(nn.Module):
         """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
         # Rows of four quarters each: [n * 4, 48].
         coarse, fine = _quarters(self.h.rows(x)), _quarters(self.f.rows(x))
-        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), 0.1)
+        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), _SLOPE)
         refined = region.convolve(self.o, hidden, 2, inner)
         within = inner.within(region)
         refined += coarse.view(len(region), -1)[within].view_as(refined)
@@ -213,7 +225,7 @@ class Head(nn.Module):
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
         coarse = enlarge(coarse, 2)
-        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), 0.1))
+        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), _SLOPE))
         return coarse + refined
 
 
@@ -251,6 +263,21 @@ class Region:
             tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
         return tiles.convolve(conv, rows)
 
+    def depthwise(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
+        """A leaky ReLU of rows [n, C], perhaps in place, and a depthwise 3x3 with zeros outside."""
+        if not compiled(rows):
+            return self.convolve(conv, F.leaky_relu(rows, _SLOPE))
+        weight, bias, out = conv.weight.flatten(1).T.contiguous(), conv.bias, torch.empty_like(rows)
+        assert bias is not None
+        arrays = (each.detach().numpy() for each in (rows, weight, bias, out))
+        given, weights, biases, made = arrays
+        region_kernels.depthwise(given, self._near, weights, biases, _SLOPE, made)
+        return out
+
+    @cached_property
+    def _near(self) -> NDArray[np.int64]:
+        return region_kernels.neighbours(self.positions.numpy(), *self.mask.shape)
+
     def within(self, other: Region) -> Tensor:
         """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
         return torch.searchsorted(other.positions, self.positions)
@@ -265,7 +292,7 @@ class _Tiles:
     def __init__(self, known: Region, wanted: Region, scale: int) -> None:
         given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
         h, w = known.mask.shape
-        inputs, outputs, *shape = squares(given, needed, h, w, scale, _TILE, _FULL)
+        inputs, outputs, *shape = region_kernels.squares(given, needed, h, w, scale, _TILE, _FULL)
         self._inputs, self._outputs = (
             torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
         )
@@ -288,7 +315,7 @@ def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
     """The rows with these numbers, zeros for -1."""
     if not compiled(rows):
         return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
-    return torch.from_numpy(gather(rows.detach().contiguous().numpy(), numbers.numpy()))
+    return torch.from_numpy(region_kernels.gather(rows.detach().contiguous().numpy(), numbers.numpy()))
 
 
 def _quarters(rows: Tensor) -> Tensor:

@@ -132,3 +132,25 @@ def test_regions_convolve_as_the_whole_grid_does(
         for inner in (None, wanted):
             y, x = places(inner or region, scale)
             torch.testing.assert_close(region.convolve(conv, rows, scale, inner), whole[:, y, x].T)
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_kernels_do_in_a_region_what_torch_does(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    region = Region(torch.rand(13, 22) < share)
+    block = blocks.Block(24)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(0, 0.3)
+        rows = 10 * torch.randn(len(region), 24)
+        made = block.rows(rows.clone(), region)
+        monkeypatch.setattr(blocks, "compiled", lambda tensor: False)
+        expected = block.rows(rows.clone(), region)
+    torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_gates_are_limited() -> None:
+    both = torch.tensor([[1.0, 30.0, -30.0, 1.0, -50.0, 50.0, 0.0, -1e-30]]).T.repeat(1, 8).flatten()[None]
+    value, gate = both.chunk(2, 1)
+    made = blocks._gated_rows(both)
+    torch.testing.assert_close(made, blocks._gated(value, gate), rtol=1e-6, atol=0.0)
