@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,6 +150,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> the same shape."""
+        if not self.u.weight.requires_grad:
+            return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
         x = x + self.b(self.d(F.leaky_relu(self.a(x), _SLOPE)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
@@ -157,6 +160,44 @@ class Block(nn.Module):
         x += self.b.rows(region.depthwise(self.d, self.a.rows(x)))
         x += self.v.rows(_gated_rows(self.u.rows(x)))
         return x
+
+
+class _Fixed(torch.autograd.Function):
+    """A block whose weights are fixed: it keeps no more than the gradient of its inputs needs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: Block) -> Tensor:
+        inner = F.leaky_relu(block.a(x), _SLOPE)
+        rows = _to_rows(x + block.b(block.d(inner)))
+        both = block.u.rows(rows)
+        ctx.block = block
+        ctx.save_for_backward(inner, both)
+        return _from_rows(rows + block.v.rows(_gated_rows(both)), x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        inner, both = ctx.saved_tensors
+        block: Block = ctx.block
+        rows = _to_rows(gradients[0])
+        rows = rows + _gradient_of_gated(both, rows @ block.v.weight) @ block.u.weight
+        mixed = _from_rows(rows @ block.b.weight, inner)
+        one, conv = (1, 1), block.d
+        shape = None, one, one, one, False, (0, 0), conv.groups
+        needed = True, False, False
+        mixed = torch.ops.aten.convolution_backward(mixed, inner, conv.weight, *shape, needed)[0]
+        mixed = torch.ops.aten.leaky_relu_backward(mixed, inner, _SLOPE, True)
+        return _from_rows(rows + _to_rows(mixed) @ block.a.weight, inner), None
+
+
+def _to_rows(x: Tensor) -> Tensor:
+    """[B, C, h, w] -> [B * h * w, C]."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _from_rows(rows: Tensor, like: Tensor) -> Tensor:
+    """The inverse."""
+    batch, _, h, w = like.shape
+    return rows.view(batch, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
@@ -170,6 +211,19 @@ def _gated_rows(both: Tensor) -> Tensor:
         return _gated(*both.chunk(2, -1))
     out = both.new_empty(len(both), both.shape[1] // 2)
     region_kernels.gate(both.detach().numpy(), _LIMIT, out.numpy())
+    return out
+
+
+def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
+    out = torch.empty_like(both)
+    if compiled(both):
+        region_kernels.gate_gradient(both.numpy(), gradient.contiguous().numpy(), _LIMIT, out.numpy())
+        return out
+    value, gate = both.chunk(2, -1)
+    held, open_ = value.clamp(-_LIMIT, _LIMIT), gate.clamp(-_LIMIT, _LIMIT)
+    out[:, : value.shape[1]] = gradient * F.silu(open_) * (value.abs() <= _LIMIT)
+    out[:, value.shape[1] :] = torch.ops.aten.silu_backward(gradient * held, open_) * (gate.abs() <= _LIMIT)
     return out
 
 

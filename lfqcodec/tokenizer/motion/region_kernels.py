@@ -142,30 +142,56 @@ def depthwise(rows: Floats, near: Integers, weights: Floats, bias: Floats, slope
             own[k] += bias[k]
 
 
+@part
+def _inverse_sigmoids(gates: Floats, limit: float, scratch: Floats, out: Floats) -> None:
+    """1 + exp(-x) of gates within +-`limit`; `scratch` [3, n] is overwritten."""
+    exponent, whole, power = scratch[0], scratch[1], scratch[2]
+    whole_bits, power_bits = whole.view(np.int32), power.view(np.int32)
+    # Loops of their own, as what is rounded here must not become part of a fused operation.
+    for k in range(len(gates)):
+        exponent[k] = min(max(gates[k], -limit), limit) * -_LOG2_E
+    for k in range(len(gates)):
+        whole[k] = exponent[k] + _WHOLE
+    for k in range(len(gates)):
+        power_bits[k] = (whole_bits[k] - _WHOLE_BITS + _EXPONENT_BIAS) << _EXPONENT_SHIFT
+    for k in range(len(gates)):
+        steps = whole[k] - _WHOLE
+        rest = steps * -_LN2_HIGH - min(max(gates[k], -limit), limit)
+        rest = steps * -_LN2_LOW + rest
+        series = _SERIES[0] * rest + _SERIES[1]
+        series = series * rest + _SERIES[2]
+        series = series * rest + _SERIES[3]
+        series = series * rest + _SERIES[4]
+        series = series * rest + _SERIES[5]
+        above = np.float32(1) + ((rest * rest) * series + rest)
+        out[k] = np.float32(1) + above * power[k]
+
+
 @kernel("void(float32[:,::1], float32, float32[:,::1])", fused=True)
 def gate(both: Floats, limit: float, out: Floats) -> None:
     """Gated linear units: value * gate / (1 + exp(-gate)) of values and gates [n, 2 * C] within +-`limit`."""
     width = out.shape[1]
-    exponent, whole, power = np.empty((3, width), np.float32)
-    whole_bits, power_bits = whole.view(np.int32), power.view(np.int32)
+    scratch, inverse = np.empty((3, width), np.float32), np.empty(width, np.float32)
     for n in range(len(out)):
         value, gates, own = both[n, :width], both[n, width:], out[n]
-        # Loops of their own, as what is rounded here must not become part of a fused operation.
+        _inverse_sigmoids(gates, limit, scratch, inverse)
         for k in range(width):
-            exponent[k] = min(max(gates[k], -limit), limit) * -_LOG2_E
+            own[k] = min(max(gates[k], -limit), limit) / inverse[k] * min(max(value[k], -limit), limit)
+
+
+@kernel("void(float32[:,::1], float32[:,::1], float32, float32[:,::1])", fused=True)
+def gate_gradient(both: Floats, gradient: Floats, limit: float, out: Floats) -> None:
+    """The gradient of values and gates [n, 2 * C], given that of what `gate` makes of them [n, C]."""
+    width = gradient.shape[1]
+    scratch, inverse = np.empty((3, width), np.float32), np.empty(width, np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    for n in range(len(out)):
+        value, gates, own = both[n, :width], both[n, width:], gradient[n]
+        to_value, to_gate = out[n, :width], out[n, width:]
+        _inverse_sigmoids(gates, limit, scratch, inverse)
         for k in range(width):
-            whole[k] = exponent[k] + _WHOLE
-        for k in range(width):
-            power_bits[k] = (whole_bits[k] - _WHOLE_BITS + _EXPONENT_BIAS) << _EXPONENT_SHIFT
-        for k in range(width):
-            x = min(max(gates[k], -limit), limit)
-            steps = whole[k] - _WHOLE
-            rest = steps * -_LN2_HIGH - x
-            rest = steps * -_LN2_LOW + rest
-            series = _SERIES[0] * rest + _SERIES[1]
-            series = series * rest + _SERIES[2]
-            series = series * rest + _SERIES[3]
-            series = series * rest + _SERIES[4]
-            series = series * rest + _SERIES[5]
-            above = np.float32(1) + ((rest * rest) * series + rest)
-            own[k] = x / (np.float32(1) + above * power[k]) * min(max(value[k], -limit), limit)
+            x, sigmoid = min(max(gates[k], -limit), limit), one / inverse[k]
+            change = own[k] * (x / inverse[k])
+            to_value[k] = change if abs(value[k]) <= limit else zero
+            change = own[k] * min(max(value[k], -limit), limit) * sigmoid * (one + x * (one - sigmoid))
+            to_gate[k] = change if abs(gates[k]) <= limit else zero

@@ -154,3 +154,24 @@ def test_gates_are_limited() -> None:
     value, gate = both.chunk(2, 1)
     made = blocks._gated_rows(both)
     torch.testing.assert_close(made, blocks._gated(value, gate), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_blocks_of_fixed_weights_have_the_same_gradient(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "compiled", lambda tensor: compiled)
+    torch.manual_seed(1)
+    block = blocks.Block(24)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(0, 0.5)
+    inputs = (10 * torch.randn(2, 24, 5, 7)).contiguous(memory_format=torch.channels_last)
+    weights, found = torch.randn(2, 24, 5, 7), []
+    for fixed in (False, True):
+        given = inputs.clone().requires_grad_()
+        made = block.requires_grad_(not fixed)(given)
+        (gradient,) = torch.autograd.grad((made * weights).sum(), given)
+        found.append((made.detach(), gradient))
+    for plain, lean in zip(*found, strict=True):
+        torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-3)
