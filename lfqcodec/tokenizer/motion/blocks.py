@@ -171,22 +171,23 @@ class _Fixed(torch.autograd.Function):
         rows = _to_rows(x + block.b(block.d(inner)))
         both = block.u.rows(rows)
         ctx.block = block
-        ctx.save_for_backward(inner, both)
+        ctx.save_for_backward(inner > 0, both)
         return _from_rows(rows + block.v.rows(_gated_rows(both)), x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        inner, both = ctx.saved_tensors
+        positive, both = ctx.saved_tensors
         block: Block = ctx.block
         rows = _to_rows(gradients[0])
         rows = rows + _gradient_of_gated(both, rows @ block.v.weight) @ block.u.weight
-        mixed = _from_rows(rows @ block.b.weight, inner)
+        mixed = _from_rows(rows @ block.b.weight, positive)
         one, conv = (1, 1), block.d
         shape = None, one, one, one, False, (0, 0), conv.groups
         needed = True, False, False
-        mixed = torch.ops.aten.convolution_backward(mixed, inner, conv.weight, *shape, needed)[0]
-        mixed = torch.ops.aten.leaky_relu_backward(mixed, inner, _SLOPE, True)
-        return _from_rows(rows + _to_rows(mixed) @ block.a.weight, inner), None
+        # What went into it decides its shape alone.
+        mixed = torch.ops.aten.convolution_backward(mixed, mixed, conv.weight, *shape, needed)[0]
+        mixed = torch.where(positive, mixed, mixed * _SLOPE)
+        return _from_rows(rows + _to_rows(mixed) @ block.a.weight, positive), None
 
 
 def _to_rows(x: Tensor) -> Tensor:
