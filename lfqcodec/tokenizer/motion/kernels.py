@@ -1,8 +1,6 @@
-"""Kernels of motion compensation, reconstruction and motion search."""
+"""Kernels of motion compensation and reconstruction."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,6 @@ from lfqcodec.tokenizer.motion.interpolation import (
 )
 
 Samples = NDArray[np.uint8]
-Lumas = NDArray[np.int16]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -147,62 +144,6 @@ def _emit(sums: Floats, y: int, channel: int, out: Floats) -> None:
         own = out[y // _PATCH * across + patch]
         for j in range(_PATCH):
             own[first + j] = np.floor(sums[REACH + patch * _PATCH + j] + np.float32(0.5))
-
-
-@kernel(
-    "void(int16[:,::1], int16[:,:,::1], int16[:,:,::1], boolean, int64[:,::1], int64[::1], int64[:,:,::1], "
-    "int64, float32[:,::1])"
-)
-def block_sads(
-    current: Lumas,
-    earlier: Lumas,
-    later: Lumas,
-    both: bool,
-    places: Integers,
-    chosen: Integers,
-    vectors: Integers,
-    margin: int,
-    out: Floats,
-) -> None:
-    """SAD [K, n] of vectors [K, n, 2] for the `chosen` blocks, as `lfqcodec.tokenizer.motion.encode.search`.
-
-    `current` [blocks, 256] are samples of luma, `earlier` and `later` planes of all phases of references,
-    `places` [blocks, 3] the picture, row and column of each block. Without `both` only `earlier` counts.
-    """
-    for n in range(len(chosen)):
-        own, place = current[chosen[n]], places[chosen[n]]
-        for k in range(len(vectors)):
-            dx, dy = vectors[k, n, 0], vectors[k, n, 1]
-            # Neighbours often have the same.
-            same = 0
-            while vectors[same, n, 0] != dx or vectors[same, n, 1] != dy:
-                same += 1
-            if same < k:
-                out[k, n] = out[same, n]
-                continue
-            plane, y, x = _window(place, dx, dy, earlier.shape[1], earlier.shape[2], margin)
-            total = 0
-            if both:
-                plane2, y2, x2 = _window(place, -dx, -dy, earlier.shape[1], earlier.shape[2], margin)
-                for i in range(BLOCK):
-                    for j in range(BLOCK):
-                        sum_ = earlier[plane, y + i, x + j] + later[plane2, y2 + i, x2 + j]
-                        total += abs(sum_ - 2 * own[i * BLOCK + j])
-                out[k, n] = np.float32(total) / np.float32(4)
-            else:
-                for i in range(BLOCK):
-                    for j in range(BLOCK):
-                        total += abs(earlier[plane, y + i, x + j] - own[i * BLOCK + j])
-                out[k, n] = np.float32(total) / np.float32(2)
-
-
-@part
-def _window(place: Any, dx: int, dy: int, high: int, wide: int, margin: int) -> tuple[int, int, int]:
-    """The plane that a vector points to, and where a block begins there, at (y, x) inside."""
-    plane = place[0] * 16 + ((dy & 3) << 2) + (dx & 3)
-    y = min(max(place[1] + (dy >> 2) + margin, 0), high - BLOCK)
-    x = min(max(place[2] + (dx >> 2) + margin, 0), wide - BLOCK)
-    return plane, y, x
 
 
 # Samples
