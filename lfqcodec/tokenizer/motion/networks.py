@@ -22,7 +22,6 @@ from lfqcodec.tokenizer.motion.blocks import (
     Head,
     Part,
     Pointwise,
-    Region,
     Stack,
     from_patches,
     near_tokens,
@@ -32,6 +31,7 @@ from lfqcodec.tokenizer.motion.blocks import (
 )
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM
+from lfqcodec.tokenizer.motion.region import Region
 
 PIXELS = SAMPLES // 3
 Rows = TypeVar("Rows", Tensor, Part)

@@ -6,10 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfqcodec.kernels import kernel, part
+from lfqcodec.tokenizer.motion.interpolation import BLOCK
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
+_SIDE = BLOCK // 4
+"""Samples of a quarter of a patch, in each direction."""
 _WHOLE = np.float32(1.5 * (1 << 23))
 """Makes a float32 below 2^22 whole when it is added: the number is in its lowest bits then."""
 _WHOLE_BITS = int(_WHOLE.view(np.int32))
@@ -90,6 +93,24 @@ def gather(rows: Floats, numbers: Integers) -> Floats:
             for k in range(len(own)):
                 own[k] = given[k]
     return out
+
+
+@kernel("void(float32[:,::1], float32[:,::1], int64[::1], float32[:,::1])")
+def whole_patches(refined: Floats, coarse: Floats, within: Integers, out: Floats) -> None:
+    """Add two pictures whose patches [n, 192] are rows of four quarters [n * 4, 48].
+
+    The second has more patches, of which those `within` count.
+    """
+    side = _SIDE
+    for n in range(len(within)):
+        for quarter in range(4):
+            a, b = refined[4 * n + quarter], coarse[4 * within[n] + quarter]
+            first = quarter // 2 * side * 2 * side + quarter % 2 * side
+            for line in range(len(a) // side):
+                # Channels of 4x4 samples become those of 8x8.
+                at = first + (line // side * 2 * side + line % side) * 2 * side
+                for k in range(side):
+                    out[n, at + k] = a[side * line + k] + b[side * line + k]
 
 
 @kernel("int64[:,::1](int64[::1], int64, int64)")

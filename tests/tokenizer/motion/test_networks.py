@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import blocks
+from lfqcodec.tokenizer.motion import region as region_module
 from lfqcodec.tokenizer.motion.blocks import (
     Part,
-    Region,
     enlarge,
     from_patch_rows,
     from_patches,
@@ -20,6 +20,7 @@ from lfqcodec.tokenizer.motion.blocks import (
     to_patches,
 )
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Context
+from lfqcodec.tokenizer.motion.region import Region
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
 Q = 1.3
@@ -118,7 +119,7 @@ def places(region: Region, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_regions_convolve_as_the_whole_grid_does(
     scale: int, share: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "compiled", lambda tensor: compiled)
+    monkeypatch.setattr(region_module, "compiled", lambda tensor: compiled)
     torch.manual_seed(1)
     wanted = Region(torch.rand(13, 22) < share)
     region = wanted.grown()
@@ -137,16 +138,19 @@ def test_regions_convolve_as_the_whole_grid_does(
 @pytest.mark.parametrize("share", [0.1, 1.0])
 def test_kernels_do_in_a_region_what_torch_does(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    region = Region(torch.rand(13, 22) < share)
-    block = blocks.Block(24)
+    inner = Region(torch.rand(13, 22) < share)
+    region = inner.grown()
+    block, head = blocks.Block(24), blocks.Head(24, 8)
+    rows, found = 10 * torch.randn(len(region), 24), []
     with torch.no_grad():
-        for parameter in block.parameters():
+        for parameter in [*block.parameters(), *head.parameters()]:
             parameter.normal_(0, 0.3)
-        rows = 10 * torch.randn(len(region), 24)
-        made = block.rows(rows.clone(), region)
-        monkeypatch.setattr(blocks, "compiled", lambda tensor: False)
-        expected = block.rows(rows.clone(), region)
-    torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-4)
+        for compiled in (True, False):
+            for module in (blocks, region_module):
+                monkeypatch.setattr(module, "compiled", lambda tensor, compiled=compiled: compiled)
+            found.append((block.rows(rows.clone(), region), head.rows(rows, region, inner)))
+    for made, expected in zip(*found, strict=True):
+        torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_gates_are_limited() -> None:

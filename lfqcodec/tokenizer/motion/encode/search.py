@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import compiled
 from lfqcodec.tokenizer.motion.compensation import windows_at
 from lfqcodec.tokenizer.motion.encode import search_kernels
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
 from lfqcodec.tokenizer.motion.encode.merge import bit_tables, merge
 from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, TAPS
+from lfqcodec.tokenizer.motion.region import compiled
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
