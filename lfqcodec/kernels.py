@@ -24,13 +24,16 @@ _spent = 0.0
 
 
 class kernel:
-    """Compiles a function for arguments of the types of numba's `signature`; others are a `TypeError`."""
+    """Compiles a function for arguments of the types of numba's `signature`; others are a `TypeError`.
 
-    def __init__(self, signature: str) -> None:
-        self._signature = signature
+    A `fused` kernel rounds once where it multiplies and adds, if the processor can.
+    """
+
+    def __init__(self, signature: str, *, fused: bool = False) -> None:
+        self._signature, self._fused = signature, fused
 
     def __call__(self, function: Function) -> Function:
-        return cast(Function, _Kernel(function, self._signature))
+        return cast(Function, _Kernel(function, self._signature, fused=self._fused))
 
 
 def part(function: Function) -> Function:
@@ -46,8 +49,8 @@ def compile_all() -> None:
 
 
 class _Kernel:
-    def __init__(self, function: Callable[..., Any], signature: str) -> None:
-        self._function, self._signature = function, signature
+    def __init__(self, function: Callable[..., Any], signature: str, *, fused: bool) -> None:
+        self._function, self._signature, self._fused = function, signature, fused
         self._compiled: Callable[..., Any] | None = None
         _kernels.append(self)
 
@@ -57,22 +60,28 @@ class _Kernel:
     def compile(self) -> Callable[..., Any]:
         with _lock:
             if self._compiled is None:
-                self._compiled = _compiled(self._function, self._signature)
+                self._compiled = _compiled(self._function, self._signature, fused=self._fused)
             return self._compiled
 
 
-def _compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], signature: str, *, fused: bool) -> Callable[..., Any]:
     import numba
     from numba.extending import register_jitable
 
     while _parts:
         register_jitable(_parts.pop())
     began = time.perf_counter()
+    # A division by zero is no error: looking for it would keep loops from going by vectors.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"contract"} if fused else False,
+    }
     try:
-        compiled = numba.njit(signature, nogil=True, cache=True)(function)
+        compiled = numba.njit(signature, cache=True, **options)(function)
     except RuntimeError:
         # There is no folder to keep it in.
-        compiled = numba.njit(signature, nogil=True)(function)
+        compiled = numba.njit(signature, **options)(function)
     if not compiled.stats.cache_hits:
         _tell(time.perf_counter() - began)
     return cast(Callable[..., Any], compiled)

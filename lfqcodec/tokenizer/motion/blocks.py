@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.kernels import gather, squares
+from lfqcodec.tokenizer.motion import region_kernels
+from lfqcodec.tokenizer.motion.region import SLOPE, Region, compiled
 
 PATCH = 8
 """Pixels of a block, in each direction."""
@@ -77,10 +79,6 @@ def plane(values: Tensor, like: Tensor) -> Tensor:
     return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
 
 
-_TILE = 4
-"""Positions of a square that is convolved by itself, in each direction."""
-_FULL = 0.6
-"""Where squares cover so much of a grid, all of it is one square."""
 _LIMIT = 20.0
 """Of what blocks gate; ordinary pictures reach half of it."""
 
@@ -144,21 +142,82 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> the same shape."""
-        x = x + self.b(self.d(F.leaky_relu(self.a(x), 0.1)))
+        if not self.u.weight.requires_grad:
+            return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
+        x = x + self.b(self.d(F.leaky_relu(self.a(x), SLOPE)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
     def rows(self, x: Tensor, region: Region) -> Tensor:
         """The same for the rows of a region [n, width], in place."""
-        x += self.b.rows(region.convolve(self.d, F.leaky_relu_(self.a.rows(x), 0.1)))
-        value, gate = self.u.rows(x).chunk(2, -1)
-        gate = F.silu(gate.clamp_(-_LIMIT, _LIMIT), inplace=True)
-        x += self.v.rows(gate.mul_(value.clamp_(-_LIMIT, _LIMIT)))
+        x += self.b.rows(region.depthwise(self.d, self.a.rows(x)))
+        x += self.v.rows(_gated_rows(self.u.rows(x)))
         return x
+
+
+class _Fixed(torch.autograd.Function):
+    """A block whose weights are fixed: it keeps no more than the gradient of its inputs needs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: Block) -> Tensor:
+        inner = F.leaky_relu(block.a(x), SLOPE)
+        rows = _to_rows(x + block.b(block.d(inner)))
+        both = block.u.rows(rows)
+        ctx.block = block
+        ctx.save_for_backward(inner > 0, both)
+        return _from_rows(rows + block.v.rows(_gated_rows(both)), x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        positive, both = ctx.saved_tensors
+        block: Block = ctx.block
+        rows = _to_rows(gradients[0])
+        rows = rows + _gradient_of_gated(both, rows @ block.v.weight) @ block.u.weight
+        mixed = _from_rows(rows @ block.b.weight, positive)
+        one, conv = (1, 1), block.d
+        shape = None, one, one, one, False, (0, 0), conv.groups
+        needed = True, False, False
+        # What went into it decides its shape alone.
+        mixed = torch.ops.aten.convolution_backward(mixed, mixed, conv.weight, *shape, needed)[0]
+        mixed = torch.where(positive, mixed, mixed * SLOPE)
+        return _from_rows(rows + _to_rows(mixed) @ block.a.weight, positive), None
+
+
+def _to_rows(x: Tensor) -> Tensor:
+    """[B, C, h, w] -> [B * h * w, C]."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _from_rows(rows: Tensor, like: Tensor) -> Tensor:
+    """The inverse."""
+    batch, _, h, w = like.shape
+    return rows.view(batch, h, w, -1).permute(0, 3, 1, 2)
 
 
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
     """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
     return value.clamp(-_LIMIT, _LIMIT) * F.silu(gate.clamp(-_LIMIT, _LIMIT))
+
+
+def _gated_rows(both: Tensor) -> Tensor:
+    """The same for rows [n, 2 * hidden] that hold value and gate."""
+    if not compiled(both):
+        return _gated(*both.chunk(2, -1))
+    out = both.new_empty(len(both), both.shape[1] // 2)
+    region_kernels.gate(both.detach().numpy(), _LIMIT, out.numpy())
+    return out
+
+
+def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
+    out = torch.empty_like(both)
+    if compiled(both):
+        region_kernels.gate_gradient(both.numpy(), gradient.contiguous().numpy(), _LIMIT, out.numpy())
+        return out
+    value, gate = both.chunk(2, -1)
+    held, open_ = value.clamp(-_LIMIT, _LIMIT), gate.clamp(-_LIMIT, _LIMIT)
+    out[:, : value.shape[1]] = gradient * F.silu(open_) * (value.abs() <= _LIMIT)
+    out[:, value.shape[1] :] = torch.ops.aten.silu_backward(gradient * held, open_) * (gate.abs() <= _LIMIT)
+    return out
 
 
 class Stack(nn.Sequential):
@@ -203,97 +262,35 @@ class Head(nn.Module):
     def rows(self, x: Tensor, region: Region, inner: Region) -> Tensor:
         """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
         # Rows of four quarters each: [n * 4, 48].
-        coarse, fine = _quarters(self.h.rows(x)), _quarters(self.f.rows(x))
-        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), 0.1)
+        coarse, fine = _quarters(self.h, x), _quarters(self.f, x)
+        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), SLOPE)
         refined = region.convolve(self.o, hidden, 2, inner)
-        within = inner.within(region)
-        refined += coarse.view(len(region), -1)[within].view_as(refined)
-        return refined.view(len(inner), 2, 2, 3, PATCH // 2, PATCH // 2).permute(0, 3, 1, 4, 2, 5).flatten(1)
+        return _whole_patches(refined, coarse, inner.within(region))
 
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
         coarse = enlarge(coarse, 2)
-        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), 0.1))
+        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), SLOPE))
         return coarse + refined
 
 
-class Region:
-    """Positions of one picture's grid: `mask` bool [h, w]."""
-
-    def __init__(self, mask: Tensor) -> None:
-        self.mask = mask
-        self.positions = mask.flatten().nonzero()[:, 0]
-        self._whole = len(self.positions) == mask.numel()
-        self._tiles: dict[tuple[int, Region | None], _Tiles] = {}
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def grown(self) -> Region:
-        """With the eight neighbours of every position."""
-        return Region(F.max_pool2d(self.mask[None].float(), 3, 1, 1)[0] > 0)
-
-    def rows(self, x: Tensor) -> Tensor:
-        """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
-        return x if self._whole else x.index_select(0, self.positions)
-
-    def convolve(self, conv: nn.Conv2d, rows: Tensor, scale: int = 1, wanted: Region | None = None) -> Tensor:
-        """A 3x3 convolution with zeros outside: rows [n * scale^2, C] to those of a `wanted` region inside.
-
-        A position has `scale`^2 rows, its parts in raster order.
-        """
-        if self._whole and scale == 1 and wanted is None:
-            grid = rows.view(1, *self.mask.shape, -1).permute(0, 3, 1, 2)
-            whole: Tensor = conv(grid)
-            return whole.permute(0, 2, 3, 1).flatten(0, 2)
-        tiles = self._tiles.get((scale, wanted))
-        if tiles is None:
-            tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
-        return tiles.convolve(conv, rows)
-
-    def within(self, other: Region) -> Tensor:
-        """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
-        return torch.searchsorted(other.positions, self.positions)
+def _quarters(layer: Pointwise, x: Tensor) -> Tensor:
+    """A layer [n, inputs] -> [n, C * 4] as rows [n * 4, C]: the parts of a position in raster order."""
+    weight, bias = layer.weight.unflatten(0, (-1, 4)), layer.bias  # type: ignore[no-untyped-call]
+    assert bias is not None
+    # To have outputs in this order costs next to nothing.
+    outputs = F.linear(x, weight.transpose(0, 1).flatten(0, 1), bias.view(-1, 4).T.flatten())
+    return outputs.view(4 * len(x), -1)
 
 
-class _Tiles:
-    """Squares of a grid that hold all the positions of a `wanted` region, to be convolved by themselves.
-
-    Where a region is small this takes a fraction of what convolving the grid does; the sums are the same.
-    """
-
-    def __init__(self, known: Region, wanted: Region, scale: int) -> None:
-        given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
-        h, w = known.mask.shape
-        inputs, outputs, *shape = squares(given, needed, h, w, scale, _TILE, _FULL)
-        self._inputs, self._outputs = (
-            torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
-        )
-        self._count, self._high, self._wide = shape
-
-    def convolve(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
-        """Rows of the known places to rows of the wanted ones."""
-        shape = self._count, self._high + 2, self._wide + 2, rows.shape[1]
-        squares = _gathered(rows, self._inputs).view(shape).permute(0, 3, 1, 2)
-        mixed = F.conv2d(squares, conv.weight, conv.bias, groups=conv.groups)
-        return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
-
-
-def compiled(tensor: Tensor) -> bool:
-    """Whether kernels can have this tensor: GPUs do the same by PyTorch."""
-    return tensor.device.type == "cpu"
-
-
-def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
-    """The rows with these numbers, zeros for -1."""
-    if not compiled(rows):
-        return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
-    return torch.from_numpy(gather(rows.detach().contiguous().numpy(), numbers.numpy()))
-
-
-def _quarters(rows: Tensor) -> Tensor:
-    """[n, C * 4] -> [n * 4, C]: the parts of a position in raster order."""
-    return rows.view(len(rows), -1, 4).transpose(1, 2).reshape(4 * len(rows), -1)
+def _whole_patches(refined: Tensor, coarse: Tensor, within: Tensor) -> Tensor:
+    """Patches [m, 192]: the sum of quarters [m * 4, 48], and of those of coarse ones [n * 4, 48] `within`."""
+    if compiled(refined):
+        out = torch.empty(len(within), SAMPLES)
+        region_kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), within.numpy(), out.numpy())
+        return out
+    quarters = refined.view(len(within), -1) + coarse.view(-1, SAMPLES)[within]
+    return quarters.view(-1, 2, 2, 3, PATCH // 2, PATCH // 2).permute(0, 3, 1, 4, 2, 5).flatten(1)
 
 
 def near_tokens(values: Tensor) -> Tensor:

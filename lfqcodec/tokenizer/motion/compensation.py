@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, compiled
+from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES
 from lfqcodec.tokenizer.motion.interpolation import (
     AFTER,
     BEFORE,
@@ -41,6 +41,7 @@ from lfqcodec.tokenizer.motion.interpolation import (
     WINDOW,
 )
 from lfqcodec.tokenizer.motion.kernels import compensate
+from lfqcodec.tokenizer.motion.region import compiled
 
 _PHASES = 4
 _WIDE = BEFORE + WINDOW + AFTER

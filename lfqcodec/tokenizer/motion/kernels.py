@@ -1,8 +1,6 @@
-"""Kernels of motion compensation, reconstruction and motion search."""
+"""Kernels of motion compensation and reconstruction."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,6 @@ from lfqcodec.tokenizer.motion.interpolation import (
 )
 
 Samples = NDArray[np.uint8]
-Lumas = NDArray[np.int16]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -147,127 +144,6 @@ def _emit(sums: Floats, y: int, channel: int, out: Floats) -> None:
         own = out[y // _PATCH * across + patch]
         for j in range(_PATCH):
             own[first + j] = np.floor(sums[REACH + patch * _PATCH + j] + np.float32(0.5))
-
-
-@kernel(
-    "void(int16[:,::1], int16[:,:,::1], int16[:,:,::1], boolean, int64[:,::1], int64[::1], int64[:,:,::1], "
-    "int64, float32[:,::1])"
-)
-def block_sads(
-    current: Lumas,
-    earlier: Lumas,
-    later: Lumas,
-    both: bool,
-    places: Integers,
-    chosen: Integers,
-    vectors: Integers,
-    margin: int,
-    out: Floats,
-) -> None:
-    """SAD [K, n] of vectors [K, n, 2] for the `chosen` blocks, as `lfqcodec.tokenizer.motion.encode.search`.
-
-    `current` [blocks, 256] are samples of luma, `earlier` and `later` planes of all phases of references,
-    `places` [blocks, 3] the picture, row and column of each block. Without `both` only `earlier` counts.
-    """
-    for n in range(len(chosen)):
-        own, place = current[chosen[n]], places[chosen[n]]
-        for k in range(len(vectors)):
-            dx, dy = vectors[k, n, 0], vectors[k, n, 1]
-            # Neighbours often have the same.
-            same = 0
-            while vectors[same, n, 0] != dx or vectors[same, n, 1] != dy:
-                same += 1
-            if same < k:
-                out[k, n] = out[same, n]
-                continue
-            plane, y, x = _window(place, dx, dy, earlier.shape[1], earlier.shape[2], margin)
-            total = 0
-            if both:
-                plane2, y2, x2 = _window(place, -dx, -dy, earlier.shape[1], earlier.shape[2], margin)
-                for i in range(BLOCK):
-                    for j in range(BLOCK):
-                        sum_ = earlier[plane, y + i, x + j] + later[plane2, y2 + i, x2 + j]
-                        total += abs(sum_ - 2 * own[i * BLOCK + j])
-                out[k, n] = np.float32(total) / np.float32(4)
-            else:
-                for i in range(BLOCK):
-                    for j in range(BLOCK):
-                        total += abs(earlier[plane, y + i, x + j] - own[i * BLOCK + j])
-                out[k, n] = np.float32(total) / np.float32(2)
-
-
-@part
-def _window(place: Any, dx: int, dy: int, high: int, wide: int, margin: int) -> tuple[int, int, int]:
-    """The plane that a vector points to, and where a block begins there, at (y, x) inside."""
-    plane = place[0] * 16 + ((dy & 3) << 2) + (dx & 3)
-    y = min(max(place[1] + (dy >> 2) + margin, 0), high - BLOCK)
-    x = min(max(place[2] + (dx >> 2) + margin, 0), wide - BLOCK)
-    return plane, y, x
-
-
-# Regions
-
-
-@kernel(
-    "Tuple((int64[::1], int64[::1], int64, int64, int64))"
-    "(int64[::1], int64[::1], int64, int64, int64, int64, float64)"
-)
-def squares(
-    known: Integers, wanted: Integers, h: int, w: int, scale: int, tile: int, full: float
-) -> tuple[Integers, Integers, int, int, int]:
-    """Squares of a grid that hold `wanted` positions, as `lfqcodec.tokenizer.motion.blocks` convolves them.
-
-    Positions of a grid of (h, w) have scale^2 rows each. Gives the row in each place of the squares and of a
-    ring around them, -1 where it is not `known`; the place of each wanted row; how many squares there are,
-    and their height and width: `tile` positions, or the whole grid where squares cover more than the share
-    `full` of it.
-    """
-    numbers = np.full((-(-h // tile), -(-w // tile)), -1)
-    for position in wanted:
-        numbers[position // w // tile, position % w // tile] = 0
-    count = (numbers == 0).sum()
-    high, wide = tile, tile
-    if count * tile**2 > full * h * w:
-        high, wide = h, w
-        numbers, count = np.zeros((1, 1), np.int64), min(len(wanted), 1)
-    grid = np.full((numbers.shape[0] * high * scale + 2, numbers.shape[1] * wide * scale + 2), -1)
-    for n in range(len(known)):
-        y, x = known[n] // w * scale + 1, known[n] % w * scale + 1
-        for part_y in range(scale):
-            for part_x in range(scale):
-                grid[y + part_y, x + part_x] = (n * scale + part_y) * scale + part_x
-    down, across = high * scale, wide * scale
-    inputs = np.empty(count * (down + 2) * (across + 2), np.int64)
-    at = 0
-    for row in range(numbers.shape[0]):
-        for column in range(numbers.shape[1]):
-            if numbers[row, column] < 0 or not count:
-                continue
-            numbers[row, column] = at // ((down + 2) * (across + 2))
-            for y in range(row * down, (row + 1) * down + 2):
-                inputs[at : at + across + 2] = grid[y, column * across : (column + 1) * across + 2]
-                at += across + 2
-    outputs = np.empty(len(wanted) * scale**2, np.int64)
-    for n in range(len(wanted)):
-        y, x = wanted[n] // w, wanted[n] % w
-        first = numbers[y // high, x // wide] * down * across
-        for part_y in range(scale):
-            line = first + (y % high * scale + part_y) * across + x % wide * scale
-            for part_x in range(scale):
-                outputs[(n * scale + part_y) * scale + part_x] = line + part_x
-    return inputs, outputs, count, down, across
-
-
-@kernel("float32[:,::1](float32[:,::1], int64[::1])")
-def gather(rows: Floats, numbers: Integers) -> Floats:
-    """The rows with these numbers, zeros for -1."""
-    out = np.zeros((len(numbers), rows.shape[1]), np.float32)
-    for n in range(len(numbers)):
-        if numbers[n] >= 0:
-            own, given = out[n], rows[numbers[n]]
-            for k in range(len(own)):
-                own[k] = given[k]
-    return out
 
 
 # Samples

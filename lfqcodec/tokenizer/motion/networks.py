@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint_sequential
 
 from lfqcodec.tokenizer.lfq.ternary import Quantized, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import (
@@ -23,7 +22,6 @@ from lfqcodec.tokenizer.motion.blocks import (
     Head,
     Part,
     Pointwise,
-    Region,
     Stack,
     from_patches,
     near_tokens,
@@ -33,6 +31,7 @@ from lfqcodec.tokenizer.motion.blocks import (
 )
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM
+from lfqcodec.tokenizer.motion.region import Region
 
 PIXELS = SAMPLES // 3
 Rows = TypeVar("Rows", Tensor, Part)
@@ -87,13 +86,7 @@ class Intra(nn.Module):
     def synthesise(self, decoded: Tensor, q: Tensor) -> Tensor:
         """Decoded latents to pictures."""
         seen = torch.cat([decoded, plane(q, decoded)], 1)
-        if seen.requires_grad and not self.training:
-            # Encoders refine latents: what lies inside of blocks is computed again, memory is dearer.
-            features = checkpoint_sequential(  # type: ignore[no-untyped-call]
-                self.decoder, len(self.decoder), seen, use_reentrant=False
-            )
-        else:
-            features = self.decoder(seen)
+        features = self.decoder(seen)
         return (from_patches(self.out(decoded)) + self.head(features)).float()  # type: ignore[no-any-return]
 
     def forward(self, pictures: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import blocks
+from lfqcodec.tokenizer.motion import region as region_module
 from lfqcodec.tokenizer.motion.blocks import (
     Part,
-    Region,
     enlarge,
     from_patch_rows,
     from_patches,
@@ -20,6 +20,7 @@ from lfqcodec.tokenizer.motion.blocks import (
     to_patches,
 )
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Context
+from lfqcodec.tokenizer.motion.region import Region
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
 Q = 1.3
@@ -118,7 +119,7 @@ def places(region: Region, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_regions_convolve_as_the_whole_grid_does(
     scale: int, share: float, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "compiled", lambda tensor: compiled)
+    monkeypatch.setattr(region_module, "compiled", lambda tensor: compiled)
     torch.manual_seed(1)
     wanted = Region(torch.rand(13, 22) < share)
     region = wanted.grown()
@@ -132,3 +133,49 @@ def test_regions_convolve_as_the_whole_grid_does(
         for inner in (None, wanted):
             y, x = places(inner or region, scale)
             torch.testing.assert_close(region.convolve(conv, rows, scale, inner), whole[:, y, x].T)
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_kernels_do_in_a_region_what_torch_does(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    inner = Region(torch.rand(13, 22) < share)
+    region = inner.grown()
+    block, head = blocks.Block(24), blocks.Head(24, 8)
+    rows, found = 10 * torch.randn(len(region), 24), []
+    with torch.no_grad():
+        for parameter in [*block.parameters(), *head.parameters()]:
+            parameter.normal_(0, 0.3)
+        for compiled in (True, False):
+            for module in (blocks, region_module):
+                monkeypatch.setattr(module, "compiled", lambda tensor, compiled=compiled: compiled)
+            found.append((block.rows(rows.clone(), region), head.rows(rows, region, inner)))
+    for made, expected in zip(*found, strict=True):
+        torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_gates_are_limited() -> None:
+    both = torch.tensor([[1.0, 30.0, -30.0, 1.0, -50.0, 50.0, 0.0, -1e-30]]).T.repeat(1, 8).flatten()[None]
+    value, gate = both.chunk(2, 1)
+    made = blocks._gated_rows(both)
+    torch.testing.assert_close(made, blocks._gated(value, gate), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_blocks_of_fixed_weights_have_the_same_gradient(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "compiled", lambda tensor: compiled)
+    torch.manual_seed(1)
+    block = blocks.Block(24)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.normal_(0, 0.5)
+    inputs = (10 * torch.randn(2, 24, 5, 7)).contiguous(memory_format=torch.channels_last)
+    weights, found = torch.randn(2, 24, 5, 7), []
+    for fixed in (False, True):
+        given = inputs.clone().requires_grad_()
+        made = block.requires_grad_(not fixed)(given)
+        (gradient,) = torch.autograd.grad((made * weights).sum(), given)
+        found.append((made.detach(), gradient))
+    for plain, lean in zip(*found, strict=True):
+        torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-3)

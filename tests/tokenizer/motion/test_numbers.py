@@ -8,7 +8,8 @@ import torch
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import Pointwise
-from lfqcodec.tokenizer.motion.encode.numbers import DepthOptions, Numbers
+from lfqcodec.tokenizer.motion.encode import numbers as numbers_module
+from lfqcodec.tokenizer.motion.encode.numbers import Numbers
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth
 
 DIM, LAYERS, H, W = 14, 4, 6, 4
@@ -77,19 +78,6 @@ def test_shallow_blocks_take_the_nearest_numbers_that_fit(numbers: Numbers, choi
     assert torch.equal(decoded(made), expected)
 
 
-def test_depth_errors_are_those_of_the_numbers(numbers: Numbers) -> None:
-    options = numbers.depth()
-    assert isinstance(options, DepthOptions)
-    assert options.errors is not None
-    assert options.errors.shape == (2, 4, H // 2, W // 2)
-    for choice in range(4):
-        missed = numbers.scaled - decoded(take_plain(with_depth(numbers, choice)))
-        error = (missed.square() * numbers.weight[:, None, None]).sum(1)
-        blocks = torch.nn.functional.avg_pool2d(error[:, None], 2)[:, 0] * 4
-        torch.testing.assert_close(options.errors[:, choice], blocks)
-    assert (options.errors.diff(dim=1) <= 0).all()
-
-
 def test_weights_are_squared_8_bit_steps_of_the_linear_path() -> None:
     torch.manual_seed(0)
     quantizer, out = TernaryQuantizer(DIM, LAYERS, levels=3, digits=4), Pointwise(DIM, 192, bias=False)
@@ -154,3 +142,21 @@ def test_gains_are_differences_of_squared_error(numbers: Numbers) -> None:
     assert alone.any()
     torch.testing.assert_close(gains[:, :, :, 0][..., alone], significant[..., alone], rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(gains[:, :, :, 1][..., alone], sign[..., alone], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("choice", [None, 1, 3])
+def test_gpus_are_offered_the_same(
+    numbers: Numbers, choice: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = numbers.with_depth(numbers.depth().plain) if choice is None else with_depth(numbers, choice)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(LAYERS):
+        monkeypatch.setattr(numbers_module, "compiled", lambda tensor: True)
+        found = made.options()
+        monkeypatch.setattr(numbers_module, "compiled", lambda tensor: False)
+        expected = made.options()
+        assert np.array_equal(found.plain, expected.plain)
+        assert torch.equal(found.gains, expected.gains)
+        # Now and then something else is taken.
+        other = torch.rand(found.plain.shape, generator=generator).numpy() < 0.2
+        made = made.take(np.where(other, 0, found.plain))

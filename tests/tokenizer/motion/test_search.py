@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
+from lfqcodec.tokenizer.motion.encode import search
 from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
 from lfqcodec.tokenizer.motion.encode.search import (
     BETWEEN,
@@ -130,3 +131,23 @@ def test_gpus_see_the_same_differences(both: bool) -> None:
     assert torch.equal(
         matching.sad(vectors[:, chosen], chosen), matching.gathered_sad(vectors[:, chosen], chosen)
     )
+
+
+@pytest.mark.parametrize("lam", [2.0, 30.0])
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_gpus_find_the_same_motion(effort: str, lam: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(5)
+    # Two motions, and noise for vectors to differ by.
+    current = torch.cat([crop(5, 2)[..., : W // 2], crop(-3, 1)[..., W // 2 :]], 3).float()
+    noisy = torch.cat([current, current.flip(2)])
+    noisy = (noisy + 20 * torch.randn(noisy.shape, generator=generator)).clamp(0, 255).to(torch.uint8)
+    before = torch.randint(-20, 20, (2, H // 16, W // 16, 2), generator=generator)
+    planes = LumaPlanes(torch.cat([crop(0, 0), crop(1, 0)])), LumaPlanes(torch.cat([crop(9, 4), crop(2, 2)]))
+    found = []
+    for compiled in (True, False):
+        monkeypatch.setattr(search, "compiled", lambda tensor, compiled=compiled: compiled)
+        found.append(search_anchor(noisy, planes[0], before, lam, EFFORTS[effort]))
+        found.append(search_between(noisy, *planes, before, lam, EFFORTS[effort]))
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[3])
+    assert (found[0] != before).any()

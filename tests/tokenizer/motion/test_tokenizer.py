@@ -12,7 +12,7 @@ from motion_support import SMALL, clip, encode_plain, lively_motion, number_of
 from lfqcodec.errors import BitstreamError, WeightsError
 from lfqcodec.tokenizer.lfq.ternary import tokens_valid
 from lfqcodec.tokenizer.motion.group import Reference, Source
-from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS
+from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, pack_depth
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 from lfqcodec.tokenizer.motion.training.checkpoint import model_tensors
 from lfqcodec.tokenizer.motion.training.rate import Rates
@@ -140,9 +140,10 @@ def test_encoders_are_immutable(model: MotionTokenizer) -> None:
     moved = np.full_like(start.options(1).plain, 100 << 9)
     other = start.take(1, moved)
     one, again = (start.take(1, start.options(1).plain) for _ in range(2))
-    errors = [encoder.options(2).errors for encoder in (one, other, again)]
-    assert torch.equal(errors[0], errors[2])
-    assert not torch.equal(errors[0], errors[1])
+    everywhere = pack_depth(np.full((1, 2, 3), 3, np.int32))
+    gains = [encoder.take(2, everywhere).options(3).gains for encoder in (one, other, again)]
+    assert torch.equal(gains[0], gains[2])
+    assert not torch.equal(gains[0], gains[1])
     with pytest.raises(ValueError, match="next layer"):
         start.options(2)
     with pytest.raises(ValueError, match="shape"):

@@ -221,7 +221,7 @@ class PredictedEncoder(MotionGroupEncoder):
         `missed` is the squared error of the prediction, float32 [H/16, W/16].
         """
         assert self._numbers is not None
-        values = self._numbers.quantizer.plain(self._numbers.scaled)
+        values = self._numbers.plain
         trial, number = self._group.copy(), self._group.places["anchor"][0]
         trial.add("anchor", self._predictions, values)
         left = block_errors(patch_rows(trial.picture(number)), self._patches[number], self._grid)

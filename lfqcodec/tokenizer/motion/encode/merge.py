@@ -9,10 +9,15 @@ together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from lfqcodec.tokenizer.motion.encode.search_kernels import AROUND, PREDICTED_FROM
 
 Sad = Callable[[Tensor, Tensor], Tensor]
 """SAD float32 [K, n] of vectors int64 [K, n, 2] for blocks int64 [n]."""
@@ -20,10 +25,8 @@ _SAME = 0.0, 2.8, 1.35, 0.6, 0.1
 """Bits of a vector that so many of its four candidates have, as the prior of `motion-2` codes it."""
 _NEW, _NEW_SIZE = 4.0, 1.55
 """Bits of another: these, and these times log2 of 1 + its difference to the predictor in quarter-pels."""
-_AROUND = ((0, 0), (0, -1), (-1, 0), (-1, 1), (0, 1), (1, 0), (1, -1))
-"""(rows, columns) to what is tried: the vector there is, those it is predicted from, those that follow."""
-_PREDICTED_FROM = ((0, -1), (-1, 0), (-1, 1))
-"""To the left, above, above to the right: three of the four candidates of spec section 19."""
+_FARTHEST = 4 * 256
+"""More than vectors in -256..255 differ."""
 
 
 def vector_bits(vectors: Tensor, candidates: Tensor) -> Tensor:
@@ -31,8 +34,18 @@ def vector_bits(vectors: Tensor, candidates: Tensor) -> Tensor:
     left, above, corner, before = candidates
     predicted = _median(_median(left, above, corner), before, left)
     hits = (candidates == vectors).all(-1).sum(0)
-    other = _NEW + _NEW_SIZE * torch.log2((vectors - predicted).abs().sum(-1) + 1.0)
+    other = _other_bits((vectors - predicted).abs().sum(-1))
     return torch.where(hits > 0, torch.tensor(_SAME, device=vectors.device)[hits], other)
+
+
+def _other_bits(away: Tensor) -> Tensor:
+    return _NEW + _NEW_SIZE * torch.log2(away + 1.0)
+
+
+@cache
+def bit_tables() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Bits of vectors by how many candidates are the same, and of others by how far away they are."""
+    return np.array(_SAME, np.float32), _other_bits(torch.arange(_FARTHEST)).numpy()
 
 
 def _median(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -77,20 +90,20 @@ class _Merged:
         blocks = torch.arange(len(self.vectors), device=field.device)
         self.y, self.x = blocks // columns, blocks % columns
         self._neighbours: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        for down, right in _AROUND:
+        for down, right in AROUND:
             row, column = self.y + down, self.x + right
             inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
             self._neighbours[down, right] = torch.where(inside, row * columns + column, blocks), inside
 
     def tried(self, blocks: Tensor) -> Tensor:
         """What may become the vector of blocks [n], beginning with what it is: [K, n, 2]."""
-        around = [self.vectors[self._neighbour(blocks, step)[0]] for step in _AROUND]
+        around = [self.vectors[self._neighbour(blocks, step)[0]] for step in AROUND]
         return torch.stack([*around, self._before[blocks]])
 
     def bits(self, tried: Tensor, blocks: Tensor) -> Tensor:
         """What blocks [n] and those that are predicted from them cost with vectors [K, n, 2]: [K, n]."""
         total = vector_bits(tried, self._candidates(blocks)[:, None].expand(-1, *tried.shape))
-        for number, (down, right) in enumerate(_PREDICTED_FROM):
+        for number, (down, right) in enumerate(PREDICTED_FROM):
             place, inside = self._neighbour(blocks, (-down, -right))
             theirs = self._candidates(place)[:, None].repeat(1, len(tried), 1, 1)
             theirs[number] = tried
@@ -105,7 +118,7 @@ class _Merged:
     def _candidates(self, blocks: Tensor) -> Tensor:
         """The four candidates of blocks, [4, n, 2]; the vector before stands in for what is outside."""
         own, found = self._before[blocks], []
-        for step in _PREDICTED_FROM:
+        for step in PREDICTED_FROM:
             place, inside = self._neighbour(blocks, step)
             found.append(torch.where(inside[:, None], self.vectors[place], own))
         return torch.stack([*found, own])

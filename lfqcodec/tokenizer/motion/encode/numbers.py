@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,22 +19,9 @@ from lfqcodec.tokenizer.lfq.ternary import (
     values_to_tokens,
 )
 from lfqcodec.tokenizer.motion.blocks import Pointwise
+from lfqcodec.tokenizer.motion.encode.number_kernels import FIXED, choices
 from lfqcodec.tokenizer.motion.layout import Grid, coded_layers, depth_choices, pack_depth
-
-
-@dataclass(frozen=True)
-class DepthOptions(Options):
-    """For a layer of depth: `errors` float32 [planes, choices, H/16, W/16], squared error by choice.
-
-    In squared 8-bit steps, summed over the samples of a block of 16x16, if the numbers that these layers can
-    hold are rounded; up to what no token changes.
-    """
-
-    errors: Tensor | None = None
-
-
-_FIXED = 1e12
-"""More than any token can gain or cost."""
+from lfqcodec.tokenizer.motion.region import compiled
 
 
 @dataclass(frozen=True)
@@ -53,27 +41,29 @@ class Numbers:
     @classmethod
     def of(cls, quantizer: TernaryQuantizer, out: Pointwise, latents: Tensor, q: Tensor) -> Numbers:
         """Of latents float32 [planes, dim, h, w] that the linear path `out` turns back to samples."""
-        gains = quantizer.gains(q)
+        gains = quantizer.gains(q).detach()
         norm = out.weight.detach().square().sum(0)
         counts = torch.full_like(latents[:, 0], quantizer.layers, dtype=torch.int64)
         weight = norm * (255.0 / gains[0, :, 0, 0]) ** 2
         return cls(quantizer, latents * gains, weight, counts, latents[:, :0])
 
-    def depth(self, skipped: Tensor | None = None) -> DepthOptions:
+    @cached_property
+    def plain(self) -> Tensor:
+        """The ternary values of all layers by rounding alone, float32 [planes, 9 * layers, h, w]."""
+        return self.quantizer.plain(self.scaled)
+
+    def depth(self, skipped: Tensor | None = None) -> Options:
         """What may be chosen as depth; `skipped` bool [planes, H/16, W/16]: blocks without tokens."""
-        errors, choices = [], depth_choices(self.quantizer.layers)
-        for limit in self._limits()[list(choices)]:
-            rounded = round_numbers(self.scaled, limit[:, None, None], self.quantizer.rounding)
-            error = ((self.scaled - rounded).square() * self.weight[:, None, None]).sum(1, keepdim=True)
-            errors.append(F.avg_pool2d(error, 2)[:, 0] * 4)
-        values = self.quantizer.plain(self.scaled)
+        values = self.plain
         used = values.abs().reshape(len(values), -1, VALUES, *values.shape[2:]).amax(2)
         layers = torch.arange(1, self.quantizer.layers + 1, device=used.device)[:, None, None]
         needed = F.max_pool2d((used * layers).amax(1, keepdim=True).float(), 2)[:, 0]
         if skipped is not None:
             needed = needed.masked_fill(skipped, 0)
-        choice = torch.bucketize(needed, torch.tensor(choices, device=used.device).float())
-        return DepthOptions(pack_depth(choice.cpu().numpy().astype(np.int32)), errors=torch.stack(errors, 1))
+        choice = torch.bucketize(
+            needed, torch.tensor(depth_choices(self.quantizer.layers), device=used.device).float()
+        )
+        return Options(pack_depth(choice.cpu().numpy().astype(np.int32)))
 
     def with_depth(self, tokens: Grid) -> Numbers:
         """With these depth tokens."""
@@ -84,6 +74,8 @@ class Numbers:
 
     def options(self) -> Options:
         """What may be chosen for the next layer."""
+        if compiled(self.scaled):
+            return self._compiled_options()
         planned = self._planned()
         layer = self.values.shape[1] // VALUES
         slots = slice(VALUES * layer, VALUES * (layer + 1))
@@ -91,6 +83,27 @@ class Numbers:
         values = self.quantizer.values(planned)[:, slots] * coded[:, None]
         plain = values_to_tokens(values).cpu().numpy()
         return Options(plain, self._gains(planned, values, slots, coded))
+
+    def _compiled_options(self) -> Options:
+        quantizer, (planes, dim, h, w) = self.quantizer, self.scaled.shape
+        digits = self._digits()
+        fixed = digits[self.values.shape[1] // VALUES]
+        tokens, gains = torch.empty(planes, h, w, dtype=torch.int32), torch.empty(planes * h * w, 2, VALUES)
+        choices(
+            self.scaled.permute(0, 2, 3, 1).reshape(-1, dim).contiguous().numpy(),
+            self.weight.numpy(),
+            self.counts.flatten().numpy(),
+            self.values.contiguous().flatten(2).numpy(),
+            quantizer.channel.numpy(),
+            (3.0**quantizer.digit).numpy(),
+            _limits(digits).numpy(),
+            _limits((digits - fixed).clamp(min=0)).numpy(),
+            (3.0**fixed).numpy(),
+            quantizer.rounding,
+            tokens.flatten().numpy(),
+            gains.numpy(),
+        )
+        return Options(tokens.numpy(), gains.flatten(0, 1))
 
     def _gains(self, planned: Tensor, values: Tensor, slots: slice, coded: Tensor) -> Tensor:
         """Squared error that a bit of a subtoken saves when it is set, float32 [2 n, 9].
@@ -112,8 +125,8 @@ class Numbers:
         significant, sign = zero - torch.minimum(minus, plus), minus - plus
         # Two digits of one number in a layer cannot be chosen one by one: they stay as planned.
         fixed = ((channel[:, None] == channel).sum(1) > 1)[:, None, None] | ~coded[:, None]
-        significant = torch.where(fixed, (2 * values.abs() - 1) * _FIXED, significant)
-        sign = torch.where(fixed, values * _FIXED, sign)
+        significant = torch.where(fixed, (2 * values.abs() - 1) * FIXED, significant)
+        sign = torch.where(fixed, values * FIXED, sign)
         return torch.stack([significant, sign], -1).permute(0, 2, 3, 4, 1).reshape(-1, VALUES)
 
     def take(self, tokens: Grid) -> Numbers:
@@ -129,14 +142,11 @@ class Numbers:
         slots = F.one_hot(quantizer.channel, quantizer.dim).reshape(-1, VALUES, quantizer.dim).sum(1)
         return F.pad(slots.cumsum(0), (0, 0, 1, 0)).float()
 
-    def _limits(self) -> Tensor:
-        return (3.0 ** self._digits() - 1) / 2
-
     def _planned(self) -> Tensor:
         """Whole numbers whose digits are those of the layers taken, as near as the layers left allow."""
         digits, quantizer = self._digits(), self.quantizer
         held = digits[self.counts].permute(0, 3, 1, 2)
-        target = round_numbers(self.scaled, (3.0**held - 1) / 2, quantizer.rounding)
+        target = round_numbers(self.scaled, _limits(held), quantizer.rounding)
         taken = self.values.shape[1]
         if not taken:
             return target
@@ -145,5 +155,10 @@ class Numbers:
         fixed = digits[taken // VALUES][:, None, None]
         # Never a tie: powers of 3 are odd.
         steps = ((target - known) / 3.0**fixed).round()
-        limit = (3.0 ** (held - fixed).clamp(min=0) - 1) / 2
+        limit = _limits((held - fixed).clamp(min=0))
         return known + steps.clamp(-limit, limit) * 3.0**fixed
+
+
+def _limits(digits: Tensor) -> Tensor:
+    """The largest numbers that so many digits hold."""
+    return (3.0**digits - 1) / 2

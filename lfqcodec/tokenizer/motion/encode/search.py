@@ -7,19 +7,22 @@ the median of its neighbourhood. All blocks of all pictures are searched at once
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import compiled
 from lfqcodec.tokenizer.motion.compensation import windows_at
+from lfqcodec.tokenizer.motion.encode import search_kernels
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
-from lfqcodec.tokenizer.motion.encode.merge import merge
+from lfqcodec.tokenizer.motion.encode.merge import bit_tables, merge
 from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, TAPS
-from lfqcodec.tokenizer.motion.kernels import block_sads
+from lfqcodec.tokenizer.motion.region import compiled
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""
@@ -30,6 +33,8 @@ BETWEEN = 1.8
 _MARGIN = BLOCK
 _COARSE = 4
 _LENGTH_COST = 8.0
+_FARTHEST = 8 * 256
+"""More than a component of a vector differs from what is predicted."""
 _NO_BITS = 0.3
 _FIRST_BITS = 3.5
 
@@ -104,19 +109,17 @@ class Matching:
             return self._compiled_sad(vectors, self._all if chosen is None else chosen)
         return self.gathered_sad(vectors, chosen)
 
+    @cached_property
+    def _arrays(self) -> list[Any]:
+        """What kernels begin with."""
+        planes = [each.planes.numpy() for each in (self._earlier, self._later or self._earlier)]
+        current = self._current.numpy().reshape(-1, BLOCK**2)
+        return [current, *planes, self._later is not None, self._places.numpy(), _MARGIN]
+
     def _compiled_sad(self, vectors: Tensor, chosen: Tensor) -> Tensor:
-        sads, later = np.empty(vectors.shape[:2], np.float32), self._later or self._earlier
-        block_sads(
-            self._current.numpy().reshape(-1, BLOCK**2),
-            self._earlier.planes.numpy(),
-            later.planes.numpy(),
-            self._later is not None,
-            self._places.numpy(),
-            chosen.numpy(),
-            vectors.contiguous().numpy(),
-            _MARGIN,
-            sads,
-        )
+        sads = np.empty(vectors.shape[:2], np.float32)
+        arguments = [*self._arrays, chosen.numpy(), vectors.contiguous().numpy(), sads]
+        search_kernels.block_sads(*arguments)
         return torch.from_numpy(sads)
 
     def gathered_sad(self, vectors: Tensor, chosen: Tensor | None = None) -> Tensor:
@@ -132,9 +135,35 @@ class Matching:
         error.sub_(current * 2)
         return error.abs_().float().flatten(2).sum(2) / 4
 
-    def sad_from(self, first: int, vectors: Tensor, chosen: Tensor) -> Tensor:
-        """The same of blocks numbered from `first` on."""
-        return self.sad(vectors, chosen + first)
+    def descend(
+        self,
+        chosen: Tensor,
+        found: tuple[Tensor, Tensor, Tensor],
+        free: Tensor,
+        lam: Tensor,
+        steps: Sequence[int],
+    ) -> None:
+        """Improve what was `found` for the `chosen` blocks by smaller and smaller `steps`, in place.
+
+        `found` are vectors [n, 2], costs and SAD [n] of all blocks. `free` [n, 2] are the vectors that cost
+        next to nothing, `lam` [n] what a bit is worth.
+        """
+        if not compiled(free):
+            _descend(self, chosen, found, free, lam, steps)
+            return
+        arrays = (each.numpy() for each in (chosen, *found, free, lam))
+        arguments = [*self._arrays, *arrays, np.array(steps), LIMIT, _bit_table()]
+        search_kernels.descend(*arguments)
+
+    def merge(self, first: int, field: Tensor, before: Tensor, lam: Tensor, rounds: int) -> Tensor:
+        """`merge` for the field [h, w, 2] of blocks numbered from `first` on."""
+        if not compiled(field):
+            return merge(lambda tried, chosen: self.sad(tried, chosen + first), field, before, lam, rounds)
+        merged = field.numpy().copy()
+        fields = merged, before.contiguous().numpy(), lam.numpy()
+        arguments = [*self._arrays, first, *fields, rounds, *bit_tables()]
+        search_kernels.merge(*arguments)
+        return torch.from_numpy(merged)
 
 
 def neighbours(field: Tensor) -> list[Tensor]:
@@ -148,8 +177,17 @@ def neighbours(field: Tensor) -> list[Tensor]:
 
 def motion_bits(difference: Tensor) -> Tensor:
     """About how many bits a difference [..., 2] to what is predicted costs."""
-    size = difference.abs().float()
-    return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS).sum(-1)
+    return _component_bits(difference.abs().float()).sum(-1)
+
+
+def _component_bits(size: Tensor) -> Tensor:
+    return torch.where(size > 0, 2 * torch.log2(size + 1) + (_FIRST_BITS - 2), _NO_BITS)
+
+
+@cache
+def _bit_table() -> NDArray[np.float32]:
+    """The same for all sizes that there are."""
+    return _component_bits(torch.arange(_FARTHEST).float()).numpy()
 
 
 def _refine(
@@ -182,7 +220,7 @@ def _refine(
             # Nothing is new where the start and what is free are as they were.
             worth &= (torch.cat([best, free], 1) != searched).any(1)
         chosen = worth.nonzero()[:, 0]
-        _descend(matching, chosen, (best, cost, sad), free, lam, steps)
+        matching.descend(chosen, (best, cost, sad), free, lam, steps)
         searched = torch.cat([best, free], 1)
     return best.reshape(shape)
 
@@ -198,12 +236,9 @@ def _descend(
     found: tuple[Tensor, Tensor, Tensor],
     free: Tensor,
     lam: Tensor,
-    steps: tuple[int, ...],
+    steps: Sequence[int],
 ) -> None:
-    """Improve what was `found` for the `chosen` blocks by smaller and smaller `steps`, in place.
-
-    `found` are vectors, costs and SAD of all blocks. `free` [n, 2] are the vectors that cost next to nothing.
-    """
+    """`Matching.descend` for GPUs."""
     best, cost, sad = found
     own, own_cost, own_sad, own_free, own_lam = (each[chosen] for each in (best, cost, sad, free, lam))
     directions = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], device=best.device)
@@ -277,9 +312,9 @@ def search_anchor(
     prior = zero if before is None else before
     merged = []
     for number, (field, own) in enumerate(zip(found, prior, strict=True)):
-        blocks = slice(number * own[..., 0].numel(), (number + 1) * own[..., 0].numel())
-        sad = partial(matching.sad_from, blocks.start)
-        merged.append(merge(sad, field, own, weights[blocks], effort.merge_rounds))
+        count = own[..., 0].numel()
+        blocks = slice(number * count, (number + 1) * count)
+        merged.append(matching.merge(blocks.start, field, own, weights[blocks], effort.merge_rounds))
     return torch.stack(merged)
 
 
@@ -303,4 +338,4 @@ def search_between(
 
 def _per_block(lam: float | Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
     each = torch.as_tensor(lam, dtype=torch.float32, device=device).reshape(-1, 1, 1)
-    return each.expand(shape).flatten()
+    return each.expand(shape).flatten().contiguous()
