@@ -13,7 +13,7 @@ from lfqcodec.cli.train.options import (
     Media,
     Run,
     changes_option,
-    check_name,
+    check_file,
     data_options,
     export_option,
     held_option,
@@ -154,12 +154,9 @@ def _write(run: Path, dest: Path, name: str, *, overwrite: bool) -> str:
 @json_option
 def export_actions(run: Path, dest: Path, name: str | None, overwrite: bool, as_json: bool) -> None:
     """Write the averaged weights of a training RUN as a file that `python -m benchmarks actions` can use."""
-    from lfqcodec.output import check_target
     from lfqcodec.understand.store import read_classifier
 
-    check_name(dest, "a classifier's file")
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    check_target(dest, overwrite=overwrite)
+    check_file(dest, "a classifier's file", overwrite=overwrite)
     name = name or dest.stem
     sha256 = _write(run, dest, name, overwrite=overwrite)
     classes = len(read_classifier(dest).classes)

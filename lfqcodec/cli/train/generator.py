@@ -13,7 +13,7 @@ from lfqcodec.cli.train.options import (
     Media,
     Run,
     changes_option,
-    check_name,
+    check_file,
     data_options,
     export_option,
     held_option,
@@ -102,11 +102,8 @@ def export_generator(run: Path, dest: Path, name: str | None, overwrite: bool, a
     RUN/sampling.json goes into it: how to sample, by the name of the set.
     """
     from lfqcodec.generate.model.store import read_generator
-    from lfqcodec.output import check_target
 
-    check_name(dest, "a generator's file")
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    check_target(dest, overwrite=overwrite)
+    check_file(dest, "a generator's file", overwrite=overwrite)
     name = name or dest.stem
     sha256 = _write(run, dest, name, overwrite=overwrite)
     made = read_generator(dest)

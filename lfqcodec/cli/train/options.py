@@ -12,6 +12,7 @@ import click
 from lfqcodec.cli.shared.options import Command, device_option
 from lfqcodec.cli.shared.report import human_bytes, print_json
 from lfqcodec.errors import LfqError
+from lfqcodec.output import check_target
 
 if TYPE_CHECKING:
     from lfqcodec.train.loop import Loop
@@ -102,6 +103,13 @@ def check_name(dest: Path, what: str) -> None:
     """Raises `LfqError` where a file of weights has another suffix."""
     if dest.suffix != ".safetensors":
         raise LfqError(f"{dest}: the name of {what} must end in .safetensors")
+
+
+def check_file(dest: Path, what: str, *, overwrite: bool) -> None:
+    """The same, and where it could not be written; its folder is made."""
+    check_name(dest, what)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    check_target(dest, overwrite=overwrite)
 
 
 def tell_written(dest: Path, name: str, sha256: str, *, as_json: bool, **more: object) -> None:
