@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.encode.lagrangian import BASE, WEIGHT
 from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.motion.model.networks import GroupModel, IntraModel, eight_bits
-from lfqcodec.train.motion.model.objective import LAMBDA, LAMBDA_BASE, PERCEPTUAL, psnr
+from lfqcodec.train.motion.model.objective import PERCEPTUAL, psnr
 
 REFERENCE_BETTER = 1.3
 """How much better first pictures are than what follows, in q."""
@@ -35,7 +36,7 @@ class Figures:
             row["lpips_shifted"] = float(self._lpips(*shifted).mean())
             distortion += PERCEPTUAL * row["lpips_shifted"]
         row["bpp"] = float(bpp.sum())
-        row["lagrangian"] = LAMBDA * LAMBDA_BASE**q * distortion + row["bpp"]
+        row["lagrangian"] = WEIGHT * BASE**q * distortion + row["bpp"]
         for name, value in row.items():
             self.rows.setdefault(name, []).append(float(f"{value:.5g}"))  # type: ignore[arg-type]
         layers = [float(f"{value:.4g}") for value in bpp.tolist()]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.errors import WeightsError
+from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
 from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
@@ -287,7 +288,7 @@ class GroupsTask(MotionTask[GroupModel]):
         for number in range(_INITIAL_BATCHES):
             pictures = chains.batch(2**31 + number)[:, :5].to(self.device)
             q = self._uniform(0, self._best[0], 2**20 + number, 0)
-            lam = LAMBDA * 2.7 ** (-q / 2)
+            lam = LAMBDA * BASE ** (-q / 2)
             first, last = (self._first_pictures(pictures[:, n], q + 1) for n in (0, 4))
             earlier, later = (quarter_pel_planes(luma(each)) for each in (first, last))
             zero = self.model.first(first).field

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.codec.gop import OperatingPoint
+from lfqcodec.tokenizer.motion.encode import lagrangian
 
 DEFAULT_CRF = 30.0
 _ZERO_CRF = 38.0
@@ -17,8 +18,6 @@ _LOWER = {4: 0.0, 2: 0.2, 1: 0.5}
 """How much lower q is in groups of so many pictures: a bit then saves as much error as in groups of 4."""
 _ERROR_OF_BIT = 7000.0
 """Squared error that a bit saves at q 0; measured on six clips, from q -1 to 3 within 30%."""
-# Training weighs squared error per sample by this at q = 0 against bits per pixel, of three samples.
-_WEIGHT, _WEIGHT_BASE = 0.0002, 2.7
 _SHARE = 0.1
 """Of what training pays for a bit, one below the lowest quality: training pays for LPIPS, too."""
 
@@ -32,7 +31,7 @@ def operating_point(crf: float, streams: int, group_size: int = GROUP_SIZES[0]) 
     q = quality_of(crf)
     first = _INTRA_ABOVE + (q if q >= 0 else _INTRA_SLOPE * q)
     own = q - _LOWER[group_size]
-    lambda_ = max(0.0, -own) * _SHARE * 3 / _WEIGHT
+    lambda_ = max(0.0, -own) * _SHARE * lagrangian.ERROR_OF_BIT
     return OperatingPoint(streams, lambda_, own, 0.0, first, group_size)
 
 
@@ -43,4 +42,4 @@ def quality_of(crf: float) -> float:
 
 def error_of_bit(crf: float) -> float:
     """What a bit is worth at `crf`, in squared error as `OperatingPoint` counts it."""
-    return float(_ERROR_OF_BIT * _WEIGHT_BASE ** -quality_of(crf))
+    return lagrangian.error_of_bit(quality_of(crf), _ERROR_OF_BIT)

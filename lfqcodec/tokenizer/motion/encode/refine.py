@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion.blocks import PATCH
+from lfqcodec.tokenizer.motion.encode.lagrangian import error_of_bit
 from lfqcodec.tokenizer.motion.networks import Intra
 
 _RATE = 0.03
 """How far a step may move a number, at first; it falls to zero in a line."""
 _BETAS = 0.8, 0.95
-_ERROR_OF_BIT = 15000.0
-"""Squared error in 8-bit steps, summed over samples, that a bit must save at q 0, as in training."""
-_ERROR_BASE = 2.7
 _BAND = 1 << 14
 """Positions that are refined at once, about, which bounds the memory that gradients take."""
 _REACH = 9
@@ -31,7 +29,7 @@ def refined(network: Intra, picture: Tensor, scaled: Tensor, q: Tensor, steps: i
     `picture` float32 [1, 3, 8 * h, 8 * w] in [-0.5, 0.5]; q float32 [1].
     """
     h, w = scaled.shape[2:]
-    cost = _cost(network.quantizer.plain(scaled)) * float(_ERROR_OF_BIT * _ERROR_BASE ** -q.item())
+    cost = _cost(network.quantizer.plain(scaled)) * error_of_bit(q.item())
     found = scaled.clone()
     high = -(-h // max(1, round(h * w / _BAND)))
     for first in range(0, h, high):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from lfqcodec.tokenizer.motion.compensation import windows_at
 from lfqcodec.tokenizer.motion.encode import search_kernels
 from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
+from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.merge import bit_tables, merge
 from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, TAPS
 from lfqcodec.tokenizer.motion.region import compiled
@@ -41,7 +42,7 @@ _FIRST_BITS = 3.5
 
 def motion_lambda(q: float) -> float:
     """What a bit of an anchor's motion is worth in SAD: falls as the root of what distortion is worth."""
-    return float(LAMBDA * 2.7 ** (-q / 2))
+    return float(LAMBDA * BASE ** (-q / 2))
 
 
 def luma(pictures: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES
+from lfqcodec.tokenizer.motion.encode.lagrangian import error_of_bit
 
 BLOCK = 16
 _WORSE = 1.25
@@ -21,7 +22,6 @@ _FLOOR = 0.1 * 3 * BLOCK**2
 
 _ERROR_OF_BIT = 4500.0
 """Squared error that a bit must save at q 0."""
-_ERROR_BASE = 2.7
 _VALUE_BITS, _LAYER_BITS, _BLOCK_BITS = 3.3, 2.0, 2.0
 """About what a value that is not 0, each layer that a block is coded in, and the block cost."""
 
@@ -65,4 +65,4 @@ def block_bits(values: Tensor) -> Tensor:
 
 def not_worth(gained: Tensor, bits: Tensor, q: float) -> Tensor:
     """Where blocks gain less squared error by their tokens than these bits are worth at q; bool."""
-    return gained < bits * float(_ERROR_OF_BIT * _ERROR_BASE**-q)
+    return gained < bits * error_of_bit(q, _ERROR_OF_BIT)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lfqcodec.tokenizer.lfq.ternary import VALUES, Quantized, TernaryQuantizer
 from lfqcodec.tokenizer.motion.blocks import plane
 from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
 from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
@@ -100,7 +101,7 @@ class GroupModel(nn.Module):
         """
         batch, size, _, h, w = pictures.shape
         current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, size, 1, h, w)
-        lam = LAMBDA * 2.7 ** (-q / 2)
+        lam = LAMBDA * BASE ** (-q / 2)
 
         earlier = chain.picture
         earlier_planes = _search_planes(earlier)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lfqcodec.tokenizer.motion.encode.lagrangian import BASE, WEIGHT
 from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.motion.model.networks import Chain, Coded, GroupModel, IntraModel
 from lfqcodec.train.motion.model.search import constant
 
-LAMBDA, LAMBDA_BASE = 0.0002, 2.7
 PERCEPTUAL = 2000.0
 """LPIPS in the distortion: 0.1 weighs as much as 200 squared steps."""
 STRAY = 1.3
@@ -40,8 +40,8 @@ class Measured(NamedTuple):
 
 def weights(q: Tensor) -> tuple[Tensor, Tensor]:
     """lambda(q), and what the Lagrangian is multiplied by so that gradients are of one size for all q."""
-    lam = LAMBDA * LAMBDA_BASE**q
-    return lam, (LAMBDA * LAMBDA_BASE**_MIDDLE / lam) ** 0.5
+    lam = WEIGHT * BASE**q
+    return lam, (WEIGHT * BASE**_MIDDLE / lam) ** 0.5
 
 
 def intra_loss(
