@@ -20,18 +20,19 @@ ALLOWED = {
     "configuration": {"errors"},
     "kernels": set(),
     "scaling": {"arguments", "errors"},
+    "machine": set(),
     "media": set(),
     "output": {"errors"},
     "reproducible": set(),
     "bitstream": {"errors", "media"},
     "entropy": {"bitstream", "errors"},
-    "tokenizer": {"bitstream", "configuration", "errors", "kernels"},
+    "tokenizer": {"bitstream", "configuration", "errors", "kernels", "machine"},
     "prior": {"bitstream", "configuration", "entropy", "errors", "kernels", "reproducible", "tokenizer"},
     "timespan": {"arguments", "errors", "media"},
     "video": {"arguments", "errors", "media", "output", "scaling", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
-        *("arguments", "bitstream", "configuration", "entropy", "errors", "media", "output"),
+        *("arguments", "bitstream", "configuration", "entropy", "errors", "machine", "media", "output"),
         *("prior", "scaling", "timespan", "tokenizer", "video", "weights"),
     },
     "generate": {
@@ -47,7 +48,7 @@ ALLOWED = {
     "batch": {"bitstream", "codec", "errors", "output", "weights"},
     "cli": {
         *("__init__", "arguments", "batch", "bitstream", "codec", "errors", "generate", "media", "output"),
-        *("prior", "scaling", "tokenizer", "understand", "video", "weights"),
+        *("machine", "prior", "scaling", "tokenizer", "understand", "video", "weights"),
     },
     "__init__": {"arguments", "codec", "errors", "media"},
     "__main__": {"cli"},
@@ -69,7 +70,7 @@ OUTSIDE = {
     "triton": {"train"},  # kernels for GPUs, imported where there is one
     "skvideo": set(),
     "numpy": set(ALLOWED)
-    - {"arguments", "configuration", "errors", "output", "scaling", "reproducible", "timespan"}
+    - {"arguments", "configuration", "errors", "machine", "output", "scaling", "reproducible", "timespan"}
     - {"__init__", "__main__"},
 }
 CLI = sorted(path.relative_to(ROOT) for path in (ROOT / "cli").rglob("[a-z]*.py"))

@@ -32,11 +32,6 @@ _STOP_SECONDS = 5.0
 _STOPPED = 143
 
 
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class DoJob:
     """What a worker does. `slots` are the places of the batch, for GOPs of long videos.

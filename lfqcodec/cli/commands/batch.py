@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from lfqcodec.batch.engines.cluster import Needs, RayCluster
 from lfqcodec.batch.engines.engine import Engine
-from lfqcodec.batch.engines.processes import Processes, usable_cores
+from lfqcodec.batch.engines.processes import Processes
 from lfqcodec.batch.inputs import CODED, VIDEOS, Source, find_sources
 from lfqcodec.batch.manifest import read_manifest
 from lfqcodec.batch.run import Request, Totals, run_batch
@@ -32,6 +32,7 @@ from lfqcodec.cli.shared.report import human_bytes, print_json, print_notes
 from lfqcodec.codec.decode.options import AUDIO_CODECS, DecodeOptions
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.errors import ArgumentValueError
+from lfqcodec.machine import usable_cores
 
 _FORMATS = ("mp4", "mov", "mkv", "y4m", "png", "jpg")
 _ENCODE = (

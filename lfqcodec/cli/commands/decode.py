@@ -37,9 +37,7 @@ from lfqcodec.errors import DamageConcealed
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that decode a GOP each, at the same time.",
+    help="Processes that decode a GOP each, at the same time.  [default: by cores and memory]",
 )
 @click.option(
     "--audio-codec",

@@ -36,9 +36,7 @@ from lfqcodec.output import loading
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes that code a GOP each, at the same time.",
+    help="Processes that code a GOP each, at the same time.  [default: by cores and memory]",
 )
 @click.option("--resume", is_flag=True, help="Keep OUT.part when interrupted, and go on from it.")
 @overwrite_option

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 from lfqcodec import arguments
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.decode.file import open_file
+from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.codec.decode.options import DecodeOptions
 from lfqcodec.codec.pipeline import behind, room
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
-from lfqcodec.errors import DamageConcealed
+from lfqcodec.errors import BitstreamError, DamageConcealed
+from lfqcodec.machine import fitting_workers
 from lfqcodec.media import Frame, StreamPacket
-from lfqcodec.output import refuse_busy, refuse_same_file
+from lfqcodec.output import loading, refuse_busy, refuse_same_file
 from lfqcodec.video import VideoWriter, open_writer
 
 
@@ -50,6 +52,25 @@ class DecodeReport:
 
 def _writing(writer: VideoWriter) -> Callable[[Frame | StreamPacket], None]:
     return lambda event: writer.write(event) if isinstance(event, Frame) else writer.write_packet(event)
+
+
+def _fitting_workers(file: LfqFile, options: DecodeOptions) -> int:
+    """How many workers a decoder of a whole file takes that was not told."""
+    if not file.seekable or options.start is not None or options.duration is not None:
+        return 1
+    with loading():
+        from lfqcodec.codec.device import pick_device
+    if pick_device(options.device).type != "cpu":
+        return 1
+    with suppress(BitstreamError):
+        entries, header = file.index().entries, file.header
+        # The last GOP is left out: how long it is, the index does not say.
+        begins = [entry.first_frame for entry in entries]
+        longest = max((b - a for a, b in pairwise(begins)), default=0)
+        if longest:
+            pixels, pictures = header.width * header.height, begins[-1] + longest
+            return fitting_workers(pixels, pictures, longest, len(entries))
+    return 1
 
 
 def decode(
@@ -87,8 +108,9 @@ def decode(
             info = replace(info, frame_count=None, metadata=replace(info.metadata, chapters=chapters))
         damage: list[Loss] = []
         with open_writer(dest, info, overwrite=options.overwrite, audio_codec=options.audio_codec) as writer:
-            events = file.events(cut, streams=options.streams, damage=damage, workers=options.workers)
             done, waiting = 0, room(dest, info.width, info.height)
+            workers = options.workers or (_fitting_workers(file, options) if waiting else 1)
+            events = file.events(cut, streams=options.streams, damage=damage, workers=workers)
             with closing(events), behind(_writing(writer), waiting) as write:
                 for event in events:
                     write(event)

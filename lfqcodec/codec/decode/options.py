@@ -24,7 +24,8 @@ class DecodeOptions:
     it out then; the name of a codec converts all of it.
 
     With `best_effort` damage is no error, only a part of the report. `limits` is what the file may ask for.
-    So many `workers` decode a GOP each, in processes of their own; a pipe is decoded by one.
+    So many `workers` decode a GOP each, in processes of their own; None: as many as cores and memory allow.
+    A pipe is decoded by one.
 
     Raises `ArgumentTypeError` and `ArgumentValueError`.
     """
@@ -36,7 +37,7 @@ class DecodeOptions:
     device: str = "auto"
     overwrite: bool = False
     best_effort: bool = False
-    workers: int = 1
+    workers: int | None = 1
     limits: Limits = DEFAULT_LIMITS
     audio_codec: str = "auto"
 
@@ -49,7 +50,8 @@ class DecodeOptions:
             arguments.integer("streams", self.streams, 1)
         TimeSpan.of(self.start, self.duration)
         arguments.text("device", self.device)
-        arguments.integer("workers", self.workers, 1)
+        if self.workers is not None:
+            arguments.integer("workers", self.workers, 1)
         arguments.choice("audio_codec", self.audio_codec, AUDIO_CODECS)
         if not isinstance(self.limits, Limits):
             raise ArgumentTypeError("limits", f"must be lfqcodec.Limits, not {self.limits!r}")
@@ -65,6 +67,6 @@ class DecodeKeywords(TypedDict, total=False):
     device: str
     overwrite: bool
     best_effort: bool
-    workers: int
+    workers: int | None
     limits: Limits
     audio_codec: str

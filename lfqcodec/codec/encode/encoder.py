@@ -12,11 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from lfqcodec import arguments
 from lfqcodec.bitstream import BitstreamWriter
-from lfqcodec.codec.device import pick_device
+from lfqcodec.codec.device import one_thread, pick_device
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
 from lfqcodec.codec.encode.plan import (
@@ -35,9 +33,10 @@ from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Team, Workers
 from lfqcodec.errors import ArgumentValueError, BitstreamError, InputVideoError
+from lfqcodec.machine import fitting_workers
 from lfqcodec.output import open_output, refuse_other_format, refuse_same_file, same_file
 from lfqcodec.scaling import parse_scale
-from lfqcodec.video import Pictures, open_video
+from lfqcodec.video import Pictures, VideoReader, open_video
 from lfqcodec.weights.store import resolve_model
 
 Source = str | os.PathLike[str] | BinaryIO | Iterable[Any]
@@ -136,14 +135,16 @@ def encode(
         meter = ProgressMeter(progress, reader.estimated_frames, done=kept)
         sink = ChunkSink(writer, reader, trail, meter)
         coder: Coder
-        if options.workers > 1:
-            gather = partial(_workers, options.workers)
+        workers = options.workers or _fitting_workers(options, reader, given, str(device))
+        if workers > 1:
+            gather = partial(_workers, workers)
         elif (reader.estimated_frames or 0) <= options.gop:
             gather = None
         if gather is not None and plan.crf is not None:
-            setup = EncodeGop(model, plan, str(device), torch.get_num_threads())
+            setup = EncodeGop(model, plan, str(device))
             coder = ParallelCoder(stack.enter_context(closing(gather(setup, meter.coded))), plan.crf, sink)
         else:
+            stack.enter_context(one_thread())
             encoder = gop_encoder(model, plan, str(device))
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
@@ -190,6 +191,15 @@ def encode(
         ms_ssim=sink.quality.ms_ssim,
         notes=notes,
     )
+
+
+def _fitting_workers(options: EncodeOptions, reader: VideoReader, given: object, device: str) -> int:
+    """How many workers an encoder takes that was not told."""
+    info, pictures = reader.info, reader.estimated_frames
+    steered = options.bitrate is not None
+    if steered or device != "cpu" or not pictures or not room(given, info.width, info.height):
+        return 1
+    return fitting_workers(info.width * info.height, pictures, options.gop, -(-pictures // options.gop))
 
 
 def _workers(

@@ -37,7 +37,7 @@ class EncodeOptions:
     `frame_rate`, per second, is that of a source of arrays or tensors, and of no other; 25 if None.
     `audio` copies sound and subtitles. `measure` decodes what was written and reports its quality. `resume`
     keeps what an interrupted run has written, and goes on from there. `workers` processes code a GOP each,
-    with the same bytes; not with a bitrate.
+    with the same bytes, None for as many as cores and memory allow; one with a bitrate or out of a pipe.
 
     Raises `ArgumentTypeError` and `ArgumentValueError`.
     """
@@ -61,7 +61,7 @@ class EncodeOptions:
     overwrite: bool = False
     measure: bool = False
     resume: bool = False
-    workers: int = 1
+    workers: int | None = 1
 
     def __post_init__(self) -> None:
         for name in ("scene_cuts", "audio", "overwrite", "measure", "resume"):
@@ -75,7 +75,8 @@ class EncodeOptions:
         arguments.text("device", self.device)
         TimeSpan.of(self.start, self.duration)
         arguments.integer("gop", self.gop, 1, MAX_GOP)
-        arguments.integer("workers", self.workers, 1)
+        if self.workers is not None:
+            arguments.integer("workers", self.workers, 1)
         if self.frames is not None:
             arguments.integer("frames", self.frames, 1)
         if self.scale is not None:
@@ -99,7 +100,7 @@ class EncodeOptions:
             raise ArgumentValueError("bitrate", f"must be over 0, not {bitrate:g}")
         if self.crf is not None:
             raise ArgumentValueError("crf", "and bitrate cannot both be given")
-        if self.workers > 1:
+        if self.workers is not None and self.workers > 1:
             raise ArgumentValueError("workers", "cannot share a bitrate, which is steered: use one worker")
 
     def _check_passes(self) -> None:
@@ -143,4 +144,4 @@ class EncodeKeywords(TypedDict, total=False):
     overwrite: bool
     measure: bool
     resume: bool
-    workers: int
+    workers: int | None

@@ -32,14 +32,13 @@ class CodedGop:
 class EncodeGop:
     """Codes the frames of a GOP, chunk by chunk, as an encoder without workers does.
 
-    `threads` are as many as the encoder itself would use: the tokenizer rounds differently
-    with one than with two.
+    With one thread of torch, as everywhere in encoding (`one_thread`).
     """
 
     model: Model
     plan: Plan
     device: str
-    threads: int
+    threads: int = 1
     who: str = "encoder"
 
     def run(self, job: list[ChunkJob]) -> CodedGop:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import torch
 
+from lfqcodec.machine import usable_cores
+
 Result = TypeVar("Result")
 _inside = threading.local()
 
@@ -17,18 +19,20 @@ _inside = threading.local()
 def together(calls: list[Callable[[], Result]]) -> list[Result]:
     """The results of all calls, made in threads beside each other, in order; an error of any is raised.
 
-    With one thread of torch they are made one after the other, and so they are inside of such calls.
+    On one core they are made one after the other, and so they are inside of such calls.
     """
-    if len(calls) < 2 or torch.get_num_threads() == 1 or hasattr(_inside, "pool"):
+    if len(calls) < 2 or usable_cores() == 1 or hasattr(_inside, "pool"):
         return [call() for call in calls]
-    others = [_pool().submit(_alone, call, torch.is_grad_enabled()) for call in calls[1:]]
+    pool = _pool(torch.get_num_threads())
+    others = [pool.submit(_alone, call, torch.is_grad_enabled()) for call in calls[1:]]
     first = calls[0]()
     return [first, *(other.result() for other in others)]
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(2, "beside")
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """One for each number of threads of torch: those that a thread has used once it keeps."""
+    return ThreadPoolExecutor(2, f"beside-{threads}")
 
 
 def _alone(call: Callable[[], Result], grad: bool) -> Result:

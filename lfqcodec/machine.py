@@ -1,0 +1,44 @@
+"""How much of this machine work may take."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_LEAST_WORK = 40 * 640 * 360
+"""Pixels of all pictures together from which on a worker pays for its start, some 2 s."""
+_WORKER, _WORKER_PER_PIXEL = 700 << 20, 500
+"""Bytes that a worker takes, and besides for each pixel of a picture."""
+_PICTURE_COPIES = 2
+"""Of the pictures of a GOP: with whoever gives or takes them, and with the worker."""
+_MEMORY_SHARE = 0.5
+"""Of the memory that is free."""
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Bytes that programs could still take, with regard to limits of a container; None where unknown."""
+    found: list[int] = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+    with suppress(OSError, ValueError):
+        most, used = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        found.append(int(most) - int(used))
+    return max(0, min(found)) if found else None
+
+
+def fitting_workers(pixels: int, pictures: int, gop: int, gops: int) -> int:
+    """How many processes should share pictures of so many `pixels`, in `gops` GOPs of at most `gop` each."""
+    bounds = [usable_cores(), gops, pictures * pixels // _LEAST_WORK]
+    free = free_memory()
+    if free is not None:
+        held = 3 * pixels * min(gop, pictures) * _PICTURE_COPIES
+        bounds.append(int(free * _MEMORY_SHARE) // (_WORKER + _WORKER_PER_PIXEL * pixels + held))
+    return max(1, min(bounds))
