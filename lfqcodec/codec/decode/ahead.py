@@ -65,7 +65,7 @@ class DecodeGop:
     """What a worker does: decodes the chunks of a GOP, at most `streams` streams of each.
 
     `prior` is None in profile static. `threads` are a worker's share of those of this process. Samples may
-    differ by 1 with their number.
+    differ by some steps with their number.
     """
 
     header: FileHeader

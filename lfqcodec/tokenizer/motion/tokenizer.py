@@ -110,7 +110,7 @@ class MotionTokenizer(GroupTokenizer):
 
     @torch.no_grad()
     def decode(self, group: GroupValues, reference: Reference | None = None) -> DecodedGroup:
-        """As in the interface. Pictures may differ by one step between machines."""
+        """As in the interface. Pictures may differ by some steps between machines."""
         q, monochrome = group.quality / QUALITY_STEPS, group.monochrome
         if reference is None:
             picture = reconstruct_intra(
