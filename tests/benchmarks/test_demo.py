@@ -61,19 +61,22 @@ def test_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--preset", "small-image", "--phase", "2:4x1x32", *sets(NARROW)),
         ("--preset", "small-mlm-image", *sets((*TINY, "sampling.steps=4"))),
         ("--steps", "2", "--batch", "8"),
-        ("default", "guided,steps=2"),
+        ("default", "guided,steps=2,softmax_temperature=[0.5,1.0]"),
         20,
     )
     monkeypatch.setitem(DEMOS, "quick", tiny)
     told = run("demo", "quick", "--out", tmp_path)
     result = json.loads((tmp_path / "quick" / "scores.json").read_text())
     rows = result["rows"]
-    assert list(rows) == ["held out", "tokenizer", "default", "guided,steps=2"]
+    *usual, last = rows
+    assert usual == ["held out", "tokenizer", "default"]
+    changed = rows[last]
     assert table(result) in told
     assert rows["held out"]["frechet"] == pytest.approx(0, abs=1e-3)
     assert rows["default"]["frechet"] > 0
     assert [rows[name]["samples"] for name in rows] == [20, 20, 20, 20]
-    assert rows["guided,steps=2"]["sampling"]["guidance"] == 3.0
+    assert changed["sampling"]["guidance"] == 3.0
+    assert changed["sampling"]["softmax_temperature"] == [0.5, 1.0]
     assert "FID" not in told + json.dumps(result)
     assert "in features of judge" in result["frechet"]
     for row in rows.values():
