@@ -100,6 +100,14 @@ def test_nothing_leaves_the_picture() -> None:
         assert inside.min() > 0.5 * inside.max()
 
 
+def test_held_out_digits_bounce_from_elsewhere() -> None:
+    seen, held = (
+        {draw("bounce", 0, n, held=part)[1].tobytes() for n in range(200)} for part in (False, True)
+    )
+    assert not seen & held
+    assert min(len(seen), len(held)) > 100
+
+
 def test_grid_moves_by_two_and_comes_back() -> None:
     for number in range(8):
         label, clip = draw("grid", 0, number, held=False)
