@@ -79,7 +79,7 @@ DEMOS = {
         1200,
         64,
         (*_CLIPS, *_phases("300:32x1x32", "400:4x17x32")),
-        ("--preset", "small-mlm-predict", "--set", "steps=600", "--set", "batch=32"),
+        ("--preset", "small-mlm-predict", "--set", "steps=450", "--set", "batch=24"),
     ),
     "causal": Demo(
         "grid",
