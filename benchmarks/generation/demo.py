@@ -43,7 +43,7 @@ def _phases(*phases: str) -> tuple[str, ...]:
 
 
 _CLIPS = ("--preset", "small-video")
-_JUDGE_OF_CLIPS = ("--frames", "17", "--batch", "32", "--steps", "200")
+_JUDGE_OF_CLIPS = ("--frames", "17", "--batch", "32")
 DEMOS = {
     "quick": Demo(
         "glyphs",
@@ -68,9 +68,9 @@ DEMOS = {
         "actions",
         1200,
         300,
-        (*_CLIPS, *_phases("300:32x1x32", "400:4x17x32"), "--set", "skip_chance=1.0"),
-        ("--preset", "small-mlm-video", "--set", "data.stride=2", "--set", "steps=600", "--set", "batch=32"),
-        (*_JUDGE_OF_CLIPS, "--stride", "2"),
+        (*_CLIPS, *_phases("300:32x1x32", "1200:4x17x32"), "--set", "skip_chance=1.0"),
+        ("--preset", "small-mlm-video", "--set", "data.stride=2", "--set", "steps=1500", "--set", "batch=32"),
+        (*_JUDGE_OF_CLIPS, "--steps", "600", "--stride", "2"),
         ("default", "guided"),
         200,
     ),
@@ -87,7 +87,7 @@ DEMOS = {
         200,
         (*_CLIPS, *_phases("300:32x1x32", "500:4x17x32")),
         ("--preset", "small-lm-video", "--set", "steps=600", "--set", "batch=16"),
-        _JUDGE_OF_CLIPS,
+        (*_JUDGE_OF_CLIPS, "--steps", "200"),
         ("default",),
         200,
     ),
