@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -164,8 +165,10 @@ def agreement(
 
 def _changes(text: str) -> tuple[str, dict[str, Any]]:
     """A set and changes of its fields, of `guided,steps=4`."""
-    name, *changes = text.split(",")
+    # A comma inside of a list is followed by a number.
+    name, *changes = re.split(r",(?=[a-z_]+=)", text)
     try:
-        return name, {key: json.loads(value) for key, value in (each.split("=") for each in changes)}
+        values = {key: json.loads(value) for key, value in (each.split("=") for each in changes)}
+        return name, {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is not SET,field=value") from error

@@ -43,17 +43,17 @@ def _phases(*phases: str) -> tuple[str, ...]:
 
 
 _CLIPS = ("--preset", "small-video")
-_JUDGE_OF_CLIPS = ("--frames", "17", "--batch", "32", "--steps", "400")
+_JUDGE_OF_CLIPS = ("--frames", "17", "--batch", "32")
 DEMOS = {
     "quick": Demo(
         "glyphs",
-        1500,
+        3000,
         300,
         ("--preset", "small-image", *_phases("800:32x1x32")),
-        ("--preset", "small-mlm-image", "--set", "steps=600", "--set", "batch=32"),
+        ("--preset", "small-mlm-image", "--set", "steps=1000"),
         ("--steps", "400"),
         ("default", "guided"),
-        200,
+        300,
     ),
     "images": Demo(
         "mnist",
@@ -68,15 +68,28 @@ DEMOS = {
         "actions",
         1200,
         300,
-        _CLIPS,
-        ("--preset", "small-mlm-video", "--set", "data.stride=2"),
-        (*_JUDGE_OF_CLIPS, "--stride", "2"),
+        (*_CLIPS, *_phases("300:32x1x32", "1200:4x17x32"), "--set", "skip_chance=1.0"),
+        ("--preset", "small-mlm-video", "--set", "data.stride=2", "--set", "steps=1500", "--set", "batch=32"),
+        (*_JUDGE_OF_CLIPS, "--steps", "600", "--stride", "2"),
         ("default", "guided"),
-        300,
+        200,
     ),
-    "prediction": Demo("bounce", 1200, 64, _CLIPS, ("--preset", "small-mlm-predict")),
+    "prediction": Demo(
+        "bounce",
+        1200,
+        64,
+        (*_CLIPS, *_phases("300:32x1x32", "400:4x17x32")),
+        ("--preset", "small-mlm-predict", "--set", "steps=450", "--set", "batch=24"),
+    ),
     "causal": Demo(
-        "grid", 600, 100, _CLIPS, ("--preset", "small-lm-video"), _JUDGE_OF_CLIPS, ("default",), 200
+        "grid",
+        1500,
+        200,
+        (*_CLIPS, *_phases("300:32x1x32", "500:4x17x32")),
+        ("--preset", "small-lm-video", "--set", "steps=600", "--set", "batch=16"),
+        (*_JUDGE_OF_CLIPS, "--steps", "200"),
+        ("default",),
+        200,
     ),
 }
 

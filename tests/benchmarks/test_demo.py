@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from benchmarks.__main__ import cli
 from benchmarks.generation.demo import DEMOS, Demo, table
 from benchmarks.generation.judge import Views, accuracy, load_judge, train_judge, views_of
 from lfqcodec.errors import LfqError, WeightsError
+from lfqcodec.generate.pictures import grid_of
 from lfqcodec.train.data import Entry
 from lfqcodec.train.generator.config import DataConfig
+from lfqcodec.train.generator.config import load_preset as load_generator_preset
+from lfqcodec.train.tokenizer.config import load_preset as load_tokenizer_preset
 
 NARROW = ("model.base_channels=4", "model.groups=2", "model.multipliers=[1, 1, 1, 1]")
 TINY = ("model.layers=1", "model.width=16", "model.heads=2", "model.mlp=32", "steps=4", "batch=8", "warmup=1")
@@ -53,6 +57,26 @@ def test_a_judge_learns_the_order_of_frames() -> None:
     assert accuracy(network, views) == 1.0
 
 
+@pytest.mark.parametrize("name", DEMOS)
+def test_settings_of_demonstrations(name: str) -> None:
+    chosen = DEMOS[name]
+    parts = {"tokenizer": chosen.tokenizer, "generator": chosen.generator}
+    given = {part: list(pairwise(arguments)) for part, arguments in parts.items()}
+    preset = {part: next(value for key, value in each if key == "--preset") for part, each in given.items()}
+    changes = {part: [value for key, value in each if key == "--set"] for part, each in given.items()}
+    phases = [value for key, value in given["tokenizer"] if key == "--phase"]
+    if phases:
+        changes["tokenizer"].append(f"phases={phases}")
+    tokenizer = load_tokenizer_preset(preset["tokenizer"], changes["tokenizer"])
+    generator = load_generator_preset(preset["generator"], changes["generator"])
+    data = generator.data
+    assert grid_of(tokenizer.model, data.frames, data.size) == generator.model.grid
+    assert tokenizer.phases[-1].frames == data.frames
+    # What a generator sees should be what its tokenizer was trained on.
+    assert (tokenizer.skip_chance == 1) == (data.stride == 2)
+    assert {row.split(",")[0] for row in chosen.rows} <= set(generator.sampling)
+
+
 def test_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = Demo(
         "glyphs",
@@ -61,19 +85,22 @@ def test_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--preset", "small-image", "--phase", "2:4x1x32", *sets(NARROW)),
         ("--preset", "small-mlm-image", *sets((*TINY, "sampling.steps=4"))),
         ("--steps", "2", "--batch", "8"),
-        ("default", "guided,steps=2"),
+        ("default", "guided,steps=2,softmax_temperature=[0.5,1.0]"),
         20,
     )
     monkeypatch.setitem(DEMOS, "quick", tiny)
     told = run("demo", "quick", "--out", tmp_path)
     result = json.loads((tmp_path / "quick" / "scores.json").read_text())
     rows = result["rows"]
-    assert list(rows) == ["held out", "tokenizer", "default", "guided,steps=2"]
+    *usual, last = rows
+    assert usual == ["held out", "tokenizer", "default"]
+    changed = rows[last]
     assert table(result) in told
     assert rows["held out"]["frechet"] == pytest.approx(0, abs=1e-3)
     assert rows["default"]["frechet"] > 0
     assert [rows[name]["samples"] for name in rows] == [20, 20, 20, 20]
-    assert rows["guided,steps=2"]["sampling"]["guidance"] == 3.0
+    assert changed["sampling"]["guidance"] == 3.0
+    assert changed["sampling"]["softmax_temperature"] == [0.5, 1.0]
     assert "FID" not in told + json.dumps(result)
     assert "in features of judge" in result["frechet"]
     for row in rows.values():

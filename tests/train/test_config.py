@@ -74,6 +74,7 @@ def test_changes_and_files(tmp_path: Path) -> None:
         ("losses.gan=high", "not KEY=VALUE"),
         ("losses.gan='high'", "gan must be like"),
         ("losses.gan=-1", "must not be negative"),
+        ("skip_chance=1.5", "skip_chance must be between 0 and 1"),
         ("losses=1", "losses must be a section"),
         ("learning_rate.x=1", "learning_rate is not a section"),
         ("seed=true", "seed must be like"),

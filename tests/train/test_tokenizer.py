@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.train import data
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.data.sources import Item
-from lfqcodec.train.tokenizer.trainer import export_tokenizer
+from lfqcodec.train.tokenizer.config import load_preset
+from lfqcodec.train.tokenizer.trainer import TokenizerTask, export_tokenizer
 from lfqcodec.video import open_video, open_writer
 from lfqcodec.weights.loading import load_tokenizer, save_tokenizer
 from lfqcodec.weights.store import resolve_model
@@ -101,6 +103,20 @@ def test_stopped_and_resumed_run_ends_with_the_same_bits(
     assert resumed.keys() == straight.keys()
     different = [name for name in straight if not torch.equal(straight[name], resumed[name])]
     assert different == []
+
+
+def test_share_of_clips_of_every_second_frame(finished: Path) -> None:
+    config = load_preset("small-video", ["phases=['1:3x5x16']", "skip_chance=1.0"])
+    pack = data.Pack(finished / "pack")
+    seen: list[torch.Tensor] = []
+    task = TokenizerTask(config, pack, device="cpu", precision="fp32")
+    task.model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with closing(task):
+        task.prepare(0, task.model)
+        task.step(0, 1e-3)
+    wanted = data.Sampler(pack, data.SampleConfig(3, 5, 16, skip_chance=1.0), seed=config.seed)
+    assert {crop.step for crop in wanted.plan(0)} == {2}
+    assert torch.equal(seen[0], wanted.batch(0))
 
 
 def test_killed_run_goes_on(tmp_path: Path, media: tuple[Path, Path]) -> None:

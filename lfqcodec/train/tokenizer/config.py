@@ -89,7 +89,8 @@ class TokenizerTrainConfig:
     """A run. `schedule`, `warmup` and `decay` are those of `lfqcodec.train.optim.Schedule`.
 
     The paper does not give the number of steps: `phases` and `warmup` are ours. Where the model has several
-    residual stages (the paper's has one), each clip keeps 1 to all of them, with the same chance.
+    residual stages (the paper's has one), each clip keeps 1 to all of them, with the same chance. A clip is
+    every second frame with `skip_chance`, where it is long enough.
     """
 
     phases: tuple[Phase, ...] = (Phase(100_000, 256, 1, 128), Phase(270_000, 256, 17, 128))
@@ -99,6 +100,7 @@ class TokenizerTrainConfig:
     warmup: int = 5000
     decay: int = 0
     ema: float = 0.999
+    skip_chance: float = 0.1
     model: Magvit2Config = field(default_factory=Magvit2Config)
     losses: LossConfig = field(default_factory=LossConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -108,6 +110,8 @@ class TokenizerTrainConfig:
         if not self.phases:
             raise LfqError("a run needs a phase")
         self.learning_rates()
+        if not 0 <= self.skip_chance <= 1:
+            raise LfqError("skip_chance must be between 0 and 1")
         for phase in self.phases:
             if phase.size % self.model.spatial_factor:
                 raise LfqError(f"phase {phase}: SIZE must be a multiple of {self.model.spatial_factor}")

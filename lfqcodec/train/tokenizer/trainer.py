@@ -77,7 +77,8 @@ class TokenizerTask(Task[Magvit2Tokenizer]):
             average.inflate()
             if self.adversary is not None:
                 self.adversary.restart()
-        crops = SampleConfig(phase.batch, phase.frames, phase.size)
+        skip = self.config.skip_chance
+        crops = SampleConfig(phase.batch, phase.frames, phase.size, skip_chance=skip)
         sampler = Sampler(self.pack, crops, seed=self.config.seed)
         rank, size = self.world.rank, self.world.size
         self._batches = Prefetcher(
