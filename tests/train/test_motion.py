@@ -220,6 +220,16 @@ def test_a_stopped_run_ends_with_the_same_bits(
     assert all(torch.equal(whole[name], parts_of[name]) for name in whole)
 
 
+def test_groups_learn_in_bfloat16(unmeasured: Clips, begun: Any, tmp_path: Path) -> None:
+    """As on CPUs that have it; networks of first pictures, which are fixed then, see it, too."""
+    task = groups_task(unmeasured, begun, precision="bf16")
+    loop_of(task, tmp_path).run(record={}, evaluate_every=10**9, log_every=1, stop_after=1)
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    (step,) = (row for row in rows if row["event"] == "training")
+    assert step["left_out"] == 0
+    assert step["psnr"] > 10
+
+
 def test_a_step_that_is_not_finite_is_left_out(unmeasured: Clips, begun: Any, tmp_path: Path) -> None:
     task = groups_task(unmeasured, begun)
     loop = loop_of(task, tmp_path)

@@ -24,8 +24,8 @@ SLOPE = 0.1
 
 
 def compiled(tensor: Tensor) -> bool:
-    """Whether kernels can have this tensor: GPUs do the same by PyTorch."""
-    return tensor.device.type == "cpu"
+    """Whether kernels can have this tensor: GPUs, and training in bfloat16, do the same by PyTorch."""
+    return tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16
 
 
 class Region:
