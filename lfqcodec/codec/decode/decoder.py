@@ -64,7 +64,7 @@ def _fitting_workers(file: LfqFile, options: DecodeOptions) -> int:
         return 1
     with suppress(BitstreamError):
         entries, header = file.index().entries, file.header
-        # The last GOP is left out: how long it is, the index does not say.
+        # How long the last GOP is, the index does not say.
         begins = [entry.first_frame for entry in entries]
         longest = max((b - a for a, b in pairwise(begins)), default=0)
         if longest:
