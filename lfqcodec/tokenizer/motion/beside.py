@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,11 @@ def together(calls: list[Callable[[], Result]]) -> list[Result]:
 def _pool(threads: int) -> ThreadPoolExecutor:
     """One for each number of threads of torch: those that a thread has used once it keeps."""
     return ThreadPoolExecutor(2, f"beside-{threads}")
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads of a pool are not in a forked process, which would wait for them forever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _alone(call: Callable[[], Result], grad: bool) -> Result:
