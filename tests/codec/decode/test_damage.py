@@ -29,7 +29,7 @@ import lfqcodec
 from lfqcodec.bitstream import BitstreamReader, Chunk, Packets
 from lfqcodec.codec.decode.conceal import blend
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.encode.source import lookahead
+from lfqcodec.codec.encode.source import chunk as source_chunk
 from lfqcodec.codec.repair.damage import Loss, clock
 from lfqcodec.codec.repair.repair import repair
 from lfqcodec.codec.tokens import TokenDecoder
@@ -552,7 +552,7 @@ def busy(request):
     pictures = [noise[i : i + 48, 2 * (i % 24) : 2 * (i % 24) + 64] for i in range(42)]
     with pytest.MonkeyPatch.context() as patch:
         # Groups of one picture have no second stream.
-        patch.setattr(lookahead, "best_group_size", lambda change: 4)
+        patch.setattr(source_chunk, "best_group_size", lambda change: 4)
         return encoded(clip_of(pictures), gop=33, scene_cuts=False, **PROFILES[request.param])
 
 
