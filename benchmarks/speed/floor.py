@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -56,10 +56,6 @@ class _Here(Executor):
         return future
 
 
-def _unthreaded(items: Generator[Any, None, None], _: int) -> Generator[Any, None, None]:
-    yield from items
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -67,7 +63,7 @@ def _one_thread() -> Iterator[None]:
     try:
         with ExitStack() as stack:
             stack.enter_context(patch("lfqcodec.codec.gop.ThreadPoolExecutor", _Here))
-            stack.enter_context(patch("lfqcodec.codec.decode.reconstruct.ahead", _unthreaded))
+            stack.enter_context(patch("lfqcodec.tokenizer.motion.beside.usable_cores", lambda: 1))
             yield
     finally:
         torch.set_num_threads(before)

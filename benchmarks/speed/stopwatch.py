@@ -85,6 +85,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.codec.pipeline import Producer
     from lfqcodec.entropy.rans import RansDecoder, RansEncoder
     from lfqcodec.prior.motion.group import MotionRates
+    from lfqcodec.tokenizer.motion import tokenizer
     from lfqcodec.tokenizer.motion.compensation import ReferencePicture
     from lfqcodec.tokenizer.motion.encode.encoder import MotionGroupEncoder
     from lfqcodec.tokenizer.motion.encode.numbers import Numbers
@@ -108,11 +109,12 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
         yield "quantization", Numbers, name, False
     yield "choice of tokens", TernaryChoice, "__init__", False
     yield "choice of tokens", TernaryChoice, "__call__", False
-    for name in ("encode", "decode"):
+    for name in ("encode", "read", "decode"):
         yield "tokenizer, the rest", MotionTokenizer, name, False
+    yield "tokenizer, the rest", tokenizer, "to_pictures", False
     for name in ("options", "take", "close"):
         yield "tokenizer, the rest", MotionGroupEncoder, name, False
-    yield "waiting for tokens", Producer, "items", True
+    yield "waiting for pictures", Producer, "items", True
     yield "prior", MotionRates, "rows", True
     yield "rANS", RansEncoder, "put", False
     yield "rANS", RansEncoder, "words", False
