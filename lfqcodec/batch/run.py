@@ -226,23 +226,19 @@ class _Batch:
             if options not in self._recipes:
                 self._recipes[options] = recipe(request.kind, options)
             self._journal.refresh(_ASK_SECONDS if self._journal.remote else _BUSY_SECONDS)
-            made = self._stamp_of(name, output)
-            key = key_of(self._recipes[options], source.stamp, made)
-            earlier = self._journal.fault(_fault_key(name, key))
-            if earlier is not None and not request.retry:
-                self._settle(number, source, output, _as_before(earlier))
-                return None
-            if self._is_done(name, key, made, output=output):
-                self._settle(number, source, output, Outcome("skipped"))
-                return None
-            if not self._journal.remote:
-                # Another batch may have begun it a moment ago.
+            known = self._known(name, source.stamp, output, self._recipes[options])
+            if known is None and not self._journal.remote:
+                # Another batch may have begun it a moment ago, or even have made it.
                 self._journal.refresh()
-            if self._journal.busy(name):
-                self._busy.append(number)
+                if self._journal.busy(name):
+                    self._busy.append(number)
+                    return None
+                known = self._known(name, source.stamp, output, self._recipes[options])
+            if known is not None:
+                self._settle(number, source, output, known)
                 return None
             ours = request.overwrite or self._journal.knows(name)
-            if made is not None and not ours:
+            if not ours and self._stamp_of(name, output) is not None:
                 raise LfqError(f"{output}: exists already, and no batch made it (use -f to overwrite)")
         except LfqError as error:
             self._settle(number, source, output, failed(error, str(error)))
@@ -258,6 +254,15 @@ class _Batch:
             source.stamp,
             ours,
         )
+
+    def _known(self, name: str, source: store.Stamp, output: str, recipe: str) -> Outcome | None:
+        """What an output that need not be made is settled with, as far as the journals were read."""
+        made = self._stamp_of(name, output)
+        key = key_of(recipe, source, made)
+        earlier = self._journal.fault(_fault_key(name, key))
+        if earlier is not None and not self._request.retry:
+            return _as_before(earlier)
+        return Outcome("skipped") if self._is_done(name, key, made, output=output) else None
 
     def _stamp_of(self, name: str, output: str) -> store.Stamp | None:
         if not output:

@@ -12,6 +12,7 @@ from batch_support import Copying, batch, outputs, report_of, states
 from lfqcodec.batch import store
 from lfqcodec.batch.inputs import VIDEOS, find_sources
 from lfqcodec.batch.manifest import read_manifest
+from lfqcodec.batch.run import _Batch
 from lfqcodec.batch.work import Outcome
 from lfqcodec.errors import ArgumentValueError, InputVideoError, LfqError, WeightsError
 
@@ -256,6 +257,23 @@ def test_two_batches_share_a_folder(clips, tmp_path):
     assert (first.done, second.done) == (ALL[:2], ALL[2:])
     assert set(outputs(out)) == set(ALL)
     assert made_by(clips, out) == []
+
+
+def test_another_batch_makes_it_at_the_last_moment(clips, tmp_path, monkeypatch):
+    """It was not there when it was looked for, and complete when journals were read again."""
+    out = tmp_path / "out"
+    first, second = Copying(), Copying()
+    look = _Batch._known
+
+    def known(self, name, *rest):
+        found = look(self, name, *rest)
+        if name == ALL[-1] and not second.open_now and not second.done:
+            batch(second, [clips], out)
+        return found
+
+    monkeypatch.setattr(_Batch, "_known", known)
+    batch(first, [clips], out)
+    assert (first.done, second.done) == (ALL[:2], ALL[2:])
 
 
 def test_an_output_that_somebody_else_is_making_is_waited_for(clips, tmp_path):
