@@ -155,6 +155,7 @@ def open(
     *,
     model: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    precision: str = "auto",
     limits: Limits | None = None,
 ) -> LfqFile:
     """Open a .lfq file for its header, frames and tokens.
@@ -164,4 +165,4 @@ def open(
     """
     from lfqcodec.codec.decode.file import open_file
 
-    return open_file(source, model=model, device=device, limits=limits)
+    return open_file(source, model=model, device=device, precision=precision, limits=limits)

@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""What networks can be asked to multiply."""
 _LEAST_WORK = 40 * 640 * 360
 """Pixels of all pictures together from which on a worker pays for its start, some 2 s."""
 _WORKER, _WORKER_PER_PIXEL = 700 << 20, 500

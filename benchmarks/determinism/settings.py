@@ -30,6 +30,7 @@ class Setting:
     environment: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
     device: str = "cpu"
+    precision: str = "float32"
     max_rows: int | None = None
 
 
@@ -55,6 +56,7 @@ def settings(pythons: tuple[str, ...], device: str, *, short: bool) -> list[Sett
             Setting("17 rows at a time", ONE_THREAD, max_rows=17),
             Setting("all rows at a time", ONE_THREAD, max_rows=1 << 24),
         ]
+    rows += _by_variables({}, *([] if short else [_PLAIN]), prefix="bfloat16, ", precision="bfloat16")
     for number, python in enumerate(pythons, 2):
         cases = ({},) if short else ({}, two, {"ATEN_CPU_CAPABILITY": "default"}, {**_PLAIN, **_COMPATIBLE})
         rows += _by_variables(*cases, prefix=f"interpreter {number}: ", python=python)

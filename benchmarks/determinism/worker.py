@@ -69,7 +69,7 @@ def encode(setting: Setting, job: dict[str, Any]) -> dict[str, Any]:
     common = {"frames": job["frames"], "scale": tuple(job["size"]), "gop": job["frames"], "scene_cuts": False}
     for name, recipe in job["recipes"].items():
         path = Path(job["folder"], f"{name}.lfq")
-        options = {"model": job["model"], "audio": False, "device": setting.device, **common, **recipe}
+        options = {"model": job["model"], "audio": False, **place(setting), **common, **recipe}
         lfqcodec.encode(job["video"], path, **options)
         made[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"made": made}
@@ -80,30 +80,35 @@ def decode(setting: Setting, job: dict[str, Any]) -> dict[str, Any]:
     decoded: dict[str, dict[str, Any]] = {}
     for digest, path in job["files"].items():
         try:
-            chunks = tokens(path, job["model"], setting.device)
+            chunks = tokens(path, job["model"], place(setting))
             decoded[digest] = {"tokens": tokens_digest(chunks)}
             if digest in job["references"]:
-                decoded[digest]["recoded"] = recode(path, chunks, job["model"], setting.device)
+                decoded[digest]["recoded"] = recode(path, chunks, job["model"], place(setting))
         except LfqError as error:
             # The path is one of a scratch folder.
             decoded[digest] = {"error": f"{type(error).__name__}: {str(error).removeprefix(f'{path}: ')}"}
     first = job["references"][0]
     if "tokens" in decoded[first]:
-        with lfqcodec.open(job["files"][first], model=job["model"], device=setting.device) as file:
+        with lfqcodec.open(job["files"][first], model=job["model"], **place(setting)) as file:
             np.save(Path(job["folder"], PIXELS), np.stack([frame.rgb for frame in file.frames()]))
     return {"decoded": decoded, "facts": facts(setting)}
 
 
-def tokens(path: str, model: str | None, device: str) -> list[list[GroupTokens]]:
+def place(setting: Setting) -> dict[str, Any]:
+    """Where and in what networks compute."""
+    return {"device": setting.device, "precision": setting.precision}
+
+
+def tokens(path: str, model: str | None, where: dict[str, Any]) -> list[list[GroupTokens]]:
     """The tokens of a file by chunk and group."""
-    with lfqcodec.open(path, model=model, device=device) as file:
+    with lfqcodec.open(path, model=model, **where) as file:
         decoder = file.token_decoder()
         return [decoder.decode(unit) for unit in file.units() if isinstance(unit, Chunk)]
 
 
-def recode(path: str, chunks: list[list[GroupTokens]], model: str | None, device: str) -> bool:
+def recode(path: str, chunks: list[list[GroupTokens]], model: str | None, where: dict[str, Any]) -> bool:
     """Whether coding the tokens of a file as they are gives its payload, byte by byte."""
-    with lfqcodec.open(path, model=model, device=device) as file:
+    with lfqcodec.open(path, model=model, **where) as file:
         own, header = file.token_decoder(), file.header
         coder = TokenEncoder(own.layout, own.rates, (header.height, header.width))
         units = [unit for unit in file.units() if isinstance(unit, Chunk)]

@@ -34,14 +34,18 @@ def motion_config(model: Model) -> MotionConfig:
     return model.config
 
 
-def load_group_tokenizer(model: Model, device: str) -> GroupTokenizer:
-    """The tokenizer of a model that can code .lfq files; later calls give it again. Raises `WeightsError`."""
+def load_group_tokenizer(model: Model, device: str, precision: str = "auto") -> GroupTokenizer:
+    """The tokenizer of a model that can code .lfq files; later calls give it again. Raises `WeightsError`.
+
+    `device` and `precision` as in `lfqcodec.codec.device`.
+    """
     with loading():
-        from lfqcodec.codec.device import pick_device
+        from lfqcodec.codec.device import pick_device, pick_precision
         from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
         from lfqcodec.weights.loading import load_tokenizer
 
     motion_config(model)
-    tokenizer = load_tokenizer(model, pick_device(device))
+    where = pick_device(device)
+    tokenizer = load_tokenizer(model, where, pick_precision(precision, where))
     assert isinstance(tokenizer, MotionTokenizer)
     return tokenizer

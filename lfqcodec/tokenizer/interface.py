@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -87,6 +88,10 @@ class GroupTokenizer(Tokenizer, ABC):
 
     layout: Layout
     """The layers of tokens in coding order."""
+
+    @abstractmethod
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Let most layers multiply float32 or bfloat16. It rounds weights, so there is no way back."""
 
     @abstractmethod
     def encode(

@@ -16,19 +16,24 @@ from lfqcodec.prior.motion.network import MotionNetworks
 from lfqcodec.prior.motion.weights import load_motion_prior
 from lfqcodec.reproducible import sort_safetensors_header
 from lfqcodec.tokenizer.config import TokenizerConfig
-from lfqcodec.tokenizer.interface import Tokenizer
+from lfqcodec.tokenizer.interface import GroupTokenizer, Tokenizer
 from lfqcodec.tokenizer.registry import build_tokenizer
 from lfqcodec.weights.store import Model, Prior
 
 
-def load_tokenizer(model: Model, device: torch.device) -> Tokenizer:
-    """The tokenizer of a model in float32, for inference; later calls give it again. Raises WeightsError."""
-    return _load(model.path, model.sha256, model.config, device)
+def load_tokenizer(model: Model, device: torch.device, multiplies: torch.dtype = torch.float32) -> Tokenizer:
+    """The tokenizer of a model, for inference; later calls give it again. Raises WeightsError.
+
+    That of .lfq files can multiply in another type than float32 (`GroupTokenizer.multiply_in`).
+    """
+    return _load(model.path, model.sha256, model.config, device, multiplies)
 
 
 # Reading takes longer than coding a picture. The SHA-256 is in the key because files can be replaced.
 @lru_cache(maxsize=2)
-def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.device) -> Tokenizer:
+def _load(
+    path: Path, sha256: bytes, config: TokenizerConfig, device: torch.device, multiplies: torch.dtype
+) -> Tokenizer:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -47,7 +52,10 @@ def _load(path: Path, sha256: bytes, config: TokenizerConfig, device: torch.devi
         raise WeightsError(f"{path}: holds values that are not finite")
     # In place of the tensors without memory: starting values for training would take longer than the rest.
     tokenizer.load_state_dict(given, assign=True)
-    return tokenizer.to(device).eval().requires_grad_(False)
+    tokenizer.to(device).eval().requires_grad_(False)
+    if isinstance(tokenizer, GroupTokenizer):
+        tokenizer.multiply_in(multiplies)
+    return tokenizer
 
 
 def load_networks(prior: Prior) -> MotionNetworks:

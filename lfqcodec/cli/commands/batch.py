@@ -25,6 +25,7 @@ from lfqcodec.cli.shared.options import (
     json_option,
     limit_option,
     model_option,
+    precision_option,
     progress_options,
 )
 from lfqcodec.cli.shared.progress import clock, show_line
@@ -102,6 +103,7 @@ _SHOWN = 20
 @json_option
 @model_option
 @device_option
+@precision_option
 @limit_option
 @click.pass_context
 def command(
@@ -193,7 +195,7 @@ def _options(
     if kind in ("tokens", "verify"):
         reading = ReadOptions(given["model"], given["limits"])
         return reading, lambda row: reading
-    names = {*_OPTIONS[kind], "model", "device"} - {"form"}
+    names = {*_OPTIONS[kind], "model", "device", "precision"} - {"form"}
     values = {name: given[name] for name in names}
     make = EncodeOptions if kind == "encode" else DecodeOptions
 

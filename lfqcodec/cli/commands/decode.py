@@ -14,6 +14,7 @@ from lfqcodec.cli.shared.options import (
     limit_option,
     model_option,
     overwrite_option,
+    precision_option,
     progress_options,
     time_options,
 )
@@ -53,6 +54,7 @@ from lfqcodec.errors import DamageConcealed
 @json_option
 @model_option
 @device_option
+@precision_option
 @limit_option
 def command(source: str, dest: str | None, progress: str, quiet: bool, as_json: bool, **options: Any) -> None:
     """Decode the .lfq file IN (or - for standard input) to OUT.

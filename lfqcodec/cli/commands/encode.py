@@ -13,6 +13,7 @@ from lfqcodec.cli.shared.options import (
     json_option,
     model_option,
     overwrite_option,
+    precision_option,
     progress_options,
 )
 from lfqcodec.cli.shared.progress import show_progress
@@ -45,6 +46,7 @@ from lfqcodec.output import loading
 @json_option
 @model_option
 @device_option
+@precision_option
 def command(
     source: str, dest: str | None, audio: str, progress: str, quiet: bool, as_json: bool, **options: Any
 ) -> None:

@@ -11,6 +11,7 @@ import click
 
 from lfqcodec.bitstream.limits import DEFAULT_LIMITS, Limits
 from lfqcodec.cli.shared.types import positive_seconds, seconds
+from lfqcodec.machine import PRECISIONS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +21,13 @@ device_option = click.option(
     default="auto",
     show_default=True,
     help="Where to compute.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="What networks multiply; auto: bfloat16 on CPUs that are faster with it, else float32.",
 )
 model_option = click.option("--model", metavar="NAME|FILE|DIR", help="Model to use instead of the usual one.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as JSON.")

@@ -73,6 +73,7 @@ class DecodeGop:
     prior: Prior | None
     streams: int | None
     device: str
+    precision: str = "auto"
     threads: int = 1
     who: str = "decoder"
 
@@ -83,7 +84,7 @@ class DecodeGop:
     def run(self, job: list[Chunk]) -> list[NDArray[np.uint8]]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
         header = self.header
-        tokenizer = load_group_tokenizer(self.model, self.device)
+        tokenizer = load_group_tokenizer(self.model, self.device, self.precision)
         size = header.height, header.width
         tokens = TokenDecoder(tokenizer.layout, rate_model(self.prior), header.profile, size)
         with closing(GopDecoder(tokenizer, size)) as decoder:

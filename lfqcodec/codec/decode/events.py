@@ -36,7 +36,7 @@ def events(
     model = file.model()
     if motion_config(model).layout != Layout(header.layers):
         raise InvalidField(f"{file.name}: has other layers of tokens than its model")
-    tokenizer = load_group_tokenizer(model, file.device)
+    tokenizer = load_group_tokenizer(model, file.device, file.precision)
     with reading(file.name):
         walk = _walk(file, cut, damage)
         with ExitStack() as stack:
@@ -44,7 +44,7 @@ def events(
             here = Reconstructor(file.token_decoder(), decoder, streams)
             decode: Decoder = here
             if workers > 1 and file.seekable:
-                job = DecodeGop(header, model, file.prior(), streams, file.device)
+                job = DecodeGop(header, model, file.prior(), streams, file.device, file.precision)
                 decode = stack.enter_context(_ahead(file, here, job, cut, walk.first, workers))
             strict = damage is None
             salvage = Salvage(

@@ -33,6 +33,7 @@ from lfqcodec.codec.repair.damage import Loss
 from lfqcodec.codec.repair.salvage import Salvage, Use
 from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.errors import ArgumentTypeError, BitstreamError, LfqError
+from lfqcodec.machine import PRECISIONS
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
 from lfqcodec.output import loading
 from lfqcodec.tokenizer.layout import Layout
@@ -80,9 +81,11 @@ class LfqFile:
         *,
         model: str | os.PathLike[str] | None = None,
         device: str = "auto",
+        precision: str = "auto",
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._wanted_model, self.device, self.limits = model, device, limits
+        self._wanted_model, self.limits = model, limits
+        self.device, self.precision = device, precision
         self._source = Source(source)
         self.name = self._source.name
         try:
@@ -285,6 +288,7 @@ def open_file(
     *,
     model: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    precision: str = "auto",
     limits: Limits | None = None,
 ) -> LfqFile:
     """Open a .lfq file (path, "-" for standard input, or binary file object) and check its header.
@@ -297,6 +301,7 @@ def open_file(
     if model is not None:
         arguments.path("model", model)
     arguments.text("device", device)
+    arguments.choice("precision", precision, PRECISIONS)
     if limits is not None and not isinstance(limits, Limits):
         raise ArgumentTypeError("limits", f"must be lfqcodec.Limits, not {limits!r}")
-    return LfqFile(source, model=model, device=device, limits=limits or DEFAULT_LIMITS)
+    return LfqFile(source, model=model, device=device, precision=precision, limits=limits or DEFAULT_LIMITS)

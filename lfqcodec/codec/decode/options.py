@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from lfqcodec import arguments
 from lfqcodec.bitstream import DEFAULT_LIMITS, Limits
 from lfqcodec.errors import ArgumentTypeError
+from lfqcodec.machine import PRECISIONS
 from lfqcodec.timespan import TimeSpan
 
 AUDIO_CODECS = ("auto", "copy", "aac", "flac")
@@ -35,6 +36,7 @@ class DecodeOptions:
     start: float | Fraction | None = None
     duration: float | Fraction | None = None
     device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     overwrite: bool = False
     best_effort: bool = False
     workers: int | None = 1
@@ -50,6 +52,7 @@ class DecodeOptions:
             arguments.integer("streams", self.streams, 1)
         TimeSpan.of(self.start, self.duration)
         arguments.text("device", self.device)
+        arguments.choice("precision", self.precision, PRECISIONS)
         if self.workers is not None:
             arguments.integer("workers", self.workers, 1)
         arguments.choice("audio_codec", self.audio_codec, AUDIO_CODECS)
@@ -65,6 +68,7 @@ class DecodeKeywords(TypedDict, total=False):
     start: float | Fraction | None
     duration: float | Fraction | None
     device: str
+    precision: Literal["auto", "float32", "bfloat16"]
     overwrite: bool
     best_effort: bool
     workers: int | None

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from lfqcodec import arguments
 from lfqcodec.bitstream import BitstreamWriter
-from lfqcodec.codec.device import one_thread, pick_device
+from lfqcodec.codec.device import one_thread, pick_device, pick_precision
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
 from lfqcodec.codec.encode.plan import (
@@ -105,6 +105,7 @@ def encode(
     model = resolve_model(options.model)
     plan = make_plan(model, options)
     device = pick_device(options.device)
+    place = str(device), str(pick_precision(options.precision, device)).removeprefix("torch.")
     refuse_same_file(source, dest)
     refuse_other_format(dest)
     if same_file(options.stats, source) or same_file(options.stats, dest):
@@ -112,7 +113,7 @@ def encode(
     part: Partial | None = None
     with ExitStack() as stack:
         if options.resume:
-            wanted = recipe(model, options, plan, str(device))
+            wanted = recipe(model, options, plan, *place)
             part = stack.enter_context(resumable(_path(dest), wanted, overwrite=options.overwrite))
         else:
             file = stack.enter_context(open_output(dest, overwrite=options.overwrite))
@@ -141,11 +142,11 @@ def encode(
         elif (reader.estimated_frames or 0) <= options.gop:
             gather = None
         if gather is not None and plan.crf is not None:
-            setup = EncodeGop(model, plan, str(device))
+            setup = EncodeGop(model, plan, *place)
             coder = ParallelCoder(stack.enter_context(closing(gather(setup, meter.coded))), plan.crf, sink)
         else:
             stack.enter_context(one_thread())
-            encoder = gop_encoder(model, plan, str(device))
+            encoder = gop_encoder(model, plan, *place)
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
             coder = SerialCoder(encoder, plan, control, sink, meter.coded)

@@ -11,6 +11,7 @@ from lfqcodec import arguments
 from lfqcodec.bitstream.geometry import max_valid
 from lfqcodec.bitstream.limits import MAX_GOP_CHUNKS
 from lfqcodec.errors import ArgumentValueError
+from lfqcodec.machine import PRECISIONS
 from lfqcodec.scaling import Scale, parse_scale
 from lfqcodec.timespan import TimeSpan
 from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
@@ -58,6 +59,7 @@ class EncodeOptions:
     frame_rate: float | Fraction | None = None
     audio: bool = True
     device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     overwrite: bool = False
     measure: bool = False
     resume: bool = False
@@ -73,6 +75,7 @@ class EncodeOptions:
             arguments.choice("profile", self.profile, PROFILES)
         arguments.choice("effort", self.effort, tuple(EFFORTS))
         arguments.text("device", self.device)
+        arguments.choice("precision", self.precision, PRECISIONS)
         TimeSpan.of(self.start, self.duration)
         arguments.integer("gop", self.gop, 1, MAX_GOP)
         if self.workers is not None:
@@ -141,6 +144,7 @@ class EncodeKeywords(TypedDict, total=False):
     frame_rate: float | Fraction | None
     audio: bool
     device: str
+    precision: Literal["auto", "float32", "bfloat16"]
     overwrite: bool
     measure: bool
     resume: bool

@@ -38,6 +38,7 @@ class EncodeGop:
     model: Model
     plan: Plan
     device: str
+    precision: str
     threads: int = 1
     who: str = "encoder"
 
@@ -47,7 +48,7 @@ class EncodeGop:
 
     def code(self, job: list[ChunkJob], on_coded: Callable[[int], None]) -> CodedGop:
         """The chunks, coded; `on_coded` is told how many pictures were coded, group by group."""
-        encoder = gop_encoder(self.model, self.plan, self.device)
+        encoder = gop_encoder(self.model, self.plan, self.device, self.precision)
         assert self.plan.crf is not None
         chunks, quality = [], QualityMeter()
         for number, (pictures, group_size) in enumerate(job):

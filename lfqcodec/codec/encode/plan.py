@@ -104,11 +104,11 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
     return (f"the video has {reached / 1000:.1f} kbit/s: not the {wanted / 1000:.1f} asked for",)
 
 
-def gop_encoder(model: Model, plan: Plan, device: str) -> GopEncoder:
+def gop_encoder(model: Model, plan: Plan, device: str, precision: str) -> GopEncoder:
     """What codes pictures by the plan; it gives decoded ones to be measured, and where sizes are tried."""
     from lfqcodec.codec.encode.rdo import choose_tokens
 
     decoded = plan.measure or plan.tries
 
-    tokenizer = load_group_tokenizer(model, device)
+    tokenizer = load_group_tokenizer(model, device, precision)
     return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=decoded, effort=plan.effort)

@@ -1,4 +1,4 @@
-"""Work on several pictures beside each other, for what one thread at a time does of each."""
+"""Work on several pictures, or on parts of one, beside each other."""
 
 from __future__ import annotations
 
@@ -6,34 +6,50 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from lfqcodec.machine import usable_cores
 
 Result = TypeVar("Result")
 _inside = threading.local()
+_FEW = 128
+"""Rows that are done before a thread has woken up."""
 
 
-def together(calls: list[Callable[[], Result]]) -> list[Result]:
+def together(calls: list[Callable[[], Result]], pool: str = "pictures") -> list[Result]:
     """The results of all calls, made in threads beside each other, in order; an error of any is raised.
 
     On one core they are made one after the other, and so they are inside of such calls.
     """
     if len(calls) < 2 or usable_cores() == 1 or hasattr(_inside, "pool"):
         return [call() for call in calls]
-    pool = _pool(torch.get_num_threads())
-    others = [pool.submit(_alone, call, torch.is_grad_enabled()) for call in calls[1:]]
+    threads = _pool(pool, torch.get_num_threads())
+    others = [threads.submit(_alone, call, torch.is_grad_enabled()) for call in calls[1:]]
     first = calls[0]()
     return [first, *(other.result() for other in others)]
 
 
+def by_halves(stage: Callable[[slice], None], rows: Tensor) -> None:
+    """Let `stage` do both halves of `rows`, beside each other where it can be.
+
+    Few rows are done at once, and so are those on a GPU, or where operations of PyTorch have threads of their
+    own. Else they are halves on one core, too: products with fewer rows may be rounded in other places.
+    """
+    middle = len(rows) // 2
+    if middle < _FEW or rows.device.type != "cpu" or torch.get_num_threads() > 1:
+        stage(slice(None))
+    else:
+        together([partial(stage, slice(middle)), partial(stage, slice(middle, None))], "rows")
+
+
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(name: str, threads: int) -> ThreadPoolExecutor:
     """One for each number of threads of torch: those that a thread has used once it keeps."""
-    return ThreadPoolExecutor(2, f"beside-{threads}")
+    return ThreadPoolExecutor(2, f"{name}-{threads}")
 
 
 if hasattr(os, "register_at_fork"):

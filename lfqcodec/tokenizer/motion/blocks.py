@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import region_kernels
-from lfqcodec.tokenizer.motion.region import SLOPE, Region, compiled
+from lfqcodec.tokenizer.motion.beside import by_halves
+from lfqcodec.tokenizer.motion.region import Region, array, compiled, everywhere, on_cpu
 
 PATCH = 8
 """Pixels of a block, in each direction."""
@@ -79,6 +80,8 @@ def plane(values: Tensor, like: Tensor) -> Tensor:
     return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
 
 
+SLOPE = 0.1
+"""Of a leaky ReLU below 0."""
 _LIMIT = 20.0
 """Of what blocks gate; ordinary pictures reach half of it."""
 
@@ -125,8 +128,13 @@ class Pointwise(nn.Module):
         for part, weight in zip(parts, weights, strict=True):
             bias = bias + part.offset * weight.sum(1)
         outputs: Tensor = bias.expand(len(parts[0].rows), -1).contiguous()
-        for part, weight in zip(parts, weights, strict=True):
-            outputs.addmm_(part.rows, (weight * part.scale).T)
+        scaled = [(weight * part.scale).T for part, weight in zip(parts, weights, strict=True)]
+
+        def add(at: slice) -> None:
+            for part, weight in zip(parts, scaled, strict=True):
+                outputs[at].addmm_(part.rows[at], weight)
+
+        by_halves(add, outputs)
         return outputs
 
 
@@ -140,57 +148,90 @@ class Block(nn.Module):
         self.d = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.u, self.v = Pointwise(width, 2 * hidden), Pointwise(hidden, width, scale=0.3)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What pointwise layers multiply: float32, or bfloat16. What branches are added to is float32."""
+        return self.u.weight.dtype
+
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """Change that, for good: weights are rounded."""
+        for layer in (self.a, self.b, self.u, self.v):
+            layer.to(dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> the same shape."""
-        if not self.u.weight.requires_grad:
+        if not self.u.weight.requires_grad and len(x) == 1:
             return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
         x = x + self.b(self.d(F.leaky_relu(self.a(x), SLOPE)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
-    def rows(self, x: Tensor, region: Region) -> Tensor:
-        """The same for the rows of a region [n, width], in place."""
-        x += self.b.rows(region.depthwise(self.d, self.a.rows(x)))
-        x += self.v.rows(_gated_rows(self.u.rows(x)))
+    def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
+        """The same for the rows of a region [n, width], in place; `kept` is for their gradient."""
+        inner = torch.empty_like(x)
+
+        def enter(at: slice) -> None:
+            rows = self.a.rows(x[at].to(self.dtype))
+            if kept is not None:
+                torch.gt(rows, 0, out=kept.positive[at])
+            _leaky(rows, inner[at])
+
+        def leave(at: slice) -> None:
+            own = x[at]
+            own += self.b.rows(region.depthwise(self.d.weight, self.d.bias, inner, at, self.dtype))
+            both = self.u.rows(own.to(self.dtype))
+            if kept is not None:
+                kept.both[at] = both
+            own += self.v.rows(_gated_rows(both))
+
+        by_halves(enter, x)
+        by_halves(leave, x)
         return x
+
+    def gradient(self, rows: Tensor, region: Region, kept: _Kept) -> Tensor:
+        """The gradient of what went in, given that of what came out [n, width], in place."""
+        inner, flipped = torch.empty_like(rows), self.d.weight.flip(2, 3)
+
+        def leave(at: slice) -> None:
+            own = rows[at]
+            own += _gradient_of_gated(kept.both[at], own.to(self.dtype) @ self.v.weight) @ self.u.weight
+            inner[at] = own.to(self.dtype) @ self.b.weight
+
+        def enter(at: slice) -> None:
+            mixed = region.depthwise(flipped, None, inner, at, self.dtype)
+            own = rows[at]
+            own += torch.where(kept.positive[at], mixed, mixed * SLOPE) @ self.a.weight
+
+        by_halves(leave, rows)
+        by_halves(enter, rows)
+        return rows
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the gradient of a block's inputs needs: where a leaky ReLU does nothing, and what was gated."""
+
+    positive: Tensor
+    both: Tensor
 
 
 class _Fixed(torch.autograd.Function):
-    """A block whose weights are fixed: it keeps no more than the gradient of its inputs needs."""
+    """A block whose weights are fixed, for one picture [1, width, h, w]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: Block) -> Tensor:
-        inner = F.leaky_relu(block.a(x), SLOPE)
-        rows = _to_rows(x + block.b(block.d(inner)))
-        both = block.u.rows(rows)
-        ctx.block = block
-        ctx.save_for_backward(inner > 0, both)
-        return _from_rows(rows + block.v.rows(_gated_rows(both)), x)
+        ctx.block, ctx.region = block, everywhere(*x.shape[2:], x.device)
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2)
+        positive = torch.empty_like(rows, dtype=torch.bool)
+        both = rows.new_empty(len(rows), len(block.u.weight), dtype=block.dtype)
+        ctx.save_for_backward(positive, both)
+        made = block.rows(rows.clone(), ctx.region, _Kept(positive, both))
+        return made.view(1, *x.shape[2:], -1).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        positive, both = ctx.saved_tensors
-        block: Block = ctx.block
-        rows = _to_rows(gradients[0])
-        rows = rows + _gradient_of_gated(both, rows @ block.v.weight) @ block.u.weight
-        mixed = _from_rows(rows @ block.b.weight, positive)
-        one, conv = (1, 1), block.d
-        shape = None, one, one, one, False, (0, 0), conv.groups
-        needed = True, False, False
-        # What went into it decides its shape alone.
-        mixed = torch.ops.aten.convolution_backward(mixed, mixed, conv.weight, *shape, needed)[0]
-        mixed = torch.where(positive, mixed, mixed * SLOPE)
-        return _from_rows(rows + _to_rows(mixed) @ block.a.weight, positive), None
-
-
-def _to_rows(x: Tensor) -> Tensor:
-    """[B, C, h, w] -> [B * h * w, C]."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _from_rows(rows: Tensor, like: Tensor) -> Tensor:
-    """The inverse."""
-    batch, _, h, w = like.shape
-    return rows.view(batch, h, w, -1).permute(0, 3, 1, 2)
+        rows = gradients[0].permute(0, 2, 3, 1)
+        found = ctx.block.gradient(rows.flatten(0, 2).clone(), ctx.region, _Kept(*ctx.saved_tensors))
+        return found.view(rows.shape).permute(0, 3, 1, 2), None
 
 
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
@@ -198,20 +239,34 @@ def _gated(value: Tensor, gate: Tensor) -> Tensor:
     return value.clamp(-_LIMIT, _LIMIT) * F.silu(gate.clamp(-_LIMIT, _LIMIT))
 
 
+def _leaky(rows: Tensor, out: Tensor) -> None:
+    """A leaky ReLU of rows, float32 or bfloat16, to float32."""
+    if not on_cpu(rows):
+        out.copy_(F.leaky_relu(rows, SLOPE))
+        return
+    half = rows.dtype == torch.bfloat16
+    kernel = region_kernels.leaky_bfloat16 if half else region_kernels.leaky
+    kernel(array(rows), SLOPE, array(out))
+
+
 def _gated_rows(both: Tensor) -> Tensor:
-    """The same for rows [n, 2 * hidden] that hold value and gate."""
-    if not compiled(both):
+    """`_gated` for rows [n, 2 * hidden] that hold value and gate."""
+    if not on_cpu(both):
         return _gated(*both.chunk(2, -1))
     out = both.new_empty(len(both), both.shape[1] // 2)
-    region_kernels.gate(both.detach().numpy(), _LIMIT, out.numpy())
+    half = both.dtype == torch.bfloat16
+    kernel = region_kernels.gate_bfloat16 if half else region_kernels.gate
+    kernel(array(both), _LIMIT, array(out))
     return out
 
 
 def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
     """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
     out = torch.empty_like(both)
-    if compiled(both):
-        region_kernels.gate_gradient(both.numpy(), gradient.contiguous().numpy(), _LIMIT, out.numpy())
+    if on_cpu(both):
+        half = both.dtype == torch.bfloat16
+        kernel = region_kernels.gate_gradient_bfloat16 if half else region_kernels.gate_gradient
+        kernel(array(both), array(gradient), _LIMIT, array(out))
         return out
     value, gate = both.chunk(2, -1)
     held, open_ = value.clamp(-_LIMIT, _LIMIT), gate.clamp(-_LIMIT, _LIMIT)
@@ -229,6 +284,12 @@ class Stack(nn.Sequential):
     def __init__(self, inputs: int, width: int, blocks: int, outputs: int | None = None) -> None:
         last = [] if outputs is None else [Pointwise(width, outputs, scale=0.05)]
         super().__init__(Pointwise(inputs, width), *(Block(width) for _ in range(blocks)), *last)
+
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """As `Block.multiply_in`; the layers at both ends stay as they are."""
+        for layer in self:
+            if isinstance(layer, Block):
+                layer.multiply_in(dtype)
 
     def rows(self, parts: Sequence[Part], constants: Tensor, region: Region) -> Tensor:
         """The same in a region alone, with inputs as `Pointwise.parts` takes them: rows [n, outputs]."""
@@ -263,8 +324,8 @@ class Head(nn.Module):
         """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
         # Rows of four quarters each: [n * 4, 48].
         coarse, fine = _quarters(self.h, x), _quarters(self.f, x)
-        hidden = F.leaky_relu_(region.convolve(self.k, coarse, 2).add_(fine), SLOPE)
-        refined = region.convolve(self.o, hidden, 2, inner)
+        hidden = F.leaky_relu_(region.convolve(self.k.weight, self.k.bias, coarse, 2).add_(fine), SLOPE)
+        refined = region.convolve(self.o.weight, self.o.bias, hidden, 2, inner)
         return _whole_patches(refined, coarse, inner.within(region))
 
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:

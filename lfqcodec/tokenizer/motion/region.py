@@ -5,12 +5,13 @@ What lies outside counts as zero, as it does beyond the border of a picture.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import region_kernels
@@ -19,13 +20,24 @@ _TILE = 2
 """Positions of a square that is convolved by itself, in each direction."""
 _FULL = 0.9
 """Where squares cover so much of a grid, all of it is one square."""
-SLOPE = 0.1
-"""Of a leaky ReLU below 0."""
+
+
+def on_cpu(tensor: Tensor) -> bool:
+    """Whether kernels can have this tensor, if they take its type; on a GPU PyTorch does the same."""
+    return tensor.device.type == "cpu"
 
 
 def compiled(tensor: Tensor) -> bool:
-    """Whether kernels can have this tensor: GPUs, and training in bfloat16, do the same by PyTorch."""
-    return tensor.device.type == "cpu" and tensor.dtype != torch.bfloat16
+    """The same for kernels that do not take bfloat16, which training may give them."""
+    return on_cpu(tensor) and tensor.dtype != torch.bfloat16
+
+
+def array(rows: Tensor) -> NDArray[Any]:
+    """Rows on the CPU as kernels have them: float32, or the bits of bfloat16."""
+    rows = rows.detach().contiguous()
+    if rows.dtype != torch.bfloat16:
+        return rows.numpy()
+    return rows.view(torch.int16).numpy().view(np.uint16)
 
 
 class Region:
@@ -48,29 +60,42 @@ class Region:
         """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
         return x if self._whole else x.index_select(0, self.positions)
 
-    def convolve(self, conv: nn.Conv2d, rows: Tensor, scale: int = 1, wanted: Region | None = None) -> Tensor:
+    def convolve(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        rows: Tensor,
+        scale: int = 1,
+        wanted: Region | None = None,
+    ) -> Tensor:
         """A 3x3 convolution with zeros outside: rows [n * scale^2, C] to those of a `wanted` region inside.
 
-        A position has `scale`^2 rows, its parts in raster order.
+        A position has `scale`^2 rows, its parts in raster order. `weight` [D, C / groups, 3, 3].
         """
         if self._whole and scale == 1 and wanted is None:
             grid = rows.view(1, *self.mask.shape, -1).permute(0, 3, 1, 2)
-            whole: Tensor = conv(grid)
+            whole = F.conv2d(grid, weight, bias, padding=1, groups=grid.shape[1] // weight.shape[1])
             return whole.permute(0, 2, 3, 1).flatten(0, 2)
         tiles = self._tiles.get((scale, wanted))
         if tiles is None:
             tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
-        return tiles.convolve(conv, rows)
+        return tiles.convolve(weight, bias, rows)
 
-    def depthwise(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
-        """A leaky ReLU of rows [n, C], perhaps in place, and a depthwise 3x3 with zeros outside."""
-        if not compiled(rows):
-            return self.convolve(conv, F.leaky_relu(rows, SLOPE))
-        weight, bias, out = conv.weight.flatten(1).T.contiguous(), conv.bias, torch.empty_like(rows)
-        assert bias is not None
-        arrays = (each.detach().numpy() for each in (rows, weight, bias, out))
-        given, weights, biases, made = arrays
-        region_kernels.depthwise(given, self._near, weights, biases, SLOPE, made)
+    def depthwise(
+        self, weight: Tensor, bias: Tensor | None, rows: Tensor, at: slice, dtype: torch.dtype
+    ) -> Tensor:
+        """A depthwise 3x3 of rows float32 [n, C] with zeros outside: rows `at` of a slice, of type `dtype`.
+
+        `weight` [C, 1, 3, 3]; sums are in float32. GPUs do all rows.
+        """
+        if not on_cpu(rows):
+            return self.convolve(weight, bias, rows)[at].to(dtype)
+        near = self._near[at]
+        out = torch.empty(len(near), rows.shape[1], dtype=dtype)
+        half = dtype == torch.bfloat16
+        kernel = region_kernels.depthwise_bfloat16 if half else region_kernels.depthwise
+        weights, biases = weight.flatten(1).T, weight.new_zeros(len(weight)) if bias is None else bias
+        kernel(array(rows), near, array(weights), array(biases), array(out))
         return out
 
     @cached_property
@@ -80,6 +105,12 @@ class Region:
     def within(self, other: Region) -> Tensor:
         """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
         return torch.searchsorted(other.positions, self.positions)
+
+
+@lru_cache(maxsize=4)
+def everywhere(h: int, w: int, device: torch.device) -> Region:
+    """All positions of a grid."""
+    return Region(torch.ones(h, w, dtype=torch.bool, device=device))
 
 
 class _Tiles:
@@ -97,11 +128,11 @@ class _Tiles:
         )
         self._count, self._high, self._wide = shape
 
-    def convolve(self, conv: nn.Conv2d, rows: Tensor) -> Tensor:
+    def convolve(self, weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
         """Rows of the known places to rows of the wanted ones."""
         shape = self._count, self._high + 2, self._wide + 2, rows.shape[1]
         squares = _gathered(rows, self._inputs).view(shape).permute(0, 3, 1, 2)
-        mixed = F.conv2d(squares, conv.weight, conv.bias, groups=conv.groups)
+        mixed = F.conv2d(squares, weight, bias, groups=squares.shape[1] // weight.shape[1])
         return mixed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, self._outputs)
 
 

@@ -9,6 +9,8 @@ from lfqcodec.kernels import kernel, part
 from lfqcodec.tokenizer.motion.interpolation import BLOCK
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.uint16]
+"""bfloat16, by their bits."""
 Integers = NDArray[np.int64]
 
 _SIDE = BLOCK // 4
@@ -128,39 +130,75 @@ def neighbours(positions: Integers, h: int, w: int) -> Integers:
 
 
 @part
-def _depthwise(rows: Floats, near: Integers, weights: Floats, out: Floats) -> None:
-    """Sums over the nine rows `near` each, weighted [9, C], in their order."""
-    width = out.shape[1]
-    outside = np.zeros(width, np.float32)
-    for n in range(len(out)):
-        sums = out[n]
-        sums[:] = 0
-        for first in range(0, 9, 3):
-            a, b, c = near[n, first], near[n, first + 1], near[n, first + 2]
-            left = rows[a] if a >= 0 else outside
-            middle = rows[b] if b >= 0 else outside
-            right = rows[c] if c >= 0 else outside
-            u, v, w = weights[first], weights[first + 1], weights[first + 2]
-            for k in range(width):
-                total = sums[k] + u[k] * left[k]
-                total = total + v[k] * middle[k]
-                sums[k] = total + w[k] * right[k]
+def _widen(row: Halves, out: Floats) -> None:
+    """bfloat16 to float32."""
+    bits = out.view(np.uint32)
+    for k in range(len(row)):
+        bits[k] = np.uint32(row[k]) << np.uint32(16)
 
 
-@kernel(
-    "void(float32[:,::1], int64[:,::1], float32[:,::1], float32[::1], float32, float32[:,::1])", fused=True
-)
-def depthwise(rows: Floats, near: Integers, weights: Floats, bias: Floats, slope: float, out: Floats) -> None:
-    """A leaky ReLU, which is done to `rows` in place, and a depthwise 3x3 convolution of weights [9, C]."""
+@part
+def _narrow(row: Floats, out: Halves) -> None:
+    """float32 to the nearest bfloat16, of two the even one."""
+    bits = row.view(np.uint32)
+    for k in range(len(row)):
+        even = (bits[k] >> np.uint32(16)) & np.uint32(1)
+        out[k] = np.uint16((bits[k] + np.uint32(0x7FFF) + even) >> np.uint32(16))
+
+
+@kernel("void(float32[:,::1], float32, float32[:,::1])")
+def leaky(rows: Floats, slope: float, out: Floats) -> None:
+    """A leaky ReLU."""
     for n in range(len(rows)):
-        own = rows[n]
+        own, made = rows[n], out[n]
         for k in range(len(own)):
-            own[k] = max(own[k], own[k] * slope)
-    _depthwise(rows, near, weights, out)
+            made[k] = max(own[k], own[k] * slope)
+
+
+@kernel("void(uint16[:,::1], float32, float32[:,::1])")
+def leaky_bfloat16(rows: Halves, slope: float, out: Floats) -> None:
+    """The same for bfloat16."""
+    for n in range(len(rows)):
+        made = out[n]
+        _widen(rows[n], made)
+        for k in range(len(made)):
+            made[k] = max(made[k], made[k] * slope)
+
+
+@part
+def _depthwise(rows: Floats, near: Integers, weights: Floats, bias: Floats, sums: Floats) -> None:
+    """The sum of the nine rows that are `near` [9], weighted [9, C], in their order."""
+    width = len(sums)
+    outside = np.zeros(width, np.float32)
+    sums[:] = 0
+    for first in range(0, 9, 3):
+        a, b, c = near[first], near[first + 1], near[first + 2]
+        left = rows[a] if a >= 0 else outside
+        middle = rows[b] if b >= 0 else outside
+        right = rows[c] if c >= 0 else outside
+        u, v, w = weights[first], weights[first + 1], weights[first + 2]
+        for k in range(width):
+            total = sums[k] + u[k] * left[k]
+            total = total + v[k] * middle[k]
+            sums[k] = total + w[k] * right[k]
+    for k in range(width):
+        sums[k] += bias[k]
+
+
+@kernel("void(float32[:,::1], int64[:,::1], float32[:,::1], float32[::1], float32[:,::1])", fused=True)
+def depthwise(rows: Floats, near: Integers, weights: Floats, bias: Floats, out: Floats) -> None:
+    """A depthwise 3x3 convolution of weights [9, C]: of the `rows` that are `near` [n, 9]."""
     for n in range(len(out)):
-        own = out[n]
-        for k in range(len(own)):
-            own[k] += bias[k]
+        _depthwise(rows, near[n], weights, bias, out[n])
+
+
+@kernel("void(float32[:,::1], int64[:,::1], float32[:,::1], float32[::1], uint16[:,::1])", fused=True)
+def depthwise_bfloat16(rows: Floats, near: Integers, weights: Floats, bias: Floats, out: Halves) -> None:
+    """The same, rounded to bfloat16."""
+    sums = np.empty(rows.shape[1], np.float32)
+    for n in range(len(out)):
+        _depthwise(rows, near[n], weights, bias, sums)
+        _narrow(sums, out[n])
 
 
 @part
@@ -188,31 +226,66 @@ def _inverse_sigmoids(gates: Floats, limit: float, scratch: Floats, out: Floats)
         out[k] = np.float32(1) + above * power[k]
 
 
+@part
+def _gate(both: Floats, limit: float, scratch: Floats, out: Floats) -> None:
+    width = len(out)
+    value, gates, inverse = both[:width], both[width:], scratch[3]
+    _inverse_sigmoids(gates, limit, scratch, inverse)
+    for k in range(width):
+        out[k] = min(max(gates[k], -limit), limit) / inverse[k] * min(max(value[k], -limit), limit)
+
+
 @kernel("void(float32[:,::1], float32, float32[:,::1])", fused=True)
 def gate(both: Floats, limit: float, out: Floats) -> None:
     """Gated linear units: value * gate / (1 + exp(-gate)) of values and gates [n, 2 * C] within +-`limit`."""
-    width = out.shape[1]
-    scratch, inverse = np.empty((3, width), np.float32), np.empty(width, np.float32)
+    scratch = np.empty((4, out.shape[1]), np.float32)
     for n in range(len(out)):
-        value, gates, own = both[n, :width], both[n, width:], out[n]
-        _inverse_sigmoids(gates, limit, scratch, inverse)
-        for k in range(width):
-            own[k] = min(max(gates[k], -limit), limit) / inverse[k] * min(max(value[k], -limit), limit)
+        _gate(both[n], limit, scratch, out[n])
+
+
+@kernel("void(uint16[:,::1], float32, uint16[:,::1])", fused=True)
+def gate_bfloat16(both: Halves, limit: float, out: Halves) -> None:
+    """The same for bfloat16, in float32."""
+    width = out.shape[1]
+    scratch = np.empty((4, width), np.float32)
+    wide, own = np.empty(2 * width, np.float32), np.empty(width, np.float32)
+    for n in range(len(out)):
+        _widen(both[n], wide)
+        _gate(wide, limit, scratch, own)
+        _narrow(own, out[n])
+
+
+@part
+def _gate_gradient(both: Floats, gradient: Floats, limit: float, scratch: Floats, out: Floats) -> None:
+    width = len(gradient)
+    value, gates, inverse = both[:width], both[width:], scratch[3]
+    to_value, to_gate = out[:width], out[width:]
+    zero, one = np.float32(0), np.float32(1)
+    _inverse_sigmoids(gates, limit, scratch, inverse)
+    for k in range(width):
+        x, sigmoid = min(max(gates[k], -limit), limit), one / inverse[k]
+        change = gradient[k] * (x / inverse[k])
+        to_value[k] = change if abs(value[k]) <= limit else zero
+        change = gradient[k] * min(max(value[k], -limit), limit) * sigmoid * (one + x * (one - sigmoid))
+        to_gate[k] = change if abs(gates[k]) <= limit else zero
 
 
 @kernel("void(float32[:,::1], float32[:,::1], float32, float32[:,::1])", fused=True)
 def gate_gradient(both: Floats, gradient: Floats, limit: float, out: Floats) -> None:
     """The gradient of values and gates [n, 2 * C], given that of what `gate` makes of them [n, C]."""
-    width = gradient.shape[1]
-    scratch, inverse = np.empty((3, width), np.float32), np.empty(width, np.float32)
-    zero, one = np.float32(0), np.float32(1)
+    scratch = np.empty((4, gradient.shape[1]), np.float32)
     for n in range(len(out)):
-        value, gates, own = both[n, :width], both[n, width:], gradient[n]
-        to_value, to_gate = out[n, :width], out[n, width:]
-        _inverse_sigmoids(gates, limit, scratch, inverse)
-        for k in range(width):
-            x, sigmoid = min(max(gates[k], -limit), limit), one / inverse[k]
-            change = own[k] * (x / inverse[k])
-            to_value[k] = change if abs(value[k]) <= limit else zero
-            change = own[k] * min(max(value[k], -limit), limit) * sigmoid * (one + x * (one - sigmoid))
-            to_gate[k] = change if abs(gates[k]) <= limit else zero
+        _gate_gradient(both[n], gradient[n], limit, scratch, out[n])
+
+
+@kernel("void(uint16[:,::1], uint16[:,::1], float32, uint16[:,::1])", fused=True)
+def gate_gradient_bfloat16(both: Halves, gradient: Halves, limit: float, out: Halves) -> None:
+    """The same for bfloat16, in float32."""
+    width = gradient.shape[1]
+    scratch, own = np.empty((4, width), np.float32), np.empty(width, np.float32)
+    wide, made = np.empty(2 * width, np.float32), np.empty(2 * width, np.float32)
+    for n in range(len(out)):
+        _widen(both[n], wide)
+        _widen(gradient[n], own)
+        _gate_gradient(wide, own, limit, scratch, made)
+        _narrow(made, out[n])

@@ -56,6 +56,12 @@ class MotionTokenizer(GroupTokenizer):
         self.config, self.layout = config, config.layout
         self.intra, self.anchor, self.between = Intra(config), Anchor(config), Between(config)
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """As in the interface. What weighs two predictions stays as it is: that is most of a picture."""
+        for network in (self.intra, self.anchor, self.between):
+            for stack in (network.encoder, network.decoder):
+                stack.multiply_in(dtype)
+
     def encode(
         self,
         pictures: Sequence[NDArray[np.uint8]],
