@@ -16,8 +16,8 @@ from lfqcodec.machine import usable_cores
 
 Result = TypeVar("Result")
 _inside = threading.local()
-_FEW = 128
-"""Rows that are done before a thread has woken up."""
+_FEW, _STEP = 128, 64
+"""Rows that are done before a thread has woken up; and halves are multiples of the second."""
 
 
 def together(calls: list[Callable[[], Result]], pool: str = "pictures") -> list[Result]:
@@ -39,11 +39,13 @@ def by_halves(stage: Callable[[slice], None], rows: Tensor) -> None:
     Few rows are done at once, and so are those on a GPU, or where operations of PyTorch have threads of their
     own. Else they are halves on one core, too: products with fewer rows may be rounded in other places.
     """
-    middle = len(rows) // 2
+    count = len(rows)
+    # For PyTorch every number of rows is a product of its own, to be compiled and kept.
+    middle = count // 2 // _STEP * _STEP
     if middle < _FEW or rows.device.type != "cpu" or torch.get_num_threads() > 1:
-        stage(slice(None))
+        stage(slice(count))
     else:
-        together([partial(stage, slice(middle)), partial(stage, slice(middle, None))], "rows")
+        together([partial(stage, slice(middle)), partial(stage, slice(middle, count))], "rows")
 
 
 @cache

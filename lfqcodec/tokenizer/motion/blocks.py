@@ -119,22 +119,26 @@ class Pointwise(nn.Module):
         outputs: Tensor = F.linear(x, self.weight, self.bias)
         return outputs
 
-    def parts(self, parts: Sequence[Part], constants: Tensor) -> Tensor:
-        """Rows [n, outputs] of inputs given in parts; the last inputs, [k], are alike everywhere."""
+    def parts(self, parts: Sequence[Part], constants: Tensor, padded: int | None = None) -> Tensor:
+        """Rows [n, outputs] of inputs given in parts; the last inputs, [k], are alike everywhere.
+
+        With `padded` there are so many rows; those at the end mean nothing.
+        """
         sizes = [*(part.rows.shape[1] for part in parts), len(constants)]
         *weights, last = torch.split(self.weight, sizes, 1)
         bias: Tensor = last @ constants if self.bias is None else self.bias + last @ constants
         # Units are the affair of the weights: to change rows would take a copy of them.
         for part, weight in zip(parts, weights, strict=True):
             bias = bias + part.offset * weight.sum(1)
-        outputs: Tensor = bias.expand(len(parts[0].rows), -1).contiguous()
+        count = len(parts[0].rows)
+        outputs: Tensor = bias.expand(padded or count, -1).contiguous()
         scaled = [(weight * part.scale).T for part, weight in zip(parts, weights, strict=True)]
 
         def add(at: slice) -> None:
             for part, weight in zip(parts, scaled, strict=True):
                 outputs[at].addmm_(part.rows[at], weight)
 
-        by_halves(add, outputs)
+        by_halves(add, outputs[:count])
         return outputs
 
 
@@ -166,7 +170,7 @@ class Block(nn.Module):
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
     def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
-        """The same for the rows of a region [n, width], in place; `kept` is for their gradient."""
+        """The same for rows of a region, [n or `padded`, width], in place; `kept` is for their gradient."""
         inner = torch.empty_like(x)
 
         def enter(at: slice) -> None:
@@ -295,10 +299,10 @@ class Stack(nn.Sequential):
         """The same in a region alone, with inputs as `Pointwise.parts` takes them: rows [n, outputs]."""
         enter, *rest = self
         assert isinstance(enter, Pointwise)
-        rows = enter.parts(parts, constants)
+        rows = enter.parts(parts, constants, region.padded)
         for layer in rest:
             rows = layer.rows(rows, region) if isinstance(layer, Block) else layer.rows(rows)  # type: ignore[operator]
-        return rows
+        return rows[: len(region)]
 
 
 class Head(nn.Module):

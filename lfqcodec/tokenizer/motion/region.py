@@ -20,6 +20,8 @@ _TILE = 2
 """Positions of a square that is convolved by itself, in each direction."""
 _FULL = 0.9
 """Where squares cover so much of a grid, all of it is one square."""
+STEP, _SQUARES_STEP = 64, 16
+"""Rows and squares come in multiples: PyTorch compiles products anew for every number, and keeps them all."""
 
 
 def on_cpu(tensor: Tensor) -> bool:
@@ -51,6 +53,11 @@ class Region:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def padded(self) -> int:
+        """How many rows to compute: a multiple of `STEP`; those at the end are of no position."""
+        return -(-len(self) // STEP) * STEP
 
     def grown(self) -> Region:
         """With the eight neighbours of every position."""
@@ -84,12 +91,13 @@ class Region:
     def depthwise(
         self, weight: Tensor, bias: Tensor | None, rows: Tensor, at: slice, dtype: torch.dtype
     ) -> Tensor:
-        """A depthwise 3x3 of rows float32 [n, C] with zeros outside: rows `at` of a slice, of type `dtype`.
+        """A depthwise 3x3 of rows float32 [n or `padded`, C] with zeros outside: rows `at`, of type `dtype`.
 
         `weight` [C, 1, 3, 3]; sums are in float32. GPUs do all rows.
         """
         if not on_cpu(rows):
-            return self.convolve(weight, bias, rows)[at].to(dtype)
+            made = self.convolve(weight, bias, rows[: len(self)])
+            return F.pad(made, (0, 0, 0, len(rows) - len(made)))[at].to(dtype)
         near = self._near[at]
         out = torch.empty(len(near), rows.shape[1], dtype=dtype)
         half = dtype == torch.bfloat16
@@ -100,7 +108,8 @@ class Region:
 
     @cached_property
     def _near(self) -> NDArray[np.int64]:
-        return region_kernels.neighbours(self.positions.numpy(), *self.mask.shape)
+        near = region_kernels.neighbours(self.positions.numpy(), *self.mask.shape)
+        return np.pad(near, [(0, self.padded - len(self)), (0, 0)], constant_values=-1)
 
     def within(self, other: Region) -> Tensor:
         """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
@@ -126,7 +135,11 @@ class _Tiles:
         self._inputs, self._outputs = (
             torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
         )
-        self._count, self._high, self._wide = shape
+        count, self._high, self._wide = shape
+        # The whole grid stays one square.
+        self._count = count if count < 2 else -(-count // _SQUARES_STEP) * _SQUARES_STEP
+        more = (self._count - count) * (self._high + 2) * (self._wide + 2)
+        self._inputs = F.pad(self._inputs, (0, more), value=-1)
 
     def convolve(self, weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
         """Rows of the known places to rows of the wanted ones."""

@@ -21,7 +21,14 @@ from lfqcodec.tokenizer.motion.encode.effort import Effort
 from lfqcodec.tokenizer.motion.encode.numbers import Numbers
 from lfqcodec.tokenizer.motion.encode.refine import refined
 from lfqcodec.tokenizer.motion.encode.search import motion_lambda
-from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, block_errors, moved, not_worth
+from lfqcodec.tokenizer.motion.encode.skip import (
+    as_good,
+    block_bits,
+    block_errors,
+    in_blocks,
+    moved,
+    not_worth,
+)
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, quality_token
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
 from lfqcodec.tokenizer.motion.networks import Intra
@@ -200,12 +207,12 @@ class PredictedEncoder(MotionGroupEncoder):
 
     def _skipped(self, part: str) -> Tensor:
         """Where a part needs no tokens, bool [planes, H/16, W/16]."""
+        if part == "anchor":
+            return self._not_worth()
         missed = [
             block_errors(to_samples(prediction.values), self._patches[number], self._grid)
             for number, prediction in zip(self._group.places[part], self._predictions, strict=True)
         ]
-        if part == "anchor":
-            return self._not_worth(missed[0])
         skipped = []
         for number, errors in zip(self._group.places[part], missed, strict=True):
             field, before = self._group.field(number), []
@@ -215,17 +222,13 @@ class PredictedEncoder(MotionGroupEncoder):
             skipped.append(as_good(errors, torch.stack(before).mean(0)))
         return torch.stack(skipped)
 
-    def _not_worth(self, missed: Tensor) -> Tensor:
-        """Where an anchor is better off without its tokens, bool [1, H/16, W/16].
-
-        `missed` is the squared error of the prediction, float32 [H/16, W/16].
-        """
+    def _not_worth(self) -> Tensor:
+        """Where an anchor is better off without its tokens, bool [1, H/16, W/16]."""
         assert self._numbers is not None
-        values = self._numbers.plain
-        trial, number = self._group.copy(), self._group.places["anchor"][0]
-        trial.add("anchor", self._predictions, values)
-        left = block_errors(patch_rows(trial.picture(number)), self._patches[number], self._grid)
-        return not_worth(missed - left, block_bits(values), self._quality)
+        (number,), values = self._group.places["anchor"], self._numbers.plain
+        missed = self._predictions[0].missed(self._patches[number])
+        gained = self._group.network("anchor").linear_gain(missed, values[0], self._group.q)
+        return not_worth(in_blocks(gained * 255**2, self._grid), block_bits(values), self._quality)
 
     def _analysed(self, part: str) -> Numbers:
         network = self._group.network(part)
