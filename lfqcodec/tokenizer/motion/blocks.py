@@ -320,17 +320,23 @@ class Head(nn.Module):
         if self.o.bias is not None:
             nn.init.zeros_(self.o.bias)
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """As `Block.multiply_in`, with what lies between its layers."""
+        self.to(dtype)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, width, h, w] -> [B, 3, 8 * h, 8 * w]."""
+        x = x.to(self.h.weight.dtype)
         return from_patches(self._refined(self.h(x), self.f(x)), PATCH // 2)
 
     def rows(self, x: Tensor, region: Region, inner: Region) -> Tensor:
         """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
+        x = x.to(self.h.weight.dtype)
         # Rows of four quarters each: [n * 4, 48].
         coarse, fine = _quarters(self.h, x), _quarters(self.f, x)
         hidden = F.leaky_relu_(region.convolve(self.k.weight, self.k.bias, coarse, 2).add_(fine), SLOPE)
         refined = region.convolve(self.o.weight, self.o.bias, hidden, 2, inner)
-        return _whole_patches(refined, coarse, inner.within(region))
+        return _whole_patches(refined.float(), coarse.float(), inner.within(region))
 
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, 48, 2 * h, 2 * w]: patches of 4x4."""

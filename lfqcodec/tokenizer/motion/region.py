@@ -150,7 +150,9 @@ class _Tiles:
 
 
 def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
-    """The rows with these numbers, zeros for -1."""
-    if not compiled(rows):
+    """The rows with these numbers, zeros for -1. Those of bfloat16 have an even number of values."""
+    if not on_cpu(rows):
         return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
-    return torch.from_numpy(region_kernels.gather(rows.detach().contiguous().numpy(), numbers.numpy()))
+    # Two of bfloat16 are moved as one of float32.
+    given = rows.detach().contiguous().view(torch.float32).numpy()
+    return torch.from_numpy(region_kernels.gather(given, numbers.numpy())).view(rows.dtype)

@@ -61,6 +61,8 @@ class MotionTokenizer(GroupTokenizer):
         for network in (self.intra, self.anchor, self.between):
             for stack in (network.encoder, network.decoder):
                 stack.multiply_in(dtype)
+        for head in (self.intra.head, self.anchor.head):
+            head.multiply_in(dtype)
 
     def encode(
         self,
