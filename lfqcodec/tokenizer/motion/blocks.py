@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import region_kernels
 from lfqcodec.tokenizer.motion.beside import by_halves
-from lfqcodec.tokenizer.motion.region import Region, array, compiled, everywhere, on_cpu
+from lfqcodec.tokenizer.motion.region import Region, array, compiled, everywhere, kernel_for, on_cpu
 
 PATCH = 8
 """Pixels of a block, in each direction."""
@@ -171,7 +171,7 @@ class Block(nn.Module):
 
     def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
         """The same for rows of a region, [n or `padded`, width], in place; `kept` is for their gradient."""
-        inner = torch.empty_like(x)
+        inner = torch.empty_like(x, dtype=torch.float32)
 
         def enter(at: slice) -> None:
             rows = self.a.rows(x[at].to(self.dtype))
@@ -193,7 +193,7 @@ class Block(nn.Module):
 
     def gradient(self, rows: Tensor, region: Region, kept: _Kept) -> Tensor:
         """The gradient of what went in, given that of what came out [n, width], in place."""
-        inner, flipped = torch.empty_like(rows), self.d.weight.flip(2, 3)
+        inner, flipped = torch.empty_like(rows, dtype=torch.float32), self.d.weight.flip(2, 3)
 
         def leave(at: slice) -> None:
             own = rows[at]
@@ -248,8 +248,7 @@ def _leaky(rows: Tensor, out: Tensor) -> None:
     if not on_cpu(rows):
         out.copy_(F.leaky_relu(rows, SLOPE))
         return
-    half = rows.dtype == torch.bfloat16
-    kernel = region_kernels.leaky_bfloat16 if half else region_kernels.leaky
+    kernel = kernel_for(rows, region_kernels.leaky, region_kernels.leaky_bfloat16)
     kernel(array(rows), SLOPE, array(out))
 
 
@@ -258,8 +257,7 @@ def _gated_rows(both: Tensor) -> Tensor:
     if not on_cpu(both):
         return _gated(*both.chunk(2, -1))
     out = both.new_empty(len(both), both.shape[1] // 2)
-    half = both.dtype == torch.bfloat16
-    kernel = region_kernels.gate_bfloat16 if half else region_kernels.gate
+    kernel = kernel_for(both, region_kernels.gate, region_kernels.gate_bfloat16)
     kernel(array(both), _LIMIT, array(out))
     return out
 
@@ -268,8 +266,7 @@ def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
     """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
     out = torch.empty_like(both)
     if on_cpu(both):
-        half = both.dtype == torch.bfloat16
-        kernel = region_kernels.gate_gradient_bfloat16 if half else region_kernels.gate_gradient
+        kernel = kernel_for(both, region_kernels.gate_gradient, region_kernels.gate_gradient_bfloat16)
         kernel(array(both), array(gradient), _LIMIT, array(out))
         return out
     value, gate = both.chunk(2, -1)

@@ -5,6 +5,7 @@ What lies outside counts as zero, as it does beyond the border of a picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from lfqcodec.tokenizer.motion import region_kernels
 
+Kernel = Callable[..., None]
 _TILE = 2
 """Positions of a square that is convolved by itself, in each direction."""
 _FULL = 0.9
@@ -40,6 +42,11 @@ def array(rows: Tensor) -> NDArray[Any]:
     if rows.dtype != torch.bfloat16:
         return rows.numpy()
     return rows.view(torch.int16).numpy().view(np.uint16)
+
+
+def kernel_for(rows: Tensor, of_float32: Kernel, of_bfloat16: Kernel) -> Kernel:
+    """The one that takes rows of this type."""
+    return of_bfloat16 if rows.dtype == torch.bfloat16 else of_float32
 
 
 class Region:
@@ -100,8 +107,7 @@ class Region:
             return F.pad(made, (0, 0, 0, len(rows) - len(made)))[at].to(dtype)
         near = self._near[at]
         out = torch.empty(len(near), rows.shape[1], dtype=dtype)
-        half = dtype == torch.bfloat16
-        kernel = region_kernels.depthwise_bfloat16 if half else region_kernels.depthwise
+        kernel = kernel_for(out, region_kernels.depthwise, region_kernels.depthwise_bfloat16)
         weights, biases = weight.flatten(1).T, weight.new_zeros(len(weight)) if bias is None else bias
         kernel(array(rows), near, array(weights), array(biases), array(out))
         return out
