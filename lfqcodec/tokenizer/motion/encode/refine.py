@@ -16,7 +16,7 @@ from lfqcodec.tokenizer.motion.networks import Intra
 
 _RATE = 0.03
 """How far a step may move a number, at first; it falls to zero in a line."""
-_BETAS = 0.8, 0.95
+_BETAS, _EPSILON = (0.8, 0.95), 1e-8
 _BAND = 1 << 14
 """Positions that are refined at once, about, which bounds the memory that gradients take."""
 _REACH = 9
@@ -47,15 +47,20 @@ def _cost(values: Tensor) -> Tensor:
 
 
 def _descend(network: Intra, picture: Tensor, scaled: Tensor, q: Tensor, cost: Tensor, steps: int) -> Tensor:
-    quantizer, numbers = network.quantizer, scaled.clone().requires_grad_()
-    gains, adam = quantizer.gains(q), torch.optim.Adam([numbers], betas=_BETAS)
+    quantizer, numbers = network.quantizer, scaled.clone()
+    gains, mean, square = quantizer.gains(q), torch.zeros_like(scaled), torch.zeros_like(scaled)
     for step in range(steps):
-        adam.param_groups[0]["lr"] = _RATE * (1 - step / steps)
         with torch.enable_grad():
-            whole = quantizer.rounded(numbers)
+            given = numbers.detach().requires_grad_()
+            whole = quantizer.rounded(given)
             error = (network.synthesise(whole / gains, q) - picture).square().sum() * 255**2
-            costly = (quantizer.values(whole.detach()) != 0) | (quantizer.towards(numbers) != 0)
-            loss = error + quantizer.pressure(numbers, cost * costly).sum()
-            (numbers.grad,) = torch.autograd.grad(loss, numbers)
-        adam.step()
-    return numbers.detach()
+            costly = (quantizer.values(whole.detach()) != 0) | (quantizer.towards(given) != 0)
+            loss = error + quantizer.pressure(given, cost * costly).sum()
+            (gradient,) = torch.autograd.grad(loss, given)
+        # Adam. To import that of PyTorch takes as long as half of the steps.
+        mean.lerp_(gradient, 1 - _BETAS[0])
+        square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
+        mean_share, square_share = (1 - beta ** (step + 1) for beta in _BETAS)
+        deviation = square.sqrt().div_(square_share**0.5).add_(_EPSILON)
+        numbers.addcdiv_(mean, deviation, value=-_RATE * (1 - step / steps) / mean_share)
+    return numbers
