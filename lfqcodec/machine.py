@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +24,21 @@ _CGROUP = Path("/sys/fs/cgroup")
 def usable_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usual_threads() -> int:
+    """How many threads PyTorch takes where nobody says."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else usable_cores()
+
+
+def may_have_gpu() -> bool:
+    """Whether there is a driver of a GPU that PyTorch could use, so that it is worth asking."""
+    for name in ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1",):
+        with suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return os.path.exists("/dev/kfd")
 
 
 def free_memory() -> int | None:

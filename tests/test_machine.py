@@ -39,3 +39,26 @@ def test_what_this_machine_has(monkeypatch, tmp_path):
     assert machine.free_memory() == 2000
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.free_memory() != 2000
+
+
+def test_threads_that_pytorch_takes(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 6)
+    for given, taken in (("3", 3), ("0", 6), ("many", 6), ("", 6)):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert machine.usual_threads() == taken
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert machine.usual_threads() == 6
+
+
+def test_where_there_may_be_a_gpu(monkeypatch):
+    """A driver that can be loaded, or that of AMD."""
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: None)
+    assert machine.may_have_gpu()
+
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", missing)
+    for exists in (True, False):
+        monkeypatch.setattr(machine.os.path, "exists", lambda path, exists=exists: exists)
+        assert machine.may_have_gpu() is exists

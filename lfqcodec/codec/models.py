@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import WeightsError
+from lfqcodec.machine import may_have_gpu
 from lfqcodec.output import loading
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
@@ -32,6 +33,19 @@ def motion_config(model: Model) -> MotionConfig:
     if not isinstance(model.config, MotionConfig):
         raise WeightsError(f"model {model.name} cannot code .lfq files: it does not predict motion")
     return model.config
+
+
+def device_name(wanted: str) -> str:
+    """`auto` or the name of a device to the latter; raises what `pick_device` does.
+
+    It asks torch, whose import takes a second, only where there may be something to ask.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not may_have_gpu()):
+        return "cpu"
+    with loading():
+        from lfqcodec.codec.device import pick_device
+
+    return str(pick_device(wanted))
 
 
 def load_group_tokenizer(model: Model, device: str, precision: str = "auto") -> GroupTokenizer:

@@ -9,17 +9,18 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, FileHeader
 from lfqcodec.codec.decode.cut import Cut
+from lfqcodec.codec.decode.playback import Decoder
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.gop import GopDecoder
 from lfqcodec.codec.models import load_group_tokenizer, rate_model
 from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.codec.workers import Workers
 from lfqcodec.errors import BitstreamError, NumericsMismatch
+from lfqcodec.machine import usual_threads
 from lfqcodec.weights.store import Model, Prior
 
 MOST_BYTES = 1 << 30
@@ -79,7 +80,7 @@ class DecodeGop:
 
     def shared_by(self, workers: int) -> DecodeGop:
         """The same for one of so many workers."""
-        return replace(self, threads=max(1, torch.get_num_threads() // workers))
+        return replace(self, threads=max(1, usual_threads() // workers))
 
     def run(self, job: list[Chunk]) -> list[NDArray[np.uint8]]:
         """The pictures of each chunk. Raises what `TokenDecoder.decode` does."""
@@ -102,7 +103,7 @@ class Ahead:
 
     def __init__(
         self,
-        here: Reconstructor,
+        here: Decoder,
         gops: Iterator[list[Chunk]],
         workers: Workers[list[Chunk], list[NDArray[np.uint8]]],
     ) -> None:

@@ -15,13 +15,14 @@ from lfqcodec import arguments
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import LfqFile, open_file
 from lfqcodec.codec.decode.options import DecodeOptions
+from lfqcodec.codec.models import device_name
 from lfqcodec.codec.pipeline import behind, room
 from lfqcodec.codec.progress import Progress, ProgressCallback, ignore
 from lfqcodec.codec.repair.damage import DETAIL, END, FRAMES, Loss
 from lfqcodec.errors import BitstreamError, DamageConcealed
 from lfqcodec.machine import fitting_workers
 from lfqcodec.media import Frame, StreamPacket
-from lfqcodec.output import loading, refuse_busy, refuse_same_file
+from lfqcodec.output import refuse_busy, refuse_same_file
 from lfqcodec.video import VideoWriter, open_writer
 
 
@@ -58,9 +59,7 @@ def _fitting_workers(file: LfqFile, options: DecodeOptions) -> int:
     """How many workers a decoder of a whole file takes that was not told."""
     if not file.seekable or options.start is not None or options.duration is not None:
         return 1
-    with loading():
-        from lfqcodec.codec.device import pick_device
-    if pick_device(options.device).type != "cpu":
+    if device_name(options.device) != "cpu":
         return 1
     with suppress(BitstreamError):
         entries, header = file.index().entries, file.header

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from lfqcodec.bitstream import BitstreamReader, ChunkHead, Index, IndexEntry
+from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry
 from lfqcodec.codec.decode.ahead import Ahead, DecodeGop, whole_gops
 from lfqcodec.codec.decode.cut import Cut
 from lfqcodec.codec.decode.file import index_of
 from lfqcodec.codec.decode.playback import Decoder, Playback, use_of
-from lfqcodec.codec.decode.reconstruct import Reconstructor
+from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.decode.source import reading
 from lfqcodec.codec.gop import GopDecoder
 from lfqcodec.codec.models import load_group_tokenizer, motion_config
@@ -36,12 +37,20 @@ def events(
     model = file.model()
     if motion_config(model).layout != Layout(header.layers):
         raise InvalidField(f"{file.name}: has other layers of tokens than its model")
-    tokenizer = load_group_tokenizer(model, file.device, file.precision)
     with reading(file.name):
         walk = _walk(file, cut, damage)
         with ExitStack() as stack:
-            decoder = stack.enter_context(closing(GopDecoder(tokenizer, (header.height, header.width))))
-            here = Reconstructor(file.token_decoder(), decoder, streams)
+
+            @cache
+            def reconstructor() -> Reconstructor:
+                tokenizer = load_group_tokenizer(model, file.device, file.precision)
+                decoder = stack.enter_context(closing(GopDecoder(tokenizer, (header.height, header.width))))
+                return Reconstructor(file.token_decoder(), decoder, streams)
+
+            def here(chunk: Chunk, *, damaged: bool) -> Reconstruction | None:
+                # Made when it is needed: where workers do all of it, this process does without torch.
+                return reconstructor()(chunk, damaged=damaged)
+
             decode: Decoder = here
             if workers > 1 and file.seekable:
                 job = DecodeGop(header, model, file.prior(), streams, file.device, file.precision)
@@ -117,7 +126,7 @@ def _first_gop(reader: BitstreamReader, index: Index, tick: int) -> int:
 
 @contextmanager
 def _ahead(
-    file: LfqFile, here: Reconstructor, job: DecodeGop, cut: Cut, first: int, most: int
+    file: LfqFile, here: Decoder, job: DecodeGop, cut: Cut, first: int, most: int
 ) -> Iterator[Decoder]:
     """What decodes in at most so many workers."""
     reader = file.reader()

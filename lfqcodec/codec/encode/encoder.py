@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 from lfqcodec import arguments
 from lfqcodec.bitstream import BitstreamWriter
-from lfqcodec.codec.device import one_thread, pick_device, pick_precision
 from lfqcodec.codec.encode.options import EncodeOptions
 from lfqcodec.codec.encode.parallel import ChunkJob, CodedGop, EncodeGop
 from lfqcodec.codec.encode.plan import (
@@ -29,6 +28,7 @@ from lfqcodec.codec.encode.resume import Partial, Trail, recipe, resumable, unus
 from lfqcodec.codec.encode.session import Coder, ParallelCoder, SerialCoder, run
 from lfqcodec.codec.encode.sink import ChunkSink
 from lfqcodec.codec.encode.source.lookahead import Lookahead
+from lfqcodec.codec.models import device_name
 from lfqcodec.codec.pipeline import room
 from lfqcodec.codec.progress import ProgressCallback, ProgressMeter, ignore
 from lfqcodec.codec.workers import Team, Workers
@@ -104,8 +104,7 @@ def encode(
     began = time.perf_counter()
     model = resolve_model(options.model)
     plan = make_plan(model, options)
-    device = pick_device(options.device)
-    place = str(device), str(pick_precision(options.precision, device)).removeprefix("torch.")
+    place = device_name(options.device), options.precision
     refuse_same_file(source, dest)
     refuse_other_format(dest)
     if same_file(options.stats, source) or same_file(options.stats, dest):
@@ -113,7 +112,7 @@ def encode(
     part: Partial | None = None
     with ExitStack() as stack:
         if options.resume:
-            wanted = recipe(model, options, plan, *place)
+            wanted = recipe(model, options, plan, place[0])
             part = stack.enter_context(resumable(_path(dest), wanted, overwrite=options.overwrite))
         else:
             file = stack.enter_context(open_output(dest, overwrite=options.overwrite))
@@ -136,7 +135,7 @@ def encode(
         meter = ProgressMeter(progress, reader.estimated_frames, done=kept)
         sink = ChunkSink(writer, reader, trail, meter)
         coder: Coder
-        workers = options.workers or _fitting_workers(options, reader, given, str(device))
+        workers = options.workers or _fitting_workers(options, reader, given, place[0])
         if workers > 1:
             gather = partial(_workers, workers)
         elif (reader.estimated_frames or 0) <= options.gop:
@@ -145,8 +144,11 @@ def encode(
             setup = EncodeGop(model, plan, *place)
             coder = ParallelCoder(stack.enter_context(closing(gather(setup, meter.coded))), plan.crf, sink)
         else:
-            stack.enter_context(one_thread())
             encoder = gop_encoder(model, plan, *place)
+            # Only here: who gives the work to others does without torch.
+            from lfqcodec.codec.device import one_thread
+
+            stack.enter_context(one_thread())
             spent = 8 * writer.bytes_written
             control = rate_control(options, plan, info, reader.estimated_frames, spent)
             coder = SerialCoder(encoder, plan, control, sink, meter.coded)

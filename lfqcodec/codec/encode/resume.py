@@ -66,7 +66,7 @@ def _journal_of(target: Path) -> Path:
     return target.with_name(fitting(target.name, len(JOURNAL)) + JOURNAL)
 
 
-def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str, precision: str) -> dict[str, Any]:
+def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str) -> dict[str, Any]:
     """All that has to be the same for a run to go on with the part that another one left."""
     stats = None if plan.stats is None else [asdict(each) for each in plan.stats]
     values = {
@@ -74,7 +74,7 @@ def recipe(model: Model, options: EncodeOptions, plan: Plan, device: str, precis
         "model": model.sha256.hex(),
         "prior": None if plan.prior is None else plan.prior.sha256.hex(),
         "device": device,
-        "precision": precision,
+        "precision": options.precision,
         "crf": plan.crf,
         "bitrate": options.bitrate,
         "stats": stats,

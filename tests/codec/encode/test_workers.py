@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -161,3 +162,19 @@ def test_the_command(uneven, tmp_path):
     done = run("encode", uneven, tmp_path / "a.lfq", "--workers", 2, "--gop", 17, "--profile", "static")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.lfq").read_bytes() == encoded(uneven, gop=17, profile="static")
+
+
+def test_who_gives_the_work_does_without_torch(tmp_path):
+    """Its import takes a second, before which no worker would begin."""
+    source, made = tmp_path / "in.y4m", tmp_path / "out.lfq"
+    source.write_bytes(y4m(34))
+    code = (
+        "import sys, lfqcodec\n"
+        f"lfqcodec.encode({str(source)!r}, {str(made)!r}, device='cpu', gop=17, workers=2)\n"
+        f"lfqcodec.decode({str(made)!r}, {str(tmp_path / 'out.y4m')!r}, device='cpu', workers=2)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "False\n", done.stderr
+    assert (tmp_path / "out.y4m").stat().st_size > source.stat().st_size / 2
