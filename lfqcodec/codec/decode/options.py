@@ -21,6 +21,8 @@ class DecodeOptions:
     """How to decode. `start`, `duration` in seconds; `streams` 1 leaves out the second stream,
     all that pictures between two anchors have besides what is predicted.
 
+    `precision` as in `EncodeOptions`; pictures are nearly the same with either.
+
     `audio_codec` "auto" puts sound back as it is where the output can hold it, else converted; "copy" leaves
     it out then; the name of a codec converts all of it.
 
