@@ -294,8 +294,9 @@ def open_file(
     """Open a .lfq file (path, "-" for standard input, or binary file object) and check its header.
 
     `model` names a model file to use instead of looking one up by its SHA-256; `device` and `precision` are
-    as in `DecodeOptions`; `limits` is what the file may ask for, None for the defaults. Raises `ArgumentError`, `InputVideoError` for a file that cannot be opened
-    and `BitstreamError` for one that is not .lfq.
+    as in `DecodeOptions`; `limits` is what the file may ask for, None for the defaults. Raises
+    `ArgumentError`, `InputVideoError` for a file that cannot be opened and `BitstreamError` for one that is
+    not .lfq.
     """
     arguments.source("source", source)
     if model is not None:

@@ -36,7 +36,7 @@ class EncodeOptions:
     "medium" or "slow" is how long motion is searched for. `frames` stops after so many. `scale` is (width,
     height), of which one may be -n to follow as a multiple of n, or a text such as "50%" (`parse_scale`).
     `frame_rate`, per second, is that of a source of arrays or tensors, and of no other; 25 if None.
-    `precision` is what networks multiply; "auto" takes bfloat16 on CPUs that are faster with it, else float32.
+    `precision` is what networks multiply; "auto" is bfloat16 on CPUs that are faster with it, else float32.
     `audio` copies sound and subtitles. `measure` decodes what was written and reports its quality. `resume`
     keeps what an interrupted run has written, and goes on from there. `workers` processes code a GOP each,
     with the same bytes, None for as many as cores and memory allow; one with a bitrate or out of a pipe.
