@@ -30,14 +30,7 @@ class Effort:
 MEDIUM = Effort()
 EFFORTS = {
     "fast": Effort(
-        reach=8,
-        rounds=1,
-        steps=(4, 2, 1),
-        between_rounds=1,
-        between_steps=(1,),
-        merge_rounds=1,
-        likely=0.7,
-        refinements=0,
+        steps=(8, 4, 2, 1), between_rounds=1, between_steps=(1,), merge_rounds=2, likely=0.7, refinements=0
     ),
     "medium": MEDIUM,
     "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),
