@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lfqcodec.codec.ms_ssim import ms_ssim
-from lfqcodec.codec.quality import MS_SSIM_SIDE, psnr
+from lfqcodec.codec.ms_ssim import MS_SSIM_SIDE, ms_ssim
+from lfqcodec.codec.quality import psnr
 from lfqcodec.errors import LfqError
 from lfqcodec.media import Frame, VideoInfo
 from lfqcodec.train.lpips import LPIPS, MIN_SIDE

@@ -90,7 +90,7 @@ def stages_of_pipeline() -> Iterator[tuple[str, Any, str, bool]]:
     from lfqcodec.tokenizer.motion.encode.encoder import MotionGroupEncoder
     from lfqcodec.tokenizer.motion.encode.numbers import Numbers
     from lfqcodec.tokenizer.motion.group import GroupReconstruction
-    from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+    from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Intra
     from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
     from lfqcodec.video import VideoReader, VideoWriter
 

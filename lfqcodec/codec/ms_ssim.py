@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.codec.quality import MS_SSIM_SIDE, WEIGHTS, WINDOW
+_WEIGHTS, _WINDOW = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11
+MS_SSIM_SIDE = (_WINDOW - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
+"""Smallest side that it is defined for: 161 pixels."""
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -20,9 +22,9 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         raise ValueError(f"MS-SSIM needs at least {MS_SSIM_SIDE} pixels a side")
     x, y = (torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in (a, b))
     score = torch.ones(3)
-    for scale, weight in enumerate(WEIGHTS):
+    for scale, weight in enumerate(_WEIGHTS):
         luminance, contrast = _ssim_parts(x, y)
-        last = scale == len(WEIGHTS) - 1
+        last = scale == len(_WEIGHTS) - 1
         term = (luminance * contrast if last else contrast).flatten(2).mean(2)[0]
         score = score * term.clamp_min(0) ** weight
         if not last:
@@ -40,7 +42,7 @@ def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(x: Tensor) -> Tensor:
-    offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
+    offsets = torch.arange(_WINDOW, dtype=x.dtype) - _WINDOW // 2
     kernel = torch.exp(-offsets.square() / (2 * 1.5**2))
     kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
     x = F.conv2d(x, kernel[:, :, :, None], groups=x.shape[1])

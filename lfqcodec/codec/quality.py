@@ -7,11 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-WEIGHTS, WINDOW = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11
-"""Of MS-SSIM: those of its five scales, and samples of a window in each direction."""
-MS_SSIM_SIDE = (WINDOW - 1) * 2 ** (len(WEIGHTS) - 1) + 1
-"""Smallest side that it is defined for: 161 pixels."""
-
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of two 8-bit pictures in dB; infinite where they are equal."""
@@ -30,10 +25,10 @@ class QualityMeter:
         """Compare two frames, uint8 [H, W, 3]."""
         # 100 dB stands for an exact frame, so that one such frame does not make the mean infinite.
         self._psnr.append(min(100.0, psnr(source, decoded)))
-        if min(source.shape[:2]) >= MS_SSIM_SIDE:
-            # Only here: who measures nothing does without torch.
-            from lfqcodec.codec.ms_ssim import ms_ssim
+        # Only here: who measures nothing does without torch.
+        from lfqcodec.codec.ms_ssim import MS_SSIM_SIDE, ms_ssim
 
+        if min(source.shape[:2]) >= MS_SSIM_SIDE:
             self._ms_ssim.append(ms_ssim(source, decoded))
 
     def values(self, behind: int) -> tuple[list[float], list[float]]:

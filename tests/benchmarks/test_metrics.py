@@ -21,7 +21,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from lfqcodec.codec import quality
+from lfqcodec.codec import ms_ssim, quality
 from lfqcodec.errors import LfqError, WeightsError, WeightsHashMismatch, WeightsMissing
 from lfqcodec.train.lpips import LPIPS, load_lpips
 from lfqcodec.train.tokenizer.losses import ssim
@@ -218,9 +218,9 @@ def test_known_errors(tmp_path):
 
 def test_equal_videos_and_small_sides(tmp_path, weights):
     network = load_lpips(weights)
-    for size, ms_ssim, lpips in (((161, 161), 1.0, 0.0), ((160, 180), None, 0.0), ((33, 180), None, None)):
+    for size, similar, lpips in (((161, 161), 1.0, 0.0), ((160, 180), None, 0.0), ((33, 180), None, None)):
         path = write(tmp_path / "same.mkv", pictures(2, *size))
-        assert compare(path, path, lpips=network) == Scores(2, 100.0, 100.0, ms_ssim, lpips, lpips)
+        assert compare(path, path, lpips=network) == Scores(2, 100.0, 100.0, similar, lpips, lpips)
 
 
 def test_means_over_batches_and_threads(tmp_path, weights):
@@ -238,7 +238,7 @@ def test_means_over_batches_and_threads(tmp_path, weights):
             ]
             assert mean == pytest.approx(np.mean(single), rel=1e-5)
     assert alone.lpips != alone.lpips_shifted
-    similar = [quality.ms_ssim(a, b) for a, b in zip(frames, changed, strict=True)]
+    similar = [ms_ssim.ms_ssim(a, b) for a, b in zip(frames, changed, strict=True)]
     assert alone.ms_ssim == pytest.approx(np.mean(similar))
     squares = np.square(frames.astype(int) - changed).mean((1, 2, 3))
     assert alone.psnr == pytest.approx(np.mean(10 * np.log10(255**2 / squares)))
@@ -311,7 +311,7 @@ def test_ms_ssim_agrees_with_pytorch_msssim(size):
     for b in (noisy(a), noisy(a, sigma=60), np.roll(a, 2, axis=2)):
         x, y = (torch.from_numpy(p).permute(0, 3, 1, 2).float() for p in (a, b))
         expected = package.ms_ssim(x, y, data_range=255).item()
-        assert quality.ms_ssim(a[0], b[0]) == pytest.approx(expected, abs=1e-5)
+        assert ms_ssim.ms_ssim(a[0], b[0]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_mse_and_ssim_agree_with_scikit_video(monkeypatch):
@@ -328,7 +328,7 @@ def test_mse_and_ssim_agree_with_scikit_video(monkeypatch):
     for x, y, error, score in zip(a, b, errors, similar, strict=True):
         assert 255**2 / 10 ** (quality.psnr(x, y) / 10) == pytest.approx(error, rel=1e-6)
         planes = (torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in (x, y))
-        luminance, contrast = quality._ssim_parts(*planes)
+        luminance, contrast = ms_ssim._ssim_parts(*planes)
         # Both in float32, where variances are differences of large numbers.
         assert float((luminance * contrast).mean()) == pytest.approx(float(score), abs=1e-5)
 

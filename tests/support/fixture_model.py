@@ -68,8 +68,8 @@ def make_model(path: Path, name: str) -> None:
     """Write the model under a name."""
     import torch
 
-    from lfqcodec.tokenizer.motion.blocks import to_patches
     from lfqcodec.tokenizer.motion.config import MotionConfig
+    from lfqcodec.tokenizer.motion.network.patches import to_patches
     from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
     from lfqcodec.weights.loading import save_tokenizer
 

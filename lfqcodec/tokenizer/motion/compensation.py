@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES
 from lfqcodec.tokenizer.motion.interpolation import (
     AFTER,
     BEFORE,
@@ -41,7 +40,8 @@ from lfqcodec.tokenizer.motion.interpolation import (
     WINDOW,
 )
 from lfqcodec.tokenizer.motion.kernels import compensate
-from lfqcodec.tokenizer.motion.region import compiled
+from lfqcodec.tokenizer.motion.network.patches import PATCH, SAMPLES
+from lfqcodec.tokenizer.motion.network.region import compiled
 
 _PHASES = 4
 _WIDE = BEFORE + WINDOW + AFTER
@@ -56,7 +56,7 @@ class ReferencePicture:
     def predict(self, field: Tensor) -> Tensor:
         """The compensated picture as patches, whole numbers in 1/64 steps of a sample less 128.
 
-        float32 [H/8 * W/8, 192], samples in the order of `lfqcodec.tokenizer.motion.blocks.to_patches`.
+        float32 [H/8 * W/8, 192], samples in the order of `network.patches.to_patches`.
         """
         if not compiled(self.picture):
             return self._planes.predict(field)

@@ -20,7 +20,7 @@ from lfqcodec.tokenizer.motion.encode.effort import Effort
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LumaPlanes, search_anchor, search_between
 from lfqcodec.tokenizer.motion.fields import anchor_field, anchor_tokens, between_field, between_tokens, half
 from lfqcodec.tokenizer.motion.layout import MONOCHROME_CHANGES, QUALITIES, QUALITY_STEPS, places
-from lfqcodec.tokenizer.motion.networks import Anchor, Between
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between
 from lfqcodec.tokenizer.motion.reconstruction import (
     Prediction,
     predict_anchor,

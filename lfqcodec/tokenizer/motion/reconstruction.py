@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion.beside import together
-from lfqcodec.tokenizer.motion.blocks import Part
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture
 from lfqcodec.tokenizer.motion.interpolation import FRACTION, MIDDLE
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Context, Intra
-from lfqcodec.tokenizer.motion.region import Region
+from lfqcodec.tokenizer.motion.network.blocks import Part
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Context, Intra
+from lfqcodec.tokenizer.motion.network.region import Region
 from lfqcodec.tokenizer.motion.samples import apart, blend, finish, half_way
 
 _UNIT = 1 / (FRACTION * 255)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lfqcodec.tokenizer.motion import kernels
-from lfqcodec.tokenizer.motion.blocks import PATCH, SAMPLES, from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.interpolation import FRACTION
-from lfqcodec.tokenizer.motion.region import Region, compiled
+from lfqcodec.tokenizer.motion.network.patches import PATCH, SAMPLES, from_patch_rows
+from lfqcodec.tokenizer.motion.network.region import Region, compiled
 
 WEIGHTS = 256
 """Steps of the weight of one prediction against another."""

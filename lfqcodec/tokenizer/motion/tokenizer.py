@@ -40,7 +40,7 @@ from lfqcodec.tokenizer.motion.layout import (
     padded_size,
     places,
 )
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Intra
 from lfqcodec.tokenizer.motion.reconstruction import is_monochrome, quality, reconstruct_intra
 
 _TOKENS = 1 << 18

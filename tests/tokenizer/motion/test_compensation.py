@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import FilteredPlanes, ReferencePicture, to_samples
 from lfqcodec.tokenizer.motion.interpolation import FRACTION, MIDDLE, TAPS
+from lfqcodec.tokenizer.motion.network.patches import from_patch_rows
 from lfqcodec.tokenizer.motion.training.compensation import compensate
 
 HEIGHT, WIDTH = 48, 32

@@ -10,10 +10,12 @@ from motion_support import lively_motion
 from torch import nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion import beside, blocks
-from lfqcodec.tokenizer.motion import region as region_module
-from lfqcodec.tokenizer.motion.blocks import (
-    Part,
+from lfqcodec.tokenizer.motion import beside
+from lfqcodec.tokenizer.motion.network import blocks
+from lfqcodec.tokenizer.motion.network import region as region_module
+from lfqcodec.tokenizer.motion.network.blocks import Part
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Context
+from lfqcodec.tokenizer.motion.network.patches import (
     enlarge,
     from_patch_rows,
     from_patches,
@@ -21,8 +23,7 @@ from lfqcodec.tokenizer.motion.blocks import (
     patch_rows,
     to_patches,
 )
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Context
-from lfqcodec.tokenizer.motion.region import Region
+from lfqcodec.tokenizer.motion.network.region import Region
 from lfqcodec.tokenizer.motion.tokenizer import MotionTokenizer
 
 Q = 1.3

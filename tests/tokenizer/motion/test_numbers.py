@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES, TernaryQuantizer
-from lfqcodec.tokenizer.motion.blocks import Pointwise
 from lfqcodec.tokenizer.motion.encode import numbers as numbers_module
 from lfqcodec.tokenizer.motion.encode.numbers import Numbers
 from lfqcodec.tokenizer.motion.layout import coded_layers, depth_choices, pack_depth
+from lfqcodec.tokenizer.motion.network.blocks import Pointwise
 
 DIM, LAYERS, H, W = 14, 4, 6, 4
 Q = torch.tensor([0.7])

@@ -7,7 +7,7 @@ import torch
 
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode import refine
-from lfqcodec.tokenizer.motion.networks import Intra
+from lfqcodec.tokenizer.motion.network.networks import Intra
 
 Q = torch.tensor([4.0])
 

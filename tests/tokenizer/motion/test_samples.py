@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lfqcodec.tokenizer.motion import samples
-from lfqcodec.tokenizer.motion.region import Region
+from lfqcodec.tokenizer.motion.network.region import Region
 
 H, W = 5, 7
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import from_patch_rows
 from lfqcodec.tokenizer.motion.compensation import ReferencePicture, to_samples
 from lfqcodec.tokenizer.motion.encode import search
 from lfqcodec.tokenizer.motion.encode.effort import EFFORTS
@@ -21,6 +20,7 @@ from lfqcodec.tokenizer.motion.encode.search import (
     search_anchor,
     search_between,
 )
+from lfqcodec.tokenizer.motion.network.patches import from_patch_rows
 
 H, W = 96, 128
 
@@ -65,7 +65,9 @@ def test_vectors_are_worth_their_bits() -> None:
     assert not search_anchor(noise, LumaPlanes(crop(0, 0)), None, 1e6).any()
 
 
-@pytest.mark.parametrize(("effort", "found"), [("fast", (20,)), ("medium", (20, 40)), ("slow", (20, 40, 60))])
+@pytest.mark.parametrize(
+    ("effort", "found"), [("fast", (20, 40)), ("medium", (20, 40)), ("slow", (20, 40, 60))]
+)
 def test_more_effort_reaches_further(effort: str, found: tuple[int, ...]) -> None:
     for x in (20, 40, 60):
         field = search_anchor(crop(x, 0), LumaPlanes(crop(0, 0)), None, 10.0, EFFORTS[effort])

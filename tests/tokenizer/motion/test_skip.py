@@ -9,9 +9,9 @@ import pytest
 import torch
 from motion_support import clip, encode_plain, lively_motion
 
-from lfqcodec.tokenizer.motion.blocks import Part
 from lfqcodec.tokenizer.motion.encode import encoder
 from lfqcodec.tokenizer.motion.encode.skip import as_good, block_bits, moved, not_worth
+from lfqcodec.tokenizer.motion.network.blocks import Part
 
 SIZE = 48, 64
 

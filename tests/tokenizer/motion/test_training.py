@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lfqcodec.tokenizer.motion.blocks import plane, to_patches
 from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.network.patches import plane, to_patches
 from lfqcodec.tokenizer.motion.training.rate import (
     Rate,
     Rates,

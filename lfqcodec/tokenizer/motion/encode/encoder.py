@@ -15,7 +15,6 @@ from torch import Tensor
 from lfqcodec.bitstream.geometry import Layer
 from lfqcodec.tokenizer.interface import GroupEncoder, Options, Pictures, Tokens
 from lfqcodec.tokenizer.motion.beside import together
-from lfqcodec.tokenizer.motion.blocks import PATCH, Part, patch_rows
 from lfqcodec.tokenizer.motion.compensation import to_samples
 from lfqcodec.tokenizer.motion.encode.effort import Effort
 from lfqcodec.tokenizer.motion.encode.numbers import Numbers
@@ -31,7 +30,9 @@ from lfqcodec.tokenizer.motion.encode.skip import (
 )
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source, quality_token
 from lfqcodec.tokenizer.motion.layout import QUALITY_STEPS, Kind
-from lfqcodec.tokenizer.motion.networks import Intra
+from lfqcodec.tokenizer.motion.network.blocks import Part
+from lfqcodec.tokenizer.motion.network.networks import Intra
+from lfqcodec.tokenizer.motion.network.patches import PATCH, patch_rows
 from lfqcodec.tokenizer.motion.reconstruction import Prediction, quality, reconstruct_intra
 
 

@@ -18,10 +18,10 @@ from lfqcodec.tokenizer.lfq.ternary import (
     tokens_to_values,
     values_to_tokens,
 )
-from lfqcodec.tokenizer.motion.blocks import Pointwise
 from lfqcodec.tokenizer.motion.encode.number_kernels import FIXED, choices
 from lfqcodec.tokenizer.motion.layout import Grid, coded_layers, depth_choices, pack_depth
-from lfqcodec.tokenizer.motion.region import compiled
+from lfqcodec.tokenizer.motion.network.blocks import Pointwise
+from lfqcodec.tokenizer.motion.network.region import compiled
 
 
 @dataclass(frozen=True)

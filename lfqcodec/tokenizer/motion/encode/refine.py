@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lfqcodec.tokenizer.motion.blocks import PATCH
 from lfqcodec.tokenizer.motion.encode.lagrangian import error_of_bit
-from lfqcodec.tokenizer.motion.networks import Intra
+from lfqcodec.tokenizer.motion.network.networks import Intra
+from lfqcodec.tokenizer.motion.network.patches import PATCH
 
 _RATE = 0.03
 """How far a step may move a number, at first; it falls to zero in a line."""

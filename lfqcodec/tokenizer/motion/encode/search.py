@@ -23,7 +23,7 @@ from lfqcodec.tokenizer.motion.encode.effort import MEDIUM, Effort
 from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.merge import bit_tables, merge
 from lfqcodec.tokenizer.motion.interpolation import AFTER, BEFORE, BLOCK, TAPS
-from lfqcodec.tokenizer.motion.region import compiled
+from lfqcodec.tokenizer.motion.network.region import compiled
 
 LIMIT = 255
 """Largest component of a vector that the search tries, in quarter-pels."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES
-from lfqcodec.tokenizer.motion.blocks import Block, Pointwise
 from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.network.blocks import Block, Pointwise
 
 CL = torch.channels_last
 _FIELD_FEATURES = 6

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.blocks import Block
+from lfqcodec.tokenizer.motion.network.blocks import Block
 
 _ROWS, _CHANNELS = 32, 64
 TOLERANCE = 1e-3

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lfqcodec.tokenizer.lfq.ternary import VALUES, Quantized, TernaryQuantizer
-from lfqcodec.tokenizer.motion.blocks import plane
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
-from lfqcodec.tokenizer.motion.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Intra
+from lfqcodec.tokenizer.motion.network.patches import plane
 from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
 from lfqcodec.tokenizer.motion.training.rate import (
     Rates,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion import region_kernels
+from lfqcodec.tokenizer.motion.network import kernels
 
 Kernel = Callable[..., None]
 _TILE = 2
@@ -107,14 +107,14 @@ class Region:
             return F.pad(made, (0, 0, 0, len(rows) - len(made)))[at].to(dtype)
         near = self._near[at]
         out = torch.empty(len(near), rows.shape[1], dtype=dtype)
-        kernel = kernel_for(out, region_kernels.depthwise, region_kernels.depthwise_bfloat16)
+        kernel = kernel_for(out, kernels.depthwise, kernels.depthwise_bfloat16)
         weights, biases = weight.flatten(1).T, weight.new_zeros(len(weight)) if bias is None else bias
         kernel(array(rows), near, array(weights), array(biases), array(out))
         return out
 
     @cached_property
     def _near(self) -> NDArray[np.int64]:
-        near = region_kernels.neighbours(self.positions.numpy(), *self.mask.shape)
+        near = kernels.neighbours(self.positions.numpy(), *self.mask.shape)
         return np.pad(near, [(0, self.padded - len(self)), (0, 0)], constant_values=-1)
 
     def within(self, other: Region) -> Tensor:
@@ -137,7 +137,7 @@ class _Tiles:
     def __init__(self, known: Region, wanted: Region, scale: int) -> None:
         given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
         h, w = known.mask.shape
-        inputs, outputs, *shape = region_kernels.squares(given, needed, h, w, scale, _TILE, _FULL)
+        inputs, outputs, *shape = kernels.squares(given, needed, h, w, scale, _TILE, _FULL)
         self._inputs, self._outputs = (
             torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
         )
@@ -161,4 +161,4 @@ def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
         return F.pad(rows, (0, 0, 0, 1)).index_select(0, numbers % (len(rows) + 1))
     # Two of bfloat16 are moved as one of float32.
     given = rows.detach().contiguous().view(torch.float32).numpy()
-    return torch.from_numpy(region_kernels.gather(given, numbers.numpy())).view(rows.dtype)
+    return torch.from_numpy(kernels.gather(given, numbers.numpy())).view(rows.dtype)

@@ -42,7 +42,7 @@ _SERIES = np.array(
 def squares(
     known: Integers, wanted: Integers, h: int, w: int, scale: int, tile: int, full: float
 ) -> tuple[Integers, Integers, int, int, int]:
-    """Squares of a grid that hold `wanted` positions, as `lfqcodec.tokenizer.motion.blocks` convolves them.
+    """Squares of a grid that hold `wanted` positions, as `region` convolves them.
 
     Positions of a grid of (h, w) have scale^2 rows each. Gives the row in each place of the squares and of a
     ring around them, -1 where it is not `known`; the place of each wanted row; how many squares there are,

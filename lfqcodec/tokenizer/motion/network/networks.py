@@ -17,21 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from lfqcodec.tokenizer.lfq.ternary import Quantized, TernaryQuantizer
-from lfqcodec.tokenizer.motion.blocks import (
+from lfqcodec.tokenizer.motion.config import MotionConfig
+from lfqcodec.tokenizer.motion.encode.effort import MEDIUM
+from lfqcodec.tokenizer.motion.network.blocks import Head, Part, Pointwise, Stack
+from lfqcodec.tokenizer.motion.network.patches import (
     SAMPLES,
-    Head,
-    Part,
-    Pointwise,
-    Stack,
     from_patches,
     near_tokens,
     plane,
     to_patches,
     to_pixels,
 )
-from lfqcodec.tokenizer.motion.config import MotionConfig
-from lfqcodec.tokenizer.motion.encode.effort import MEDIUM
-from lfqcodec.tokenizer.motion.region import Region
+from lfqcodec.tokenizer.motion.network.region import Region
 
 PIXELS = SAMPLES // 3
 Rows = TypeVar("Rows", Tensor, Part)

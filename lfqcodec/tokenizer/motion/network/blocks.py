@@ -17,68 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion import region_kernels
 from lfqcodec.tokenizer.motion.beside import by_halves
-from lfqcodec.tokenizer.motion.region import Region, array, compiled, everywhere, kernel_for, on_cpu
-
-PATCH = 8
-"""Pixels of a block, in each direction."""
-SAMPLES = 3 * PATCH**2
-
-
-def to_patches(pictures: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, 64 * C, H/8, W/8], channels_last; channels in the order of `pixel_unshuffle`."""
-    batch, channels, high, wide = pictures.shape
-    h, w = high // PATCH, wide // PATCH
-    split = pictures.reshape(batch, channels, h, PATCH, w, PATCH).permute(0, 2, 4, 1, 3, 5)
-    # One copy, where `pixel_unshuffle` and a change of layout would make two.
-    return split.reshape(batch, h, w, channels * PATCH**2).permute(0, 3, 1, 2)
-
-
-def from_patches(patches: Tensor, size: int = PATCH) -> Tensor:
-    """[B, C * size^2, h, w] -> [B, C, size * h, size * w], contiguous."""
-    return _split(patches, size).permute(0, 3, 1, 4, 2, 5).reshape(*_unfolded(patches, size))
-
-
-def patch_rows(picture: Tensor) -> Tensor:
-    """A picture [3, H, W] as rows, its patches in raster order: [H/8 * W/8, 192]."""
-    if picture.dtype != torch.uint8:
-        return to_patches(picture[None])[0].permute(1, 2, 0).flatten(0, 1)
-    # Eight samples are moved at a time.
-    eights = picture.contiguous().view(torch.int64).unflatten(1, (-1, PATCH))  # type: ignore[no-untyped-call]
-    return eights.permute(1, 3, 0, 2).contiguous().view(torch.uint8).view(-1, SAMPLES)  # type: ignore[no-any-return]
-
-
-def from_patch_rows(rows: Tensor, grid: Sequence[int]) -> Tensor:
-    """The inverse, for a `grid` of (h, w) patches."""
-    h, w = grid
-    if rows.dtype != torch.uint8:
-        return from_patches(rows.reshape(1, h, w, -1).permute(0, 3, 1, 2))[0]
-    eights = rows.contiguous().view(torch.int64).view(h, w, -1, PATCH).permute(2, 0, 3, 1)
-    return eights.contiguous().view(torch.uint8).view(-1, PATCH * h, PATCH * w)
-
-
-def enlarge(x: Tensor, size: int) -> Tensor:
-    """The same, channels_last."""
-    batch, channels, high, wide = _unfolded(x, size)
-    rows = _split(x, size).permute(0, 1, 4, 2, 5, 3).reshape(batch, high, wide, channels)
-    return rows.permute(0, 3, 1, 2)
-
-
-def _split(x: Tensor, size: int) -> Tensor:
-    """[B, C * size^2, h, w] -> [B, h, w, C, size, size]."""
-    return x.permute(0, 2, 3, 1).unflatten(3, (-1, size, size))  # type: ignore[no-untyped-call, no-any-return]
-
-
-def _unfolded(x: Tensor, size: int) -> tuple[int, int, int, int]:
-    batch, channels, h, w = x.shape
-    return batch, channels // size**2, h * size, w * size
-
-
-def plane(values: Tensor, like: Tensor) -> Tensor:
-    """One value for all positions of a picture: [B] -> [B, 1, h, w]."""
-    return values[:, None, None, None].expand(-1, 1, *like.shape[2:])
-
+from lfqcodec.tokenizer.motion.network import kernels
+from lfqcodec.tokenizer.motion.network.patches import PATCH, SAMPLES, enlarge, from_patches
+from lfqcodec.tokenizer.motion.network.region import Region, array, compiled, everywhere, kernel_for, on_cpu
 
 SLOPE = 0.1
 """Of a leaky ReLU below 0."""
@@ -248,7 +190,7 @@ def _leaky(rows: Tensor, out: Tensor) -> None:
     if not on_cpu(rows):
         out.copy_(F.leaky_relu(rows, SLOPE))
         return
-    kernel = kernel_for(rows, region_kernels.leaky, region_kernels.leaky_bfloat16)
+    kernel = kernel_for(rows, kernels.leaky, kernels.leaky_bfloat16)
     kernel(array(rows), SLOPE, array(out))
 
 
@@ -257,7 +199,7 @@ def _gated_rows(both: Tensor) -> Tensor:
     if not on_cpu(both):
         return _gated(*both.chunk(2, -1))
     out = both.new_empty(len(both), both.shape[1] // 2)
-    kernel = kernel_for(both, region_kernels.gate, region_kernels.gate_bfloat16)
+    kernel = kernel_for(both, kernels.gate, kernels.gate_bfloat16)
     kernel(array(both), _LIMIT, array(out))
     return out
 
@@ -266,7 +208,7 @@ def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
     """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
     out = torch.empty_like(both)
     if on_cpu(both):
-        kernel = kernel_for(both, region_kernels.gate_gradient, region_kernels.gate_gradient_bfloat16)
+        kernel = kernel_for(both, kernels.gate_gradient, kernels.gate_gradient_bfloat16)
         kernel(array(both), array(gradient), _LIMIT, array(out))
         return out
     value, gate = both.chunk(2, -1)
@@ -355,19 +297,7 @@ def _whole_patches(refined: Tensor, coarse: Tensor, within: Tensor) -> Tensor:
     """Patches [m, 192]: the sum of quarters [m * 4, 48], and of those of coarse ones [n * 4, 48] `within`."""
     if compiled(refined):
         out = torch.empty(len(within), SAMPLES)
-        region_kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), within.numpy(), out.numpy())
+        kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), within.numpy(), out.numpy())
         return out
     quarters = refined.view(len(within), -1) + coarse.view(-1, SAMPLES)[within]
     return quarters.view(-1, 2, 2, 3, PATCH // 2, PATCH // 2).permute(0, 3, 1, 4, 2, 5).flatten(1)
-
-
-def near_tokens(values: Tensor) -> Tensor:
-    """Where a block or one of its eight neighbours has a value: [B, C, h, w] -> bool [B, h, w]."""
-    # `any` takes several times as long as the largest.
-    most = values.detach().abs().amax(1, keepdim=True)
-    return F.max_pool2d(most, 3, 1, 1)[:, 0] > 0
-
-
-def to_pixels(mask: Tensor) -> Tensor:
-    """bool [B, h, w] for blocks -> float32 [B, 1, 8 * h, 8 * w] for pixels."""
-    return F.interpolate(mask[:, None].float(), scale_factor=PATCH, mode="nearest")
