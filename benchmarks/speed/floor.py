@@ -77,10 +77,10 @@ def operations(action: Callable[[], object]) -> dict[str, float]:
     return dict(counting.operations)
 
 
-def best_rate() -> float:
-    """Operations per second of a matrix product in float32, with the threads that torch has now."""
+def best_rate(dtype: torch.dtype) -> float:
+    """Operations per second of a matrix product of this type, with the threads that torch has now."""
     rows, inputs, outputs = _SHAPE
-    x, weight = torch.rand(rows, inputs), torch.rand(inputs, outputs)
+    x, weight = torch.rand(rows, inputs, dtype=dtype), torch.rand(inputs, outputs, dtype=dtype)
     least = float("inf")
     for _ in range(_TRIES):
         began = time.perf_counter()

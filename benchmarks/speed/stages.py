@@ -69,6 +69,7 @@ def inside_all(
     import torch
 
     from benchmarks.speed.floor import best_rate
+    from lfqcodec.codec.device import pick_precision
 
     if cores is not None:
         torch.set_num_threads(cores)
@@ -90,7 +91,7 @@ def inside_all(
         encode()
     actions = {"encode": encode, "decode mp4": decode(mp4), "decode y4m": decode(y4m), "verify": verify}
     result: dict[str, Any] = {name: inside(action, runs) for name, action in actions.items()}
-    rate = best_rate()
+    rate = best_rate(pick_precision("auto", torch.device("cpu")))
     with lfqcodec.open(lfq) as file:
         count = sum(head.valid for head in file.heads() if isinstance(head, ChunkHead))
     for row in result.values():
