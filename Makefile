@@ -41,7 +41,7 @@ $(WAYS)/toy.json: | $(STAMP)
 
 $(TOY_TOKENIZER): $(WAYS)/toy.json
 	$(BIN)/lfqcodec train tokenizer --preset small-video --videos $(WAYS)/train --out $(UNDERSTANDING)/tokenizer \
-	  --phase 200:32x1x32 --phase 900:4x17x32 --set losses.entropy=0.0 --set skip_chance=0.0 --export $@
+	  --phase 200:32x1x32 --phase 600:4x17x32 --set losses.entropy=0.0 --set skip_chance=0.0 --export $@
 
 demo-targets: $(TOY_TOKENIZER) ## Does pre-training on tokens help where few clips have labels? Three seeds, four arms
 	$(BIN)/python -m benchmarks targets --data $(WAYS) --model $(TOY_TOKENIZER) --out $(UNDERSTANDING)/targets
@@ -50,8 +50,9 @@ demo-inputs: $(TOY_TOKENIZER) ## What does a classifier lose through a tokenizer
 	$(BIN)/lfqcodec train actions --preset small-vivit --videos $(WAYS)/train --held $(WAYS)/held \
 	  --out $(UNDERSTANDING)/vivit --export $(UNDERSTANDING)/vivit.safetensors
 	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
-	  --model $(TOY_TOKENIZER) --through pixels,tokens,lfq:crf=20,lfq:crf=30,lfq:crf=40,lfq:crf=50 --equal \
-	  --count 200 --out $(UNDERSTANDING)/inputs.json
+	  --model $(TOY_TOKENIZER) --through pixels,tokens --out $(UNDERSTANDING)/inputs.json
+	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
+	  --through pixels,lfq:crf=20,lfq:crf=35,lfq:crf=50 --equal --count 50 --out $(UNDERSTANDING)/coded.json
 
 # Most tests use one thread, so as many run at once as there are cores; those of a file share what they made.
 test: $(STAMP) ## Run the tests
