@@ -52,7 +52,7 @@ demo-inputs: $(TOY_TOKENIZER) ## What does a classifier lose through a tokenizer
 	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
 	  --model $(TOY_TOKENIZER) --through pixels,tokens --out $(UNDERSTANDING)/inputs.json
 	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
-	  --through pixels,lfq:crf=20,lfq:crf=35,lfq:crf=50 --equal --count 50 --out $(UNDERSTANDING)/coded.json
+	  --through pixels,lfq:crf=20,lfq:crf=35,lfq:crf=50 --equal --count 30 --out $(UNDERSTANDING)/coded.json
 
 # Most tests use one thread, so as many run at once as there are cores; those of a file share what they made.
 test: $(STAMP) ## Run the tests
