@@ -82,7 +82,7 @@ def test_no_order_of_frames_no_difference_between_a_pair(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["actions", "ways"])
 def test_classes_are_drawn_alike(kind: str) -> None:
-    counts = Counter(label for label, _ in clips())
+    counts = Counter(label for label, _ in clips(kind))
     sigma = (300 * 0.1 * 0.9) ** 0.5
     assert len(counts) == 10
     assert all(abs(count - 30) < 3 * sigma for count in counts.values())
