@@ -34,25 +34,25 @@ demo-generate: $(STAMP) ## Draw digits, train a tokenizer and a generator on the
 	$(BIN)/python -m benchmarks demo quick
 
 UNDERSTANDING := build/understanding
-TOY_ACTIONS := $(UNDERSTANDING)/actions/toy.json
+WAYS := $(UNDERSTANDING)/ways
 TOY_TOKENIZER := $(UNDERSTANDING)/tokenizer.safetensors
-$(TOY_ACTIONS): | $(STAMP)
-	$(BIN)/python -m benchmarks toy actions $(UNDERSTANDING)/actions
+$(WAYS)/toy.json: | $(STAMP)
+	$(BIN)/python -m benchmarks toy ways $(WAYS)
 
-$(TOY_TOKENIZER): $(TOY_ACTIONS)
-	$(LFQCODEC) train tokenizer --preset small-video --videos $(UNDERSTANDING)/actions/train \
-	  --out $(UNDERSTANDING)/tokenizer --export $@
+$(TOY_TOKENIZER): $(WAYS)/toy.json
+	$(BIN)/lfqcodec train tokenizer --preset small-video --videos $(WAYS)/train --out $(UNDERSTANDING)/tokenizer \
+	  --phase 200:32x1x32 --phase 600:4x17x32 --set losses.entropy=0.0 --set skip_chance=0.0 --export $@
 
 demo-targets: $(TOY_TOKENIZER) ## Does pre-training on tokens help where few clips have labels? Three seeds, four arms
-	$(BIN)/python -m benchmarks targets --data $(UNDERSTANDING)/actions --model $(TOY_TOKENIZER) \
-	  --out $(UNDERSTANDING)/targets
+	$(BIN)/python -m benchmarks targets --data $(WAYS) --model $(TOY_TOKENIZER) --out $(UNDERSTANDING)/targets
 
 demo-inputs: $(TOY_TOKENIZER) ## What does a classifier lose through a tokenizer, .lfq files, and x265 at equal bits?
-	$(LFQCODEC) train actions --preset small-vivit --videos $(UNDERSTANDING)/actions/train \
-	  --held $(UNDERSTANDING)/actions/held --out $(UNDERSTANDING)/vivit --export $(UNDERSTANDING)/vivit.safetensors
-	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(UNDERSTANDING)/actions/held \
-	  --model $(TOY_TOKENIZER) --through pixels,tokens,lfq:crf=20,lfq:crf=30,lfq:crf=40,lfq:crf=50 --equal \
-	  --count 200 --out $(UNDERSTANDING)/inputs.json
+	$(BIN)/lfqcodec train actions --preset small-vivit --videos $(WAYS)/train --held $(WAYS)/held \
+	  --out $(UNDERSTANDING)/vivit --export $(UNDERSTANDING)/vivit.safetensors
+	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
+	  --model $(TOY_TOKENIZER) --through pixels,tokens --out $(UNDERSTANDING)/inputs.json
+	$(BIN)/python -m benchmarks actions $(UNDERSTANDING)/vivit.safetensors --data $(WAYS)/held \
+	  --through pixels,lfq:crf=20,lfq:crf=35,lfq:crf=50 --equal --count 30 --out $(UNDERSTANDING)/coded.json
 
 # Most tests use one thread, so as many run at once as there are cores; those of a file share what they made.
 test: $(STAMP) ## Run the tests

@@ -1,8 +1,9 @@
-"""Labelled clips: letters that move in ten ways (`actions`), digits that bounce, digits on a grid."""
+"""Labelled clips: letters that move in ten ways (`actions`, `ways`), digits that bounce, digits on a grid."""
 
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,34 @@ _LETTERS = {
 }
 
 
+_CAPITALS = {False: "ABCDEFGHJKLM", True: "NPQRSTUVWXYZ"}
+_BOLD = ("DejaVuSans-Bold", "DejaVuSansMono-Bold")
+# In the middle of the range: networks that begin with small weights see next to nothing of it.
+_GREY = np.full(3, 120.0)
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """What the motions of a set are drawn from: the least and the most of each.
+
+    `em` is the font's size in pixels, `turn` in degrees, `growth` a factor, `whole` the time at which a
+    letter has appeared, `length` of a path in pixels. `off` is how far the middle of a path may be from that
+    of the picture, in pixels.
+    """
+
+    frames: int
+    em: tuple[float, float]
+    turn: tuple[float, float]
+    growth: tuple[float, float]
+    whole: tuple[float, float]
+    length: tuple[float, float]
+    off: float
+
+
+_ACTIONS = _Ranges(ACTION_FRAMES, (12, 16), (60, 150), (1.5, 2.2), (0.6, 1.0), (8, 18), SIDE)
+_WAYS = _Ranges(FRAMES, (17, 21), (90, 150), (1.8, 2.2), (0.8, 1.0), (10, 16), 4)
+
+
 def actions(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
     """A white letter that moves: one of ten motions, and uint8 [33, 32, 32, 3].
 
@@ -38,33 +67,49 @@ def actions(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, 
     pair = PAIRS[rng.integers(len(PAIRS))]
     letters = _LETTERS[held]
     letter, font = letters[rng.integers(len(letters))], FONTS[rng.integers(len(FONTS))]
-    covered = _motion(rng, pair[0], letter, font)
+    covered = _motion(rng, pair[0], letter, font, _ACTIONS)
     clip = over(np.full(3, rng.uniform(0, 60)), _WHITE, covered)
     backwards = bool(rng.integers(2))
     return pair[backwards], clip[::-1] if backwards else clip
 
 
-def _motion(rng: np.random.Generator, kind: str, letter: str, font: str) -> NDArray[np.float64]:
-    """Cover of all frames, float64 [33, 32, 32]; no ink leaves the picture."""
-    time = np.linspace(0, 1, ACTION_FRAMES)
-    em, angle = np.full(ACTION_FRAMES, rng.uniform(12, 16)), np.zeros(ACTION_FRAMES)
-    share = np.ones(ACTION_FRAMES)
-    way = np.zeros((ACTION_FRAMES, 2))
+def ways(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """`actions` made easy: its motions, and uint8 [17, 32, 32, 3].
+
+    A large bold capital, white on grey, that moves near the middle. Held-out letters are others.
+    """
+    pair = PAIRS[rng.integers(len(PAIRS))]
+    letters = _CAPITALS[held]
+    letter, font = letters[rng.integers(len(letters))], _BOLD[rng.integers(len(_BOLD))]
+    clip = over(_GREY, _WHITE, _motion(rng, pair[0], letter, font, _WAYS))
+    backwards = bool(rng.integers(2))
+    return pair[backwards], clip[::-1] if backwards else clip
+
+
+def _motion(
+    rng: np.random.Generator, kind: str, letter: str, font: str, ranges: _Ranges
+) -> NDArray[np.float64]:
+    """Cover of all frames, float64 [T, 32, 32]; no ink leaves the picture."""
+    time = np.linspace(0, 1, ranges.frames)
+    em, angle = np.full(ranges.frames, rng.uniform(*ranges.em)), np.zeros(ranges.frames)
+    share = np.ones(ranges.frames)
+    way = np.zeros((ranges.frames, 2))
     if kind == "clockwise":
-        angle = rng.uniform(0, 360) + rng.uniform(60, 150) * time
+        angle = rng.uniform(0, 360) + rng.uniform(*ranges.turn) * time
     elif kind == "grow":
-        em = em[0] * rng.uniform(1.5, 2.2) ** (time - 1) * 1.5
+        em = em[0] * rng.uniform(*ranges.growth) ** (time - 1) * 1.5
     elif kind == "appear":
-        share = np.minimum(1.0, time / rng.uniform(0.6, 1.0))
+        share = np.minimum(1.0, time / rng.uniform(*ranges.whole))
     reached = np.max([reach(letter, font, *each) for each in zip(em, angle, strict=True)], 0)
     # Wide letters are drawn smaller.
     em, reached = em * min(1, 14 / reached.max()), reached * min(1, 14 / reached.max())
     room = SIDE / 2 - 1 - reached
     if kind in ("left", "up"):
         axis = int(kind == "up")
-        length = min(rng.uniform(8, 18), 2 * room[axis])
+        length = min(rng.uniform(*ranges.length), 2 * room[axis])
         way[:, axis] = length * (0.5 - time)
         room[axis] -= length / 2
+    room = np.minimum(room, ranges.off)
     middle = SIDE / 2 + rng.uniform(-room, room)
     covered = [
         cover(letter, font, e, (place[0], place[1]), side=SIDE, angle=a)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 
 from benchmarks.machine import describe
 from lfqcodec.codec.device import pick_device
@@ -64,7 +65,9 @@ def table(found: dict[str, Any], seeds: int) -> str:
     return "\n".join(lines)
 
 
-def _accuracy(config: ActionConfig, clips: ClipSet, out: Path, init: Path | None, device: str) -> float:
+def _accuracy(
+    config: ActionConfig, clips: ClipSet, out: Path, init: Path | None, device: torch.device
+) -> float:
     """Train a classifier, or go on; its accuracy over all held-out clips."""
     task = ActionTask(config, clips, init=init, device=device, precision="fp32")
     loop = clip_loop(task, out)
@@ -137,7 +140,7 @@ def targets(
             ("scratch-long", longer, None),
             ("shuffled", blind, init),
         ):
-            scores[arm].append(_accuracy(own, labelled, folder / arm, start, device))
+            scores[arm].append(_accuracy(own, labelled, folder / arm, start, where))
         click.echo(
             f"seed {seed}: " + ", ".join(f"{arm} {each[-1]}" for arm, each in scores.items()), err=True
         )

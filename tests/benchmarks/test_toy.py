@@ -13,17 +13,17 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import cli
 from benchmarks.toy.command import draw
-from benchmarks.toy.motions import PAIRS, STEPS
+from benchmarks.toy.motions import _CAPITALS, PAIRS, STEPS
 from lfqcodec.media import Frame
 from lfqcodec.video import open_video
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-@lru_cache(maxsize=1)
-def clips() -> list[tuple[str, np.ndarray]]:
-    """300 clips of actions, as float64 [33, 32, 32] above their background."""
-    drawn = [draw("actions", 0, number, held=False) for number in range(300)]
+@lru_cache(maxsize=2)
+def clips(kind: str) -> list[tuple[str, np.ndarray]]:
+    """300 clips of a set of motions, as float64 [T, 32, 32] above their background."""
+    drawn = [draw(kind, 0, number, held=False) for number in range(300)]
     return [(label, clip[..., 0].astype(float) - clip.min()) for label, clip in drawn]
 
 
@@ -47,7 +47,7 @@ def judged(clip: np.ndarray) -> set[str]:
     return {"up"} if y1 < y0 else {"down"}
 
 
-@pytest.mark.parametrize("kind", ["glyphs", "actions", "bounce", "grid"])
+@pytest.mark.parametrize("kind", ["glyphs", "actions", "ways", "bounce", "grid"])
 def test_an_item_depends_on_its_number_alone(kind: str) -> None:
     first, again = (draw(kind, 3, 5, held=True) for _ in range(2))
     assert first[0] == again[0]
@@ -58,16 +58,18 @@ def test_an_item_depends_on_its_number_alone(kind: str) -> None:
     assert first[1].shape == ({"glyphs": 1, "actions": 33}.get(kind, 17), 32, 32, 3)
 
 
-def test_labels_say_what_moves_and_reversed_clips_the_opposite() -> None:
+@pytest.mark.parametrize("kind", ["actions", "ways"])
+def test_labels_say_what_moves_and_reversed_clips_the_opposite(kind: str) -> None:
     opposite = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
-    for label, clip in clips():
+    for label, clip in clips(kind):
         assert label in judged(clip)
         assert opposite[label] in judged(clip[::-1])
 
 
-def test_no_order_of_frames_no_difference_between_a_pair() -> None:
+@pytest.mark.parametrize("kind", ["actions", "ways"])
+def test_no_order_of_frames_no_difference_between_a_pair(kind: str) -> None:
     for pair in PAIRS:
-        sides = [np.stack([clip for label, clip in clips() if label == name]) for name in pair]
+        sides = [np.stack([clip for label, clip in clips(kind) if label == name]) for name in pair]
         for statistic in (
             lambda c: c.mean((1, 2, 3)),
             lambda c: c.sum((2, 3)).std(1),
@@ -78,15 +80,16 @@ def test_no_order_of_frames_no_difference_between_a_pair() -> None:
             assert abs(one.mean() - other.mean()) < 3 * error + 1e-9, pair
 
 
-def test_classes_are_drawn_alike() -> None:
-    counts = Counter(label for label, _ in clips())
+@pytest.mark.parametrize("kind", ["actions", "ways"])
+def test_classes_are_drawn_alike(kind: str) -> None:
+    counts = Counter(label for label, _ in clips(kind))
     sigma = (300 * 0.1 * 0.9) ** 0.5
     assert len(counts) == 10
     assert all(abs(count - 30) < 3 * sigma for count in counts.values())
 
 
 def test_nothing_leaves_the_picture() -> None:
-    for _, clip in clips():
+    for _, clip in clips("actions") + clips("ways"):
         frame = np.concatenate([clip[:, 0], clip[:, -1], clip[:, :, 0], clip[:, :, -1]], 1)
         assert frame.max() < 128
     for number in range(100):
@@ -106,6 +109,16 @@ def test_held_out_digits_bounce_from_elsewhere() -> None:
     )
     assert not seen & held
     assert min(len(seen), len(held)) > 100
+
+
+def test_held_out_letters_are_others() -> None:
+    letters = [set(_CAPITALS[part]) for part in (False, True)]
+    assert not letters[0] & letters[1]
+    assert [len(each) for each in letters] == [12, 12]
+    # A white letter on one grey: nothing is darker.
+    _, clip = draw("ways", 0, 0, held=True)
+    assert clip.min() == 120
+    assert clip.max() == 255
 
 
 def test_grid_moves_by_two_and_comes_back() -> None:

@@ -73,7 +73,7 @@ def test_x265_at_as_many_bits(clips: Path, tmp_path: Path) -> None:
 def test_four_arms(clips: Path, tmp_path: Path) -> None:
     for part in ("train", "held"):
         shutil.copytree(clips / "set" / "held", tmp_path / "set" / part)
-    arguments = ["targets", "--data", tmp_path / "set", "--model", clips / "t.safetensors", "--device", "cpu"]
+    arguments = ["targets", "--data", tmp_path / "set", "--model", clips / "t.safetensors"]
     arguments += ["--out", tmp_path / "out", "--seeds", 1, "--per-class", 1]
     for kind in ("--pre", "--tune"):
         for change in ("steps=2", "batch=2", "warmup=1", "model.width=16", "model.heads=2", "model.layers=1"):

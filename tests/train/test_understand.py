@@ -23,7 +23,7 @@ from lfqcodec.train.config import preset_names
 from lfqcodec.train.data import Pack, build_pack
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig
 from lfqcodec.train.understand.actions import ActionTask, ranks_of
-from lfqcodec.train.understand.clips import ClipBatches, ClipSet, LabelledClip, few
+from lfqcodec.train.understand.clips import ClipBatches, ClipSet, LabelledClip, few, spread_out
 from lfqcodec.train.understand.config import load_actions, load_masked_video
 from lfqcodec.train.understand.masked_video import spread
 from lfqcodec.train.understand.mixing import box, mixed, smoothed
@@ -224,6 +224,9 @@ def test_batches_are_shared_and_few_are_few() -> None:
     chosen = few(clips, 3, seed=0)
     assert [clip.label for clip in chosen] == [0] * 3 + [1] * 3
     assert {clip.name for clip in chosen} != {clip.name for clip in few(clips, 3, seed=1)}
+    ordered = sorted(clips, key=lambda clip: clip.label)
+    assert [clip.label for clip in spread_out(ordered, 6)] == [0] * 3 + [1] * 3
+    assert spread_out(ordered, 30) == ordered
 
 
 def test_lfq_files_are_training_data(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lfqcodec.errors import LfqError
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.loop import CHECKPOINT
-from lfqcodec.train.understand.clips import ClipSet, LabelledClip
+from lfqcodec.train.understand.clips import ClipSet, LabelledClip, spread_out
 from lfqcodec.train.understand.config import ActionConfig
 from lfqcodec.train.understand.masked_video import load_encoder
 from lfqcodec.train.understand.mixing import mixed, smoothed, soft_cross_entropy
@@ -63,8 +63,8 @@ class ActionTask(ClipTask[VideoClassifier]):
 
     @torch.no_grad()
     def held_out(self, average: VideoClassifier) -> dict[str, Any]:
-        """Accuracies over the first held-out clips, in percent; empty if there are none."""
-        return self.measured(average, self._set.held_out[:_MEASURED])
+        """Accuracies over some held-out clips of all classes, in percent; empty if there are none."""
+        return self.measured(average, spread_out(self._set.held_out, _MEASURED))
 
     @torch.no_grad()
     def measured(self, model: VideoClassifier, clips: Sequence[LabelledClip]) -> dict[str, float]:

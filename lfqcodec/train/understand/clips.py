@@ -87,6 +87,11 @@ def few(clips: Sequence[LabelledClip], per_class: int, seed: int) -> list[Labell
     return [clip for label in sorted(taken) for clip in taken[label]]
 
 
+def spread_out(clips: Sequence[LabelledClip], count: int) -> list[LabelledClip]:
+    """At most `count` clips, at equal distances: clips are in the order of their classes."""
+    return [clips[n * len(clips) // count] for n in range(count)] if len(clips) > count else list(clips)
+
+
 def random_view(clip: Pictures, config: ClipConfig, rng: np.random.Generator) -> Tensor:
     """A random window and square of a clip, mirrored and coloured by chance.
 

@@ -16,7 +16,7 @@ from lfqcodec.tokenizer.magvit2.config import Magvit2Config
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.train.checkpoint import copy_into, load_checkpoint
 from lfqcodec.train.loop import CHECKPOINT
-from lfqcodec.train.understand.clips import ClipBatches, LabelledClip
+from lfqcodec.train.understand.clips import ClipBatches, LabelledClip, spread_out
 from lfqcodec.train.understand.config import MaskedVideoConfig
 from lfqcodec.train.understand.task import ClipTask, generator_of
 from lfqcodec.train.understand.tubes import tube_masks
@@ -136,7 +136,7 @@ class MaskedVideoTask(ClipTask[MaskedVideoModel]):
         """
         if not self._held:
             return {}
-        clips = self._held[:_MEASURED]
+        clips = spread_out(self._held, _MEASURED)
         batches = ClipBatches(clips, self.config.clip, 1, seed=0)
         sums = {"loss": 0.0, "accuracy": 0.0}
         size = max(1, self.config.batch // self.config.accumulate)
@@ -150,7 +150,7 @@ class MaskedVideoTask(ClipTask[MaskedVideoModel]):
     @torch.no_grad()
     def frequent(self, count: int = _MEASURED) -> float:
         """The accuracy of always guessing the most frequent value of each subtoken, for held-out clips."""
-        clips = self._held[:count]
+        clips = spread_out(self._held, count)
         batches = ClipBatches(clips, self.config.clip, 1, seed=0)
         tokens = [self.targets.of(batches.read([(n, 0)]).to(self.device), None) for n in range(len(clips))]
         values = split(torch.cat(tokens)[:, 1:].flatten())
