@@ -21,7 +21,7 @@ PAIRS = (
 STEPS = {"left": (-2, 0), "right": (2, 0), "up": (0, -2), "down": (0, 2)}
 """Pixels a frame of `grid`: x, y."""
 ACTION_FRAMES, MOVE_FRAMES, FRAMES = 33, 9, 17
-_SIMPLE = "EFGJKLPR"
+_SIMPLE = "FJLP"
 _WHITE = np.full(3, 255.0)
 # A circle that turns looks the same both ways.
 _LETTERS = {
@@ -75,7 +75,7 @@ def _motion(rng: np.random.Generator, kind: str, letter: str, font: str) -> NDAr
 
 
 def moves(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
-    """The motions of `actions`, made simple: one of eight letters of one font on black, uint8 [9, 32, 32, 3].
+    """The motions of `actions`, made simple: one of four letters of one font on black, uint8 [9, 32, 32, 3].
 
     Letters move by 2 px a frame from wall to wall, turn by 90 degrees, grow from 8 to 22 px, or get as bright
     as white. But for that, their middle is at one of 5x5 places that are 2 px apart. Of five pairs of letter
@@ -94,7 +94,7 @@ def moves(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, ND
     if kind in STEPS:
         way[:, int(kind == "up")] += 16 * (0.5 - time)
     elif kind == "clockwise":
-        angle = 90 * (rng.integers(4) + time)
+        angle = 90 * time
     elif kind == "grow":
         em = 8 + 14 * time
     else:
