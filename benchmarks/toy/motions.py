@@ -1,4 +1,4 @@
-"""Labelled clips: letters that move in ten ways (`actions`, `ways`), digits that bounce, digits on a grid."""
+"""Labelled clips: letters that move in ten ways, digits that bounce or are on a grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ PAIRS = (
 """Motions and what they are when time runs backwards."""
 STEPS = {"left": (-2, 0), "right": (2, 0), "up": (0, -2), "down": (0, 2)}
 """Pixels a frame of `grid`: x, y."""
-ACTION_FRAMES, FRAMES = 33, 17
+ACTION_FRAMES, MOVE_FRAMES, FRAMES = 33, 9, 17
+_SIMPLE = "FJLP"
 _WHITE = np.full(3, 255.0)
 # A circle that turns looks the same both ways.
 _LETTERS = {
@@ -116,6 +117,40 @@ def _motion(
         for e, a, place in zip(em, angle, middle + way, strict=True)
     ]
     return np.stack(covered) * share[:, None, None]
+
+
+def moves(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
+    """The motions of `actions`, made simple: one of four letters of one font on black, uint8 [9, 32, 32, 3].
+
+    Letters move by 2 px a frame from wall to wall, turn by 90 degrees, grow from 8 to 22 px, or get as bright
+    as white. But for that, their middle is at one of 5x5 places that are 2 px apart. Of five pairs of letter
+    and place one is held out. Every other clip, by chance, is reversed, as in `actions`.
+    """
+    while True:
+        pair, letter, *place = rng.integers((len(PAIRS), len(_SIMPLE), 5, 5))
+        kind = PAIRS[pair][0]
+        if kind in STEPS:  # from wall to wall
+            place[int(kind == "up")] = 2
+        if ((letter + place[0] + 2 * place[1]) % 5 == 4) == held:
+            break
+    time = np.linspace(0, 1, MOVE_FRAMES)
+    em, angle, share = (np.full(MOVE_FRAMES, each) for each in (16.0, 0.0, 1.0))
+    way = np.full((MOVE_FRAMES, 2), 12.0) + 2 * np.array(place)
+    if kind in STEPS:
+        way[:, int(kind == "up")] += 16 * (0.5 - time)
+    elif kind == "clockwise":
+        angle = 90 * time
+    elif kind == "grow":
+        em = 8 + 14 * time
+    else:
+        share = time
+    covered = [
+        cover(_SIMPLE[letter], "DejaVuSans-Bold", e, (x, y), side=SIDE, angle=a) * part
+        for e, (x, y), a, part in zip(em, way, angle, share, strict=True)
+    ]
+    clip = over(np.zeros(3), _WHITE, np.stack(covered))
+    backwards = bool(rng.integers(2))
+    return PAIRS[pair][backwards], clip[::-1] if backwards else clip
 
 
 def bounce(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
