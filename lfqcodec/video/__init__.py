@@ -20,5 +20,5 @@ __all__ = [
 ]
 
 if hasattr(os, "register_at_fork"):
-    # A forked process that freed a picture, as garbage, would wait for threads of swscale that it does not have.
+    # A forked process that freed a picture, as garbage, would wait for swscale's threads, which it has not.
     os.register_at_fork(after_in_child=gc.freeze)
