@@ -65,13 +65,8 @@ def actions(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, 
     A clip is drawn as the first motion of a pair; for every other one, by chance, its frames are reversed and
     it counts as the other. So what ignores the order of frames cannot tell the two of a pair apart.
     """
-    pair = PAIRS[rng.integers(len(PAIRS))]
-    letters = _LETTERS[held]
-    letter, font = letters[rng.integers(len(letters))], FONTS[rng.integers(len(FONTS))]
-    covered = _motion(rng, pair[0], letter, font, _ACTIONS)
-    clip = over(np.full(3, rng.uniform(0, 60)), _WHITE, covered)
-    backwards = bool(rng.integers(2))
-    return pair[backwards], clip[::-1] if backwards else clip
+    pair, covered = _letter(rng, _LETTERS[held], FONTS, _ACTIONS)
+    return _either_way(rng, pair, over(np.full(3, rng.uniform(0, 60)), _WHITE, covered))
 
 
 def ways(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:
@@ -79,10 +74,23 @@ def ways(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDA
 
     A large bold capital, white on grey, that moves near the middle. Held-out letters are others.
     """
+    pair, covered = _letter(rng, _CAPITALS[held], _BOLD, _WAYS)
+    return _either_way(rng, pair, over(_GREY, _WHITE, covered))
+
+
+def _letter(
+    rng: np.random.Generator, letters: str, fonts: tuple[str, ...], ranges: _Ranges
+) -> tuple[tuple[str, str], NDArray[np.float64]]:
+    """A pair of motions, and the cover of a letter that moves in the first."""
     pair = PAIRS[rng.integers(len(PAIRS))]
-    letters = _CAPITALS[held]
-    letter, font = letters[rng.integers(len(letters))], _BOLD[rng.integers(len(_BOLD))]
-    clip = over(_GREY, _WHITE, _motion(rng, pair[0], letter, font, _WAYS))
+    letter, font = letters[rng.integers(len(letters))], fonts[rng.integers(len(fonts))]
+    return pair, _motion(rng, pair[0], letter, font, ranges)
+
+
+def _either_way(
+    rng: np.random.Generator, pair: tuple[str, str], clip: NDArray[np.uint8]
+) -> tuple[str, NDArray[np.uint8]]:
+    """A clip of the first motion of a pair, or, by chance, reversed as one of the second."""
     backwards = bool(rng.integers(2))
     return pair[backwards], clip[::-1] if backwards else clip
 
@@ -148,9 +156,7 @@ def moves(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, ND
         cover(_SIMPLE[letter], "DejaVuSans-Bold", e, (x, y), side=SIDE, angle=a) * part
         for e, (x, y), a, part in zip(em, way, angle, share, strict=True)
     ]
-    clip = over(np.zeros(3), _WHITE, np.stack(covered))
-    backwards = bool(rng.integers(2))
-    return PAIRS[pair][backwards], clip[::-1] if backwards else clip
+    return _either_way(rng, PAIRS[pair], over(np.zeros(3), _WHITE, np.stack(covered)))
 
 
 def bounce(rng: np.random.Generator, *, held: bool, number: int) -> tuple[str, NDArray[np.uint8]]:

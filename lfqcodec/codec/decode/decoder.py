@@ -95,8 +95,13 @@ def decode(
     began = time.perf_counter()
     refuse_same_file(source, dest)
     refuse_busy(dest, overwrite=options.overwrite)
-    where = {"device": options.device, "precision": options.precision}
-    with open_file(source, model=options.model, limits=options.limits, **where) as file:
+    with open_file(
+        source,
+        model=options.model,
+        device=options.device,
+        precision=options.precision,
+        limits=options.limits,
+    ) as file:
         info = file.info
         # Missing weights are found out before anything is written.
         file.model()

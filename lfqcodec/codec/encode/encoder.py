@@ -104,7 +104,7 @@ def encode(
     began = time.perf_counter()
     model = resolve_model(options.model)
     plan = make_plan(model, options)
-    place = device_name(options.device), options.precision
+    device = device_name(options.device)
     refuse_same_file(source, dest)
     refuse_other_format(dest)
     if same_file(options.stats, source) or same_file(options.stats, dest):
@@ -112,7 +112,7 @@ def encode(
     part: Partial | None = None
     with ExitStack() as stack:
         if options.resume:
-            wanted = recipe(model, options, plan, place[0])
+            wanted = recipe(model, options, plan, device)
             part = stack.enter_context(resumable(_path(dest), wanted, overwrite=options.overwrite))
         else:
             file = stack.enter_context(open_output(dest, overwrite=options.overwrite))
@@ -135,16 +135,16 @@ def encode(
         meter = ProgressMeter(progress, reader.estimated_frames, done=kept)
         sink = ChunkSink(writer, reader, trail, meter)
         coder: Coder
-        workers = options.workers or _fitting_workers(options, reader, given, place[0])
+        workers = options.workers or _fitting_workers(options, reader, given, device)
         if workers > 1:
             gather = partial(_workers, workers)
         elif (reader.estimated_frames or 0) <= options.gop:
             gather = None
         if gather is not None and plan.crf is not None:
-            setup = EncodeGop(model, plan, *place)
+            setup = EncodeGop(model, plan, device, options.precision)
             coder = ParallelCoder(stack.enter_context(closing(gather(setup, meter.coded))), plan.crf, sink)
         else:
-            encoder = gop_encoder(model, plan, *place)
+            encoder = gop_encoder(model, plan, device, options.precision)
             # Only here: who gives the work to others does without torch.
             from lfqcodec.codec.device import one_thread
 

@@ -14,6 +14,7 @@ from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.models import load_group_tokenizer, motion_config, rate_model
 from lfqcodec.errors import WeightsMissing
 from lfqcodec.media import VideoInfo
+from lfqcodec.output import loading
 from lfqcodec.weights.store import Model, Prior, prior_for
 
 _BITRATE_TOLERANCE = 0.05
@@ -106,9 +107,9 @@ def missed_bitrate(wanted: float | None, reached: float) -> tuple[str, ...]:
 
 def gop_encoder(model: Model, plan: Plan, device: str, precision: str) -> GopEncoder:
     """What codes pictures by the plan; it gives decoded ones to be measured, and where sizes are tried."""
-    from lfqcodec.codec.encode.rdo import choose_tokens
+    with loading():
+        from lfqcodec.codec.encode.rdo import choose_tokens
 
     decoded = plan.measure or plan.tries
-
     tokenizer = load_group_tokenizer(model, device, precision)
     return GopEncoder(tokenizer, rate_model(plan.prior), choose_tokens, decoded=decoded, effort=plan.effort)

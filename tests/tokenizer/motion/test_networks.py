@@ -168,8 +168,7 @@ def test_kernels_do_in_a_region_what_torch_does(
 def without_kernels(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
     """As on a GPU."""
     for module in (blocks, region_module):
-        for name in ("compiled", "on_cpu"):
-            monkeypatch.setattr(module, name, lambda tensor: not wanted)
+        monkeypatch.setattr(module, "on_cpu", lambda tensor: not wanted)
 
 
 def test_halves_are_the_same_wherever_they_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:

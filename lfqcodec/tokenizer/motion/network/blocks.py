@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lfqcodec.tokenizer.motion.beside import by_halves
 from lfqcodec.tokenizer.motion.network import kernels
 from lfqcodec.tokenizer.motion.network.patches import PATCH, SAMPLES, enlarge, from_patches
-from lfqcodec.tokenizer.motion.network.region import Region, array, compiled, everywhere, kernel_for, on_cpu
+from lfqcodec.tokenizer.motion.network.region import Region, array, everywhere, kernel_for, on_cpu
 
 SLOPE = 0.1
 """Of a leaky ReLU below 0."""
@@ -295,7 +295,7 @@ def _quarters(layer: Pointwise, x: Tensor) -> Tensor:
 
 def _whole_patches(refined: Tensor, coarse: Tensor, within: Tensor) -> Tensor:
     """Patches [m, 192]: the sum of quarters [m * 4, 48], and of those of coarse ones [n * 4, 48] `within`."""
-    if compiled(refined):
+    if on_cpu(refined):
         out = torch.empty(len(within), SAMPLES)
         kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), within.numpy(), out.numpy())
         return out

@@ -156,10 +156,13 @@ class _Residual(nn.Module, ABC):
 
         Of samples in [-0.5, 0.5]; `missed` are patches of one picture, ternary `values` [9 * layers, h, w].
         """
-        decoded = self.quantizer.number_rows(values.flatten(1).T) / self.quantizer.gains(q).flatten()
-        out = self.out.weight
+        decoded, out = self._decoded(values.flatten(1).T, q), self.out.weight
         alike = missed.rows @ (2 * missed.scale * out)
         return ((alike - decoded @ (out.T @ out)) * decoded).sum(1)
+
+    def _decoded(self, rows: Tensor, q: Tensor) -> Tensor:
+        """Decoded latents [n, channels] of rows of ternary values [n, 9 * layers]."""
+        return self.quantizer.number_rows(rows).div_(self.quantizer.gains(q).flatten())
 
     def decode(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
         """Decoded latents to residuals [B, 3, H, W], everywhere; `context` is what `context` gave."""
@@ -177,8 +180,7 @@ class _Residual(nn.Module, ABC):
             return gate, values.new_zeros(0, SAMPLES)
         region = gate.grown()
         inner = gate.within(region)
-        decoded = self.quantizer.number_rows(values.flatten(1).index_select(1, region.positions).T)
-        decoded /= self.quantizer.gains(q).flatten()
+        decoded = self._decoded(values.flatten(1).index_select(1, region.positions).T, q)
         features = self.decoder.rows([Part(decoded), *context.at(region)], context.constants, region)
         residuals = self.out.rows(decoded[inner])
         return gate, residuals.add_(self.finish_rows(features, region, gate))
