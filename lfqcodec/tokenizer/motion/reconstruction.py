@@ -70,9 +70,8 @@ def predict_between(
     first, second = together([partial(earlier.predict, field), partial(later.predict, -field)])
     difference, differs = apart(first, second)
     # Where both are the same, weights do not matter.
-    mask = Region(differs.reshape(2 * field.shape[0], 2 * field.shape[1]))
-    if len(mask):
-        region = mask.grown()
+    region = Region(differs.reshape(2 * field.shape[0], 2 * field.shape[1]))
+    if len(region):
         own, middle = half_way(difference, second, region)
         weight = network.weigh_rows(Part(middle, _UNIT, _ZERO), Part(own, _UNIT), region)
         blend(second, own, weight, region)

@@ -100,14 +100,6 @@ def test_patches_are_those_of_pixel_unshuffle() -> None:
     assert torch.equal(enlarge(patches, 4), F.pixel_shuffle(patches, 4))
 
 
-def test_regions_grow_by_their_neighbours() -> None:
-    mask = torch.zeros(4, 5, dtype=torch.bool)
-    mask[0, 0] = mask[3, 4] = True
-    grown = Region(mask).grown()
-    assert grown.mask.sum() == 8
-    assert Region(mask).within(grown).tolist() == [0, 7]
-
-
 def places(region: Region, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and columns of all parts of the positions, in a grid `scale` times as large: [n * scale^2]."""
     w, part, shape = region.mask.shape[1], torch.arange(scale), (len(region), scale, scale)
@@ -124,19 +116,15 @@ def test_regions_convolve_as_the_whole_grid_does(
 ) -> None:
     monkeypatch.setattr(region_module, "compiled", lambda tensor: compiled)
     torch.manual_seed(1)
-    wanted = Region(torch.rand(13, 22) < share)
-    region = wanted.grown()
+    region = Region(torch.rand(13, 22) < share)
     conv = nn.Conv2d(6, 4, 3, padding=1)
     rows = torch.randn(len(region) * scale**2, 6)
     y, x = places(region, scale)
     grid = torch.zeros(1, 6, 13 * scale, 22 * scale)
     grid[0, :, y, x] = rows.T
     with torch.no_grad():
-        whole = conv(grid)[0]
-        for inner in (None, wanted):
-            y, x = places(inner or region, scale)
-            found = region.convolve(conv.weight, conv.bias, rows, scale, inner)
-            torch.testing.assert_close(found, whole[:, y, x].T)
+        found = region.convolve(conv.weight, conv.bias, rows, scale)
+        torch.testing.assert_close(found, conv(grid)[0, :, y, x].T)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -145,8 +133,7 @@ def test_kernels_do_in_a_region_what_torch_does(
     share: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(1)
-    inner = Region(torch.rand(13, 22) < share)
-    region = inner.grown()
+    region = Region(torch.rand(13, 22) < share)
     block, head = blocks.Block(24).requires_grad_(False), blocks.Head(24, 8)
     rows, found = 10 * torch.randn(len(region), 24), []
     with torch.no_grad():
@@ -155,7 +142,7 @@ def test_kernels_do_in_a_region_what_torch_does(
         block.multiply_in(dtype)
         for compiled in (True, False):
             without_kernels(monkeypatch, not compiled)
-            found.append((block.rows(rows.clone(), region), head.rows(rows, region, inner)))
+            found.append((block.rows(rows.clone(), region), head.rows(rows, region)))
     exact = dtype == torch.float32
     for made, expected in zip(*found, strict=True):
         # Sums of bfloat16 are rounded to it in other places.

@@ -268,14 +268,14 @@ class Head(nn.Module):
         x = x.to(self.h.weight.dtype)
         return from_patches(self._refined(self.h(x), self.f(x)), PATCH // 2)
 
-    def rows(self, x: Tensor, region: Region, inner: Region) -> Tensor:
-        """Rows of a region [n, width] -> patches of an `inner` region [m, 192]."""
+    def rows(self, x: Tensor, region: Region) -> Tensor:
+        """Rows of a region [n, width] -> patches [n, 192]."""
         x = x.to(self.h.weight.dtype)
         # Rows of four quarters each: [n * 4, 48].
         coarse, fine = _quarters(self.h, x), _quarters(self.f, x)
         hidden = F.leaky_relu_(region.convolve(self.k.weight, self.k.bias, coarse, 2).add_(fine), SLOPE)
-        refined = region.convolve(self.o.weight, self.o.bias, hidden, 2, inner)
-        return _whole_patches(refined.float(), coarse.float(), inner.within(region))
+        refined = region.convolve(self.o.weight, self.o.bias, hidden, 2)
+        return _whole_patches(refined.float(), coarse.float())
 
     def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
@@ -293,11 +293,11 @@ def _quarters(layer: Pointwise, x: Tensor) -> Tensor:
     return outputs.view(4 * len(x), -1)
 
 
-def _whole_patches(refined: Tensor, coarse: Tensor, within: Tensor) -> Tensor:
-    """Patches [m, 192]: the sum of quarters [m * 4, 48], and of those of coarse ones [n * 4, 48] `within`."""
+def _whole_patches(refined: Tensor, coarse: Tensor) -> Tensor:
+    """Patches [n, 192]: the sum of both, given as rows of four quarters each, [n * 4, 48]."""
     if on_cpu(refined):
-        out = torch.empty(len(within), SAMPLES)
-        kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), within.numpy(), out.numpy())
+        out = torch.empty(len(refined) // 4, SAMPLES)
+        kernels.whole_patches(refined.numpy(), coarse.detach().numpy(), out.numpy())
         return out
-    quarters = refined.view(len(within), -1) + coarse.view(-1, SAMPLES)[within]
-    return quarters.view(-1, 2, 2, 3, PATCH // 2, PATCH // 2).permute(0, 3, 1, 4, 2, 5).flatten(1)
+    quarters = (refined + coarse).view(-1, 2, 2, 3, PATCH // 2, PATCH // 2)
+    return quarters.permute(0, 3, 1, 4, 2, 5).flatten(1)

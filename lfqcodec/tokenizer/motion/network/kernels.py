@@ -36,30 +36,29 @@ _SERIES = np.array(
 
 
 @kernel(
-    "Tuple((int64[::1], int64[::1], int64, int64, int64))"
-    "(int64[::1], int64[::1], int64, int64, int64, int64, float64)"
+    "Tuple((int64[::1], int64[::1], int64, int64, int64))(int64[::1], int64, int64, int64, int64, float64)"
 )
 def squares(
-    known: Integers, wanted: Integers, h: int, w: int, scale: int, tile: int, full: float
+    positions: Integers, h: int, w: int, scale: int, tile: int, full: float
 ) -> tuple[Integers, Integers, int, int, int]:
-    """Squares of a grid that hold `wanted` positions, as `region` convolves them.
+    """Squares of a grid that hold all `positions`, as `region` convolves them.
 
     Positions of a grid of (h, w) have scale^2 rows each. Gives the row in each place of the squares and of a
-    ring around them, -1 where it is not `known`; the place of each wanted row; how many squares there are,
-    and their height and width: `tile` positions, or the whole grid where squares cover more than the share
-    `full` of it.
+    ring around them, -1 where there is none; the place of each row; how many squares there are, and their
+    height and width: `tile` positions, or the whole grid where squares cover more than the share `full` of
+    it.
     """
     numbers = np.full((-(-h // tile), -(-w // tile)), -1)
-    for position in wanted:
+    for position in positions:
         numbers[position // w // tile, position % w // tile] = 0
     count = (numbers == 0).sum()
     high, wide = tile, tile
     if count * tile**2 > full * h * w:
         high, wide = h, w
-        numbers, count = np.zeros((1, 1), np.int64), min(len(wanted), 1)
+        numbers, count = np.zeros((1, 1), np.int64), min(len(positions), 1)
     grid = np.full((numbers.shape[0] * high * scale + 2, numbers.shape[1] * wide * scale + 2), -1)
-    for n in range(len(known)):
-        y, x = known[n] // w * scale + 1, known[n] % w * scale + 1
+    for n in range(len(positions)):
+        y, x = positions[n] // w * scale + 1, positions[n] % w * scale + 1
         for part_y in range(scale):
             for part_x in range(scale):
                 grid[y + part_y, x + part_x] = (n * scale + part_y) * scale + part_x
@@ -74,9 +73,9 @@ def squares(
             for y in range(row * down, (row + 1) * down + 2):
                 inputs[at : at + across + 2] = grid[y, column * across : (column + 1) * across + 2]
                 at += across + 2
-    outputs = np.empty(len(wanted) * scale**2, np.int64)
-    for n in range(len(wanted)):
-        y, x = wanted[n] // w, wanted[n] % w
+    outputs = np.empty(len(positions) * scale**2, np.int64)
+    for n in range(len(positions)):
+        y, x = positions[n] // w, positions[n] % w
         first = numbers[y // high, x // wide] * down * across
         for part_y in range(scale):
             line = first + (y % high * scale + part_y) * across + x % wide * scale
@@ -97,16 +96,13 @@ def gather(rows: Floats, numbers: Integers) -> Floats:
     return out
 
 
-@kernel("void(float32[:,::1], float32[:,::1], int64[::1], float32[:,::1])")
-def whole_patches(refined: Floats, coarse: Floats, within: Integers, out: Floats) -> None:
-    """Add two pictures whose patches [n, 192] are rows of four quarters [n * 4, 48].
-
-    The second has more patches, of which those `within` count.
-    """
+@kernel("void(float32[:,::1], float32[:,::1], float32[:,::1])")
+def whole_patches(refined: Floats, coarse: Floats, out: Floats) -> None:
+    """Add two pictures whose patches [n, 192] are rows of four quarters [n * 4, 48]."""
     side = _SIDE
-    for n in range(len(within)):
+    for n in range(len(out)):
         for quarter in range(4):
-            a, b = refined[4 * n + quarter], coarse[4 * within[n] + quarter]
+            a, b = refined[4 * n + quarter], coarse[4 * n + quarter]
             first = quarter // 2 * side * 2 * side + quarter % 2 * side
             for line in range(len(a) // side):
                 # Channels of 4x4 samples become those of 8x8.

@@ -119,8 +119,8 @@ class _Residual(nn.Module, ABC):
         """Features of the decoder to residuals [B, 3, H, W]."""
 
     @abstractmethod
-    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
-        """The same for one picture: rows of a region to patches of an `inner` one, [n, 192]."""
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        """The same for a region of one picture: rows to patches [n, 192]."""
 
     def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
         """Pictures to latents, given what `context` gave for their predictions."""
@@ -173,17 +173,14 @@ class _Residual(nn.Module, ABC):
     def decode_open(self, values: Tensor, q: Tensor, context: Context) -> tuple[Region, Tensor]:
         """Ternary values of one picture [9 * layers, h, w] to residuals: where, and as patches [n, 192].
 
-        Nearly what `decode` gives: the network sees one position beyond the gate.
+        Nearly what `decode` gives: the network sees nothing beyond the gate.
         """
         gate = Region(near_tokens(values[None])[0])
         if not len(gate):
             return gate, values.new_zeros(0, SAMPLES)
-        region = gate.grown()
-        inner = gate.within(region)
-        decoded = self._decoded(values.flatten(1).index_select(1, region.positions).T, q)
-        features = self.decoder.rows([Part(decoded), *context.at(region)], context.constants, region)
-        residuals = self.out.rows(decoded[inner])
-        return gate, residuals.add_(self.finish_rows(features, region, gate))
+        decoded = self._decoded(values.flatten(1).index_select(1, gate.positions).T, q)
+        features = self.decoder.rows([Part(decoded), *context.at(gate)], context.constants, gate)
+        return gate, self.out.rows(decoded).add_(self.finish_rows(features, gate))
 
 
 class Anchor(_Residual):
@@ -210,8 +207,8 @@ class Anchor(_Residual):
     def finish(self, features: Tensor) -> Tensor:
         return self.head(features)  # type: ignore[no-any-return]
 
-    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
-        return self.head.rows(rows, region, inner)
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        return self.head.rows(rows, region)
 
     def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
         """For training: pictures and predictions -> what is decoded, and the quantized latents."""
@@ -262,8 +259,8 @@ class Between(_Residual):
     def finish(self, features: Tensor) -> Tensor:
         return from_patches(self.last(features))
 
-    def finish_rows(self, rows: Tensor, region: Region, inner: Region) -> Tensor:
-        return self.last.rows(rows[inner.within(region)])
+    def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
+        return self.last.rows(rows)
 
     def forward(
         self, pictures: Tensor, earlier: Tensor, later: Tensor, q: Tensor, level: Tensor

@@ -56,7 +56,7 @@ class Region:
         self.mask = mask
         self.positions = mask.flatten().nonzero()[:, 0]
         self._whole = len(self.positions) == mask.numel()
-        self._tiles: dict[tuple[int, Region | None], _Tiles] = {}
+        self._tiles: dict[int, _Tiles] = {}
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -66,34 +66,22 @@ class Region:
         """How many rows to compute: a multiple of `STEP`; those at the end are of no position."""
         return -(-len(self) // STEP) * STEP
 
-    def grown(self) -> Region:
-        """With the eight neighbours of every position."""
-        return Region(F.max_pool2d(self.mask[None].float(), 3, 1, 1)[0] > 0)
-
     def rows(self, x: Tensor) -> Tensor:
         """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
         return x if self._whole else x.index_select(0, self.positions)
 
-    def convolve(
-        self,
-        weight: Tensor,
-        bias: Tensor | None,
-        rows: Tensor,
-        scale: int = 1,
-        wanted: Region | None = None,
-    ) -> Tensor:
-        """A 3x3 convolution with zeros outside: rows [n * scale^2, C] to those of a `wanted` region inside.
+    def convolve(self, weight: Tensor, bias: Tensor | None, rows: Tensor, scale: int = 1) -> Tensor:
+        """A 3x3 convolution with zeros outside: rows [n * scale^2, C] -> [n * scale^2, D].
 
         A position has `scale`^2 rows, its parts in raster order. `weight` [D, C / groups, 3, 3].
         """
-        if self._whole and scale == 1 and wanted is None:
+        if self._whole and scale == 1:
             grid = rows.view(1, *self.mask.shape, -1).permute(0, 3, 1, 2)
             whole = F.conv2d(grid, weight, bias, padding=1, groups=grid.shape[1] // weight.shape[1])
             return whole.permute(0, 2, 3, 1).flatten(0, 2)
-        tiles = self._tiles.get((scale, wanted))
-        if tiles is None:
-            tiles = self._tiles[scale, wanted] = _Tiles(self, wanted or self, scale)
-        return tiles.convolve(weight, bias, rows)
+        if scale not in self._tiles:
+            self._tiles[scale] = _Tiles(self, scale)
+        return self._tiles[scale].convolve(weight, bias, rows)
 
     def depthwise(
         self, weight: Tensor, bias: Tensor | None, rows: Tensor, at: slice, dtype: torch.dtype
@@ -117,10 +105,6 @@ class Region:
         near = kernels.neighbours(self.positions.numpy(), *self.mask.shape)
         return np.pad(near, [(0, self.padded - len(self)), (0, 0)], constant_values=-1)
 
-    def within(self, other: Region) -> Tensor:
-        """Where this region's positions are among those of `other`, which holds them all: int64 [n]."""
-        return torch.searchsorted(other.positions, self.positions)
-
 
 @lru_cache(maxsize=4)
 def everywhere(h: int, w: int, device: torch.device) -> Region:
@@ -129,17 +113,16 @@ def everywhere(h: int, w: int, device: torch.device) -> Region:
 
 
 class _Tiles:
-    """Squares of a grid that hold all the positions of a `wanted` region, to be convolved by themselves.
+    """Squares of a grid that hold all the positions of a region, to be convolved by themselves.
 
     Where a region is small this takes a fraction of what convolving the grid does; the sums are the same.
     """
 
-    def __init__(self, known: Region, wanted: Region, scale: int) -> None:
-        given, needed = (region.positions.cpu().numpy() for region in (known, wanted))
-        h, w = known.mask.shape
-        inputs, outputs, *shape = kernels.squares(given, needed, h, w, scale, _TILE, _FULL)
+    def __init__(self, region: Region, scale: int) -> None:
+        positions, (h, w) = region.positions, region.mask.shape
+        inputs, outputs, *shape = kernels.squares(positions.cpu().numpy(), h, w, scale, _TILE, _FULL)
         self._inputs, self._outputs = (
-            torch.from_numpy(each).to(known.positions.device) for each in (inputs, outputs)
+            torch.from_numpy(each).to(positions.device) for each in (inputs, outputs)
         )
         count, self._high, self._wide = shape
         # The whole grid stays one square.
@@ -148,7 +131,7 @@ class _Tiles:
         self._inputs = F.pad(self._inputs, (0, more), value=-1)
 
     def convolve(self, weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
-        """Rows of the known places to rows of the wanted ones."""
+        """As `Region.convolve`."""
         shape = self._count, self._high + 2, self._wide + 2, rows.shape[1]
         squares = _gathered(rows, self._inputs).view(shape).permute(0, 3, 1, 2)
         mixed = F.conv2d(squares, weight, bias, groups=squares.shape[1] // weight.shape[1])
