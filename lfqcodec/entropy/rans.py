@@ -7,6 +7,7 @@ exactly 1.0, so the integers pass through unchanged. Tests hold it against a pla
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from lfqcodec.entropy.model import ROW_SUM, Batch
 from lfqcodec.errors import CorruptPayload
 
 Words = NDArray[np.uint32]
+_AT_ONCE = 1 << 14
+"""Symbols that are given to the coder at once, at least."""
 
 
 def _stream() -> Any:
@@ -49,11 +52,30 @@ class RansEncoder:
         stream = _stream()
         coder = stream.stack.AnsCoder()
         model = stream.model.Categorical(perfect=False)
-        for starts, frequencies in reversed(self._intervals):
-            if len(starts):
-                symbols, weights = _three_way(starts, frequencies)
-                coder.encode_reverse(symbols, model, weights)
+        for starts, frequencies in self._joined():
+            symbols, weights = _three_way(starts, frequencies)
+            coder.encode_reverse(symbols, model, weights)
         return np.asarray(coder.get_compressed(), np.uint32)
+
+    def _joined(self) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.uint32]]]:
+        """The intervals of many batches at once, the last first: most batches are small."""
+        waiting, count = [], 0
+        for batch in reversed(self._intervals):
+            waiting.append(batch)
+            count += len(batch[0])
+            if count >= _AT_ONCE:
+                yield _in_order(waiting)
+                waiting, count = [], 0
+        if count:
+            yield _in_order(waiting)
+
+
+def _in_order(
+    batches: list[tuple[NDArray[np.uint32], NDArray[np.uint32]]],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Starts and frequencies of batches given from the last to the first."""
+    starts, frequencies = zip(*reversed(batches), strict=True)
+    return np.concatenate(starts), np.concatenate(frequencies)
 
 
 def _three_way(

@@ -30,7 +30,13 @@ class Effort:
 MEDIUM = Effort()
 EFFORTS = {
     "fast": Effort(
-        steps=(8, 4, 2, 1), between_rounds=1, between_steps=(1,), merge_rounds=2, likely=0.7, refinements=0
+        reach=8,
+        steps=(8, 4, 2, 1),
+        between_rounds=1,
+        between_steps=(8, 2),
+        merge_rounds=2,
+        likely=1.0,
+        refinements=0,
     ),
     "medium": MEDIUM,
     "slow": Effort(reach=16, rounds=4, between_rounds=4, merge_rounds=8),
