@@ -14,22 +14,21 @@ from lfqcodec.weights.store import prior_for
 
 SETTINGS = tuple(f"crf={crf}" for crf in (26, 30, 34, 38, 42, 48))
 """Of a sweep, from high to low rate."""
-MIDDLE = "crf=32"
-"""Of middling rate: where speed is measured."""
+MIDDLE = 32.0
+"""The crf of a middling rate, where speed is measured."""
 
 
 class Lfq(Codec):
-    """The codec of this project, sound left out."""
+    """The codec of this project, sound left out, with one of its efforts."""
 
-    name = "lfq"
     suffix = ".lfq"
     # The decoder writes FFV1 in RGB: what it decodes is RGB, and nothing is lost.
     decoded_suffix = ".mkv"
     plain_suffix = ".y4m"
     settings = SETTINGS
 
-    def __init__(self, model: str | None) -> None:
-        self._model = model
+    def __init__(self, name: str, effort: str, model: str | None) -> None:
+        self.name, self._effort, self._model = name, effort, model
 
     def version(self) -> dict[str, str]:
         """Version of the package, names and hashes of the weights."""
@@ -51,6 +50,7 @@ class Lfq(Codec):
         """`lfqcodec encode`."""
         self.check_setting(setting)
         command = [sys.executable, "-m", "lfqcodec", "encode", "-q", "--audio", "none"]
+        command += ["--effort", self._effort]
         return [*command, "--crf", setting.partition("=")[2], *self._chosen(), str(source), str(coded)]
 
     def decode_command(self, coded: Path, decoded: Path) -> list[str]:

@@ -22,7 +22,9 @@ _ANCHORS = {
 GROUPS = {
     library: tuple(f"{library}-{preset}" for preset in presets) for library, (presets, _) in _ANCHORS.items()
 }
-NAMES = ("lfq", *(name for names in GROUPS.values() for name in names))
+_OURS = {"lfq": "medium", "lfq-fast": "fast", "lfq-slow": "slow"}
+"""The efforts of lfqcodec; the usual one is what is compared with others."""
+NAMES = (*_OURS, *(name for names in GROUPS.values() for name in names))
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -43,11 +45,11 @@ def get(name: str, *, model: str | None = None) -> Codec:
     """The codec of that name; `model` chooses the weights of ours. Raises `LfqError`."""
     if name not in NAMES:
         raise LfqError(f"no codec {name!r}: give one of {', '.join(NAMES)}")
-    if name == "lfq":
+    if name in _OURS:
         # Here, because anchors need no torch.
         from benchmarks.codecs.lfq import Lfq
 
-        return Lfq(model)
+        return Lfq(name, _OURS[name], model)
     from benchmarks.codecs.anchors import Anchor
 
     library, _, preset = name.partition("-")

@@ -28,10 +28,10 @@ from lfqcodec.errors import LfqError
 from lfqcodec.output import replacing
 
 REFERENCE = "x265-medium"
+_OURS = "lfq"
 _RATE = 25
-# Of middling rate; the speed of each codec depends on it.
-_POINTS = {"lfq": MIDDLE}
 _POINT = "crf=37"
+"""Of the others: a middling rate, on which the speed of a codec depends."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,11 @@ def _median(costs: list[Cost]) -> Cost:
     )
 
 
-def measure(codec: Codec, video: Path, shape: tuple[int, int, int], folder: Path, runs: int) -> Measured:
-    """Encode the video `runs` times and decode it as often. Raises `LfqError`."""
+def measure(
+    codec: Codec, setting: str, video: Path, shape: tuple[int, int, int], folder: Path, runs: int
+) -> Measured:
+    """Encode the video `runs` times at a setting and decode it as often. Raises `LfqError`."""
     width, height, frames = shape
-    setting = _POINTS.get(codec.name, _POINT)
     encodes, decodes = [], []
     size = 0
     for _ in range(runs):
@@ -104,6 +105,10 @@ def measure(codec: Codec, video: Path, shape: tuple[int, int, int], folder: Path
         encode=_median(encodes),
         decode=_median(decodes),
     )
+
+
+def _is_ours(codec: str) -> bool:
+    return codec.partition("-")[0] == _OURS
 
 
 def table(rows: list[Measured]) -> str:
@@ -166,8 +171,10 @@ def _lengths(text: str) -> list[float]:
     show_default=True,
     help="Leave out what would take more than these seconds, judged by the shorter video before.",
 )
+@click.option("--crf", type=float, default=MIDDLE, show_default=True, help="Of lfq.")
 @click.option("--no-stages", is_flag=True, help="Do not look into the stages of lfq.")
 @click.option("--model", help="Model of lfq: name, file or folder (default: the shipped one).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw how time grows with size and length.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write everything as JSON.")
 def speed(
     clip: Path | None,
@@ -176,8 +183,10 @@ def speed(
     seconds: str,
     runs: int,
     limit: float,
+    crf: float,
     no_stages: bool,
     model: str | None,
+    plot: Path | None,
     out: Path | None,
 ) -> None:
     """Frames per second and peak memory of encode and decode beside x265, and where our time goes.
@@ -214,14 +223,15 @@ def speed(
                         left_out.append(f"{what}: would take about {expected:.0f} s")
                     else:
                         try:
-                            row = measure(codec, video, (*size, frames), folder, runs)
+                            setting = f"crf={crf:g}" if _is_ours(codec.name) else _POINT
+                            row = measure(codec, setting, video, (*size, frames), folder, runs)
                             pace[codec.name] = frames / (row.encode.seconds + row.decode.seconds)
                             rows.append(row)
                         except LfqError as error:
                             left_out.append(f"{what}: {error}")
                     progress.update()
-                if length == lengths[0] and not no_stages and any(codec.name == "lfq" for codec in chosen):
-                    options = {"model": model, "crf": float(MIDDLE.partition("=")[2])}
+                if length == lengths[0] and not no_stages and any(codec.name == _OURS for codec in chosen):
+                    options = {"model": model, "crf": crf}
                     inside[f"{size[0]}x{size[1]}"] = shares(video, folder, options, 1)
     click.echo(table(rows))
     for name, result in inside.items():
@@ -229,6 +239,11 @@ def speed(
         click.echo("\n".join(lines(result)))
     for text in left_out:
         click.echo(f"left out: {text}", err=True)
+    if plot is not None:
+        # Not at the top: the rest does without matplotlib.
+        from benchmarks.speed.growth import draw
+
+        draw([row for row in rows if _is_ours(row.codec)], plot)
     if out is not None:
         record = {
             **facts,

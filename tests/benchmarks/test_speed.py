@@ -12,11 +12,13 @@ from codec_support import benchmarks
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, dict]:
     out = tmp_path_factory.mktemp("speed") / "speed.json"
+    plot = out.with_name("growth.png")
     done = benchmarks(
-        *("speed", "--codecs", "lfq,x265-medium", "--sizes", "64x48", "--seconds", "0.2,0.4,200"),
-        *("--limit", 60, "--out", out),
+        *("speed", "--codecs", "lfq,lfq-fast,x265-medium", "--sizes", "64x48", "--seconds", "0.2,0.4,200"),
+        *("--limit", 60, "--out", out, "--plot", plot, "--crf", 30),
     )
     assert done.returncode == 0, done.stderr
+    assert plot.read_bytes().startswith(b"\x89PNG")
     return done.stdout, done.stderr, json.loads(out.read_text())
 
 
@@ -24,6 +26,9 @@ def test_rows(measured: tuple[str, str, dict]) -> None:
     text, _, record = measured
     ours = [row for row in record["rows"] if row["codec"] == "lfq"]
     assert [(row["frames"], row["video_seconds"]) for row in ours[:2]] == [(5, 0.2), (10, 0.4)]
+    fast = [row for row in record["rows"] if row["codec"] == "lfq-fast"]
+    assert [row["setting"] for row in fast] == ["crf=30"] * len(fast)
+    assert fast[0]["bytes"] != ours[0]["bytes"]
     for row in record["rows"]:
         assert row["bytes"] > 100
         for direction in ("encode", "decode"):
