@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ import lfqcodec
 from lfqcodec.bitstream import Profile
 from lfqcodec.cli.train.command import command
 from lfqcodec.entropy import tokens_to_subtokens
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import LfqError, WeightsError
 from lfqcodec.prior.motion.group import Past
 from lfqcodec.prior.motion.learned import LearnedMotionRates
 from lfqcodec.prior.motion.network import MotionNetworks
-from lfqcodec.prior.motion.weights import load_motion_prior
+from lfqcodec.prior.motion.weights import linear_specs, load_motion_prior
 from lfqcodec.train.prior.motion.examples import group_examples
 from lfqcodec.train.prior.motion.network import MotionPriorNetwork
 from lfqcodec.train.prior.motion.tokens import TokenStore
@@ -70,6 +71,22 @@ def test_training_computes_the_integers_of_inference() -> None:
     assert compared > 20
 
 
+def test_what_was_exported_can_be_started_from() -> None:
+    weights = trained_looking().export()
+    network = MotionPriorNetwork(SMALL)
+    network.load(weights)
+    again = network.export()
+    features = {name: linear.inputs for name, linear in linear_specs(SMALL).items() if ".first" in name}
+    for name, inputs in features.items():
+        rows = np.random.default_rng(0).integers(0, 2, (20, inputs)).astype(np.float32)
+        own = name.removesuffix(".first")
+        same = (MotionNetworks(each).logits(own, rows) for each in (weights, again))
+        np.testing.assert_array_equal(*same)
+    other = MotionPriorNetwork(replace(SMALL, width=SMALL.width + 8))
+    with pytest.raises(WeightsError, match="another width"):
+        other.load(weights)
+
+
 def test_from_clips_to_a_coded_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack, out = moving_patterns(tmp_path), tmp_path / "run"
     run_it = CliRunner()
@@ -87,8 +104,12 @@ def test_from_clips_to_a_coded_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [line["step"] for line in log if line["event"] == "evaluation"] == [4, 6]
 
     dest = tmp_path / "models" / "prior.safetensors"
-    arguments = ["export-prior", str(out), str(dest), "--name", "mine", "--json"]
-    done = run_it.invoke(command, arguments, catch_exceptions=False)
+    exported = ["export-prior", str(out), str(dest), "--name", "mine", "--json"]
+    done = run_it.invoke(command, exported, catch_exceptions=False)
+    (out / "checkpoint.safetensors").unlink()
+    run_it.invoke(command, [*arguments, "--init", str(dest), "--stop-after", "1"], catch_exceptions=False)
+    started = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()][-1]
+    assert started["bpp"] == pytest.approx(log[-1]["bpp"], rel=0.05)
     assert json.loads(done.stdout)["bytes"] == dest.stat().st_size
     assert load_motion_prior(dest).config.width == 8
     source = y4m(6)

@@ -11,6 +11,8 @@ from lfqcodec.cli.shared.options import json_option, model_option
 from lfqcodec.cli.train.options import Media, Run, check_name, data_options, run_options, tell_written
 from lfqcodec.errors import LfqError
 
+_RATE = 4e-3
+
 
 @click.command("prior")
 @data_options
@@ -24,13 +26,14 @@ from lfqcodec.errors import LfqError
     show_default=True,
     help="To code by themselves, besides.",
 )
+@click.option("--init", metavar="NAME|FILE", help="Prior to start from: of a model that is nearly the same.")
 @click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True)
 @click.option(
     "--batch", type=click.IntRange(min=1), default=1024, show_default=True, help="Positions of a network."
 )
 @click.option("--width", type=int, default=64, show_default=True, help="Of the networks for tokens.")
 @click.option("--block-width", type=int, default=32, show_default=True, help="Of those for depth and motion.")
-@click.option("--learning-rate", type=float, default=4e-3, show_default=True)
+@click.option("--learning-rate", type=float, help="[default: 0.004; with --init 0.001]")
 @click.option("--seed", type=int, default=0, show_default=True)
 def prior(
     media: Media,
@@ -38,11 +41,12 @@ def prior(
     model: str | None,
     gops: int,
     pictures: int,
+    init: str | None,
     steps: int,
     batch: int,
     width: int,
     block_width: int,
-    learning_rate: float,
+    learning_rate: float | None,
     seed: int,
 ) -> None:
     """Train the prior of a model's tokens; the same command again goes on where it stopped.
@@ -53,6 +57,7 @@ def prior(
     """
     from lfqcodec.codec.models import load_group_tokenizer, motion_config
     from lfqcodec.prior.motion.config import MotionPriorConfig
+    from lfqcodec.prior.motion.weights import load_motion_prior
     from lfqcodec.train import data
     from lfqcodec.train.prior.motion.tokens import TokenStore, build_store
     from lfqcodec.train.prior.motion.trainer import (
@@ -60,7 +65,7 @@ def prior(
         MotionPriorTrainConfig,
         motion_prior_loop,
     )
-    from lfqcodec.weights.store import resolve_model
+    from lfqcodec.weights.store import resolve_model, resolve_prior
 
     clips = media.folder(run.out)
     tokenizer = resolve_model(model)
@@ -78,7 +83,7 @@ def prior(
         steps,
         batch=batch,
         seed=seed,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate or (_RATE if init is None else _RATE / 4),
         model=MotionPriorConfig(
             intra_layers=layers.intra,
             anchor_layers=layers.anchor,
@@ -87,7 +92,8 @@ def prior(
             block_width=block_width,
         ),
     )
-    loop = motion_prior_loop(MotionPriorTask(config, store), run.out, minutes=run.minutes)
+    start = None if init is None else load_motion_prior(resolve_prior(init).path)
+    loop = motion_prior_loop(MotionPriorTask(config, store, start), run.out, minutes=run.minutes)
     run.go_on(loop, asdict(config) | {"tokenizer": store.tokenizer})
 
 

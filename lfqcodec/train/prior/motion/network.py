@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lfqcodec.errors import WeightsError
 from lfqcodec.prior.motion.config import (
     HALVES,
     LIMIT,
@@ -29,6 +30,7 @@ from lfqcodec.prior.motion.weights import TABLE, LinearSpec, MotionPriorWeights,
 from lfqcodec.train.prior.arithmetic import replace, times_power
 
 _MOST_EXPONENT = 14
+_PARTS = "first", "second", "logits"
 _UPPER, _LOWER = HALVES
 
 
@@ -59,6 +61,12 @@ class _Linear(nn.Module):
         weight, exponent, bias = self.integers()
         y = times_power(F.linear(x, weight, bias), out_bits - in_bits - exponent)
         return replace(y, y.round())
+
+    def load_integers(self, weight: Tensor, shift: Tensor, bias: Tensor) -> None:
+        """Take what `export` gave."""
+        exponent = shift + self.spec.out_bits - self.spec.in_bits
+        self.weight.data = times_power(weight.float(), -exponent[:, None])
+        self.bias.data = times_power(bias.float(), -exponent - self.spec.in_bits)
 
     def export(self) -> dict[str, NDArray[np.int64]]:
         """Integer arrays `weight`, `shift` and `bias`."""
@@ -105,12 +113,24 @@ class MotionPriorNetwork(nn.Module):
         logits = self.networks[_key(name)](features, rounded)
         return code_length(name, logits, subtokens) / math.log(2)
 
+    def load(self, weights: MotionPriorWeights) -> None:
+        """Begin with the integers of a rate model of the same shape. `WeightsError` where it has another."""
+        if weights.config != self.config:
+            raise WeightsError("the prior to start from has other layers or another width")
+        for name in self.names:
+            for part in _PARTS:
+                linear = getattr(self.networks[_key(name)], part)
+                kinds = ("weight", "shift", "bias")
+                linear.load_integers(
+                    *(torch.from_numpy(weights.arrays[f"{name}.{part}.{kind}"]) for kind in kinds)
+                )
+
     def export(self) -> MotionPriorWeights:
         """The integers. Raises `WeightsError` where training has left their range."""
         arrays: dict[str, NDArray[np.int64]] = {TABLE: logit_table()}
         for name in self.names:
             network = self.networks[_key(name)]
-            for part in ("first", "second", "logits"):
+            for part in _PARTS:
                 linear = getattr(network, part)
                 arrays |= {f"{name}.{part}.{kind}": array for kind, array in linear.export().items()}
         return MotionPriorWeights(self.config, arrays)

@@ -79,12 +79,19 @@ def _some(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
 
 
 class MotionPriorTask(Task[MotionPriorNetwork]):
-    """A rate model on the positions of a store. Raises `LfqError` where some network has none."""
+    """A rate model on the positions of a store; it begins with `init`, or with nothing.
 
-    def __init__(self, config: MotionPriorTrainConfig, store: TokenStore) -> None:
+    Raises `LfqError` where some network has no positions, and `WeightsError` where `init` does not fit.
+    """
+
+    def __init__(
+        self, config: MotionPriorTrainConfig, store: TokenStore, init: MotionPriorWeights | None = None
+    ) -> None:
         self.config, self.store = config, store
         torch.manual_seed(config.seed)
         self.model = MotionPriorNetwork(config.model)
+        if init is not None:
+            self.model.load(init)
         training = [gop for gop in store.gops if not gop.held_out]
         self._held_out = [gop for gop in store.gops if gop.held_out]
         self._examples = gather(config.model, store, training, config.examples, config.seed)
