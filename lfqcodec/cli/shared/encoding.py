@@ -36,8 +36,8 @@ _CODING = (
         type=click.Choice(list(EFFORTS)),
         default="medium",
         show_default=True,
-        help="How long the encoder looks for motion and detail. fast: a quarter less time, "
-        "and about an eighth larger at equal PSNR. slow: codes all with "
+        help="How long the encoder looks for motion and detail. fast: a third less time, "
+        "and about a tenth larger at equal PSNR. slow: codes all with "
         "groups of 4, 2 and 1 pictures to keep the best, and looks for motion farther and more often; "
         "about twice the time.",
     ),
