@@ -148,6 +148,7 @@ def _cores(text: str) -> list[int]:
 @click.option("--frames", type=click.IntRange(min=1), default=65, show_default=True, help="First frames.")
 @click.option("--crf", type=float, help="Quality (default: that of encode).")
 @click.option("--profile", type=click.Choice(["exact", "static"]), help="Default: that of encode.")
+@click.option("--effort", type=click.Choice(["fast", "medium", "slow"]), default="medium", show_default=True)
 @click.option(
     "--cores", default="1,2", show_default=True, callback=lambda _, __, text: _cores(text), help="How many."
 )
@@ -159,13 +160,14 @@ def stages(
     frames: int,
     crf: float | None,
     profile: str | None,
+    effort: str,
     cores: list[int],
     runs: int,
     model: str | None,
     as_json: bool,
 ) -> None:
     """Frames per second of encode, decode and verify once started, and what each stage takes of it."""
-    options = {"model": model, "frames": frames, "crf": crf, "profile": profile}
+    options = {"model": model, "frames": frames, "crf": crf, "profile": profile, "effort": effort}
     results = {}
     for count in cores:
         with tempfile.TemporaryDirectory() as scratch:

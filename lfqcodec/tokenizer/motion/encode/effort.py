@@ -30,7 +30,6 @@ class Effort:
 MEDIUM = Effort()
 EFFORTS = {
     "fast": Effort(
-        reach=8,
         steps=(8, 4, 2, 1),
         between_rounds=1,
         between_steps=(8, 2),
