@@ -1,8 +1,5 @@
 """Video files in and out. The only package that imports PyAV; it never imports torch."""
 
-import gc
-import os
-
 from lfqcodec.video.read.arrays import Pictures
 from lfqcodec.video.read.reader import VideoReader, open_video
 from lfqcodec.video.read.tally import Tally
@@ -18,7 +15,3 @@ __all__ = [
     "open_video",
     "open_writer",
 ]
-
-if hasattr(os, "register_at_fork"):
-    # A forked process that freed a picture, as garbage, would wait for swscale's threads, which it has not.
-    os.register_at_fork(after_in_child=gc.freeze)

@@ -118,6 +118,8 @@ def to_rgb(frame: av.VideoFrame, how: Conversion, width: int, height: int) -> tu
         "height": height,
         "format": "rgba" if alpha else "rgb24",
         "interpolation": _SCALE if resized else _CONVERT,
+        # Threads take longer to begin than a small picture takes, and a forked process would wait for them.
+        "threads": 1,
     }
     if not how.is_rgb:
         matrix = _MATRICES[how.colour.matrix][0]
