@@ -196,7 +196,8 @@ def test_muon_orthogonalises_and_both_optimizers_descend() -> None:
 
 def test_training_machines_need_neither_pyav_nor_constriction() -> None:
     code = """import sys; sys.modules.update(dict.fromkeys(("av", "constriction", "click", "numba")))
-import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.trainer, lfqcodec.train.lpips"""
+import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.trainer, lfqcodec.train.lpips
+import lfqcodec.train.generator.trainer, lfqcodec.train.generator.prepare"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

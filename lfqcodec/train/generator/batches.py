@@ -79,7 +79,7 @@ class TokenBatches:
         if self._online is None:
             return batch
         views = range(number * self.size + begin, number * self.size + end)
-        both = torch.from_numpy(self._online(item[begin:end], views)).long()
+        both = torch.from_numpy(self._online(item[begin:end].tolist(), views)).long()
         return replace(batch, tokens=both[:, 0], conditions=both[:, -1])
 
     def first(self, count: int) -> TokenBatch:

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lfqcodec.errors import LfqError
 from lfqcodec.generate.decoding.causal import decode_causal
 from lfqcodec.generate.decoding.masked import decode_masked
 from lfqcodec.generate.decoding.noise import SampleNoise
 from lfqcodec.generate.model.causal import CausalModel
 from lfqcodec.generate.model.config import SamplingConfig
 from lfqcodec.generate.model.masked import MaskedModel
-from lfqcodec.generate.outputs import write_clip
 from lfqcodec.generate.pictures import to_pictures
 from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.weights.loading import load_tokenizer
@@ -31,12 +31,18 @@ class Sheets:
     """Writes `samples_STEP.png` into the folder of a run, at every `every`-th call.
 
     Pictures have a row for each class, clips a row of frames each; of many classes ten are shown. The noise
-    is the same every time, and is not that of training.
+    is the same every time, and is not that of training. Raises `LfqError` where PyAV is missing.
     """
 
     def __init__(self, out: Path, tokenizer: Model, sampling: SamplingConfig, *, every: int = 1) -> None:
         self._out, self._tokenizer, self._sampling, self._every = out, tokenizer, sampling, every
         self._calls = 0
+        try:
+            # Machines that only train may do without PyAV.
+            from lfqcodec.generate.outputs import write_clip
+        except ImportError as error:
+            raise LfqError("sheets of samples need PyAV; --sample-every 0 goes without them") from error
+        self._write = write_clip
 
     def show(self, model: MaskedModel | CausalModel, step: int, start: Tensor | None = None) -> None:
         """Write a sheet, if it is time.
@@ -55,7 +61,7 @@ class Sheets:
         columns = pictures.shape[1] if moving else _COLUMNS
         tiles = pictures.reshape(-1, columns, *pictures.shape[2:])
         rows = [np.concatenate(list(row), 1) for row in tiles]
-        write_clip(self._out / f"samples_{step}.png", np.concatenate(rows)[None], overwrite=True)
+        self._write(self._out / f"samples_{step}.png", np.concatenate(rows)[None], overwrite=True)
 
     def _made(
         self, model: MaskedModel | CausalModel, labels: Sequence[int], start: Tensor | None

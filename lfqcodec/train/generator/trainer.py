@@ -18,6 +18,7 @@ from lfqcodec.generate.model.causal import CausalModel
 from lfqcodec.generate.model.config import GeneratorConfig
 from lfqcodec.generate.model.embedding import MASK, split
 from lfqcodec.generate.model.masked import MaskedModel
+from lfqcodec.generate.model.transformer import Stack
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.generator.batches import TokenBatch, TokenBatches
@@ -64,7 +65,9 @@ class GeneratorTask(Task[Model], ABC):
         self.sheets: Sheets | None = None
         torch.manual_seed(config.seed)
         self.model = self._build().to(self.device).train()
-        self.model.stack.checkpointed = config.checkpoint_blocks
+        for each in self.model.modules():
+            if isinstance(each, Stack):
+                each.checkpointed = config.checkpoint_blocks
         self._batches = TokenBatches(
             store, config.batch, seed=config.seed, class_drop=config.model.class_drop, online=online
         )
