@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lfqcodec.errors import WeightsError
+from lfqcodec.errors import OutputError, WeightsError
 
 
 @dataclass
@@ -25,15 +25,22 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write under a temporary name, then rename: a kill at any moment leaves the old file or the new one."""
+    """Write under a temporary name, then rename: a kill at any moment leaves the old file or the new one.
+
+    Raises `OutputError` where there is no space.
+    """
     tensors = {
         f"{group}/{name}": tensor.detach().cpu().contiguous()
         for group, members in checkpoint.groups.items()
         for name, tensor in members.items()
     }
     temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata={"progress": json.dumps(checkpoint.progress)})
-    os.replace(temporary, path)
+    try:
+        save_file(tensors, temporary, metadata={"progress": json.dumps(checkpoint.progress)})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error})") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lfqcodec.errors import LfqError
+from lfqcodec.errors import LfqError, OutputError
 from lfqcodec.train.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, Schedule, update_average
@@ -80,6 +80,9 @@ class Task(ABC, Generic[Network]):
 
     def prepare(self, number: int, average: Network) -> None:
         """Called before step `number`, for what changes in the middle of a run."""
+
+    def show(self, step: int, average: Network) -> None:
+        """Called after the measurement at `step`, where that is done: for what people look at."""
 
     def close(self) -> None:
         """Called when the run stops."""
@@ -200,6 +203,7 @@ class Loop(Generic[Network]):
                     scores = self.task.held_out(self.average)
                     bar.write(f"step {self.step}: held-out {scores}")
                     self._write({"event": "evaluation", **scores})
+                    self.task.show(self.step, self.average)
                     looked = time.monotonic()
                 if now - saved > 60 * save_minutes:
                     self.save()
@@ -261,8 +265,11 @@ class Loop(Generic[Network]):
     def _write(self, row: dict[str, Any]) -> None:
         if self.world.leads:
             row = row | {"step": self.step, "seconds": round(self.seconds, 1)}
-            with (self.out / LOG).open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            try:
+                with (self.out / LOG).open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+            except OSError as error:
+                raise OutputError(f"{self.out / LOG}: {error.strerror}") from error
 
 
 class _Means:

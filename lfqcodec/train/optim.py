@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lfqcodec.errors import LfqError
+
+_AT_ONCE = 1 << 26
+"""Numbers that Adam updates at once. For a moment it needs as many more, 256 MiB."""
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,31 @@ class MuonAdam:
             p.sub_(flat[:, :, None, None], alpha=lr * scale)
 
     def _adam_step(self, names: list[str], lr: float) -> None:
-        if not names:
-            return
+        for part in self._parts(names):
+            self._adam_part(part, lr)
+
+    def _parts(self, names: list[str]) -> Iterator[list[str]]:
+        """The names in parts of at most `_AT_ONCE` numbers, or of one parameter."""
+        part: list[str] = []
+        size = 0
+        for name in names:
+            count = self.parameters[name].numel()
+            if part and size + count > _AT_ONCE:
+                yield part
+                part, size = [], 0
+            part.append(name)
+            size += count
+        if part:
+            yield part
+
+    def _adam_part(self, names: list[str], lr: float) -> None:
         b1, b2 = self.config.betas
         updates = int(self.updates)
         correction = (1 - b2**updates) ** 0.5 / (1 - b1**updates)
         parameters: list[Tensor] = [self.parameters[name] for name in names]
         gradients = [p.grad for p in parameters if p.grad is not None]
         means, squares = ([self.state[f"{name}.{part}"] for name in names] for part in ("mean", "square"))
-        # All at once: on a GPU the parameters are too many and too small for an operation each.
+        # Many at once: on a GPU the parameters are too many and too small for an operation each.
         torch._foreach_lerp_(means, gradients, 1 - b1)
         torch._foreach_mul_(squares, b2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)

@@ -77,7 +77,11 @@ class Shelf(Generic[_Kind]):
         metadata = _metadata(path)
         if self._key not in metadata:
             raise WeightsError(f"{path}: holds no {self._key}")
-        name, config = metadata.get("name", path.stem), self._parse(metadata[self._key])
+        try:
+            config = self._parse(metadata[self._key])
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
+        name = metadata.get("name", path.stem)
         return self._kind(name, path, _sha256(path), metadata, config)  # type: ignore[call-arg]
 
     def available(self, near: Path | None = None) -> list[_Kind]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 from benchmarks.generation.frechet import Accumulator, Moments, frechet_distance, inception_score
 from lfqcodec.errors import LfqError
@@ -36,6 +37,17 @@ def test_moments_of_parts() -> None:
     assert np.allclose(found.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-12)
     assert parts.full_rank
     assert frechet_distance(found, found) < 1e-8
+
+
+def test_the_root_of_the_product_gives_the_same() -> None:
+    """tr (S1 S2)^1/2, as most programs have it, by a root that is not ours."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.normal(0, scale, (64, 5)) @ rng.normal(0, 1, (5, 5)) for scale in (1.0, 2.0))
+    one, other = (Moments(each.mean(0), np.cov(each, rowvar=False)) for each in (one, other))
+    root = linalg.sqrtm(one.covariance @ other.covariance).real
+    expected = np.sum((one.mean - other.mean) ** 2)
+    expected += np.trace(one.covariance + other.covariance - 2 * root)
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
 
 
 def test_too_few_samples() -> None:

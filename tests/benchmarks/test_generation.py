@@ -175,6 +175,9 @@ def test_fvd(tmp_path: Path, fake: Path) -> None:
     assert same["fvd"] == pytest.approx(0, abs=1e-8)
     with pytest.raises(LfqError, match="clips have 10 frames, not 16"):
         run(*files)
+    few = CliRunner().invoke(cli, [*map(str, files), "--frames", "8"])
+    assert few.exit_code == 2
+    assert "8 is not in the range x>=9" in few.output
     np.savez(tmp_path / "few.npz", arr_0=real[:7])
     with pytest.raises(LfqError, match="8 clips were made and 7 are real"):
         run("fvd", tmp_path / "made.npz", "--real", tmp_path / "few.npz", "--weights", fake, "--frames", 9)

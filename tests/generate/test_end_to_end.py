@@ -62,9 +62,12 @@ def trained(root: Path, preset: str, *more: object) -> list[object]:
 def test_pictures_of_classes(glyphs: Path, tmp_path: Path) -> None:
     train, held = glyphs / "set" / "train", glyphs / "set" / "held"
     command = trained(glyphs, "small-mlm-image", "--images", train, "--held", held, "--out", tmp_path / "run")
-    run(*command, "--stop-after", 2)
+    run(*command, "--stop-after", 2, "--sample-every", 0)
+    assert not list((tmp_path / "run").glob("*.png"))
     at_once = tmp_path / "at-once.safetensors"
     run(*command, "--export", at_once)
+    with Image.open(tmp_path / "run" / "samples_6.png") as picture:
+        assert picture.size == (8 * 32, 10 * 32)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 6
     assert len(rows[-1]["bits"]) == 4
@@ -100,9 +103,28 @@ def test_continued_clips(tmp_path: Path) -> None:
     make_tokenizer(tmp_path, "small-video", "--videos", train, phases=("1:2x1x32", "1:1x17x32"))
     data = ("--videos", train, "--held", held, "--out", tmp_path / "run")
     run(*trained(tmp_path, "small-mlm-predict", *data, "--set", "batch=2"))
+    with Image.open(tmp_path / "run" / "samples_6.png") as picture:
+        assert picture.size == (17 * 32, 32)  # the one clip that is held out
     run("train", "export-generator", tmp_path / "run", tmp_path / "next.safetensors")
     clip = next(held.rglob("*.mkv"))
     run("generate", tmp_path / "next.safetensors", tmp_path / "a.npz", "--condition", clip, "--count", 2)
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["arr_0"].shape == (2, 17, 32, 32, 3)
+
+
+def test_clips_token_by_token(tmp_path: Path) -> None:
+    write_set("grid", tmp_path / "set", seed=0, train=8, held=2)
+    train, held = tmp_path / "set" / "train", tmp_path / "set" / "held"
+    make_tokenizer(tmp_path, "small-video", "--videos", train, phases=("1:2x1x32", "1:1x17x32"))
+    data = ("--videos", train, "--held", held, "--out", tmp_path / "run")
+    model = tmp_path / "lm.safetensors"
+    small = ("--set", "batch=2", "--set", "steps=2", "--export", model)
+    run(*trained(tmp_path, "small-lm-video", *data), *small, "--online")
+    names = read_generator(model).classes
+    assert set(names) <= {"left", "right", "up", "down"}
+    with Image.open(tmp_path / "run" / "samples_2.png") as picture:
+        assert picture.size == (17 * 32, len(names) * 32)
+    run("generate", model, tmp_path / "a.npz", "--class", names[0], "--count", 2)
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["arr_0"].shape == (2, 17, 32, 32, 3)
 

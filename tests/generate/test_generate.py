@@ -146,9 +146,10 @@ def test_first_latent_frames_do_not_depend_on_what_follows(models: Path) -> None
     )
     first = next(made.samples(request, condition=condition)).tokens[:, :2]
     assert np.array_equal(first[0], first[1])
-    longer = np.concatenate([condition, condition[:4]])
-    video = to_video(torch.from_numpy(longer).permute(0, 3, 1, 2).float())
-    assert np.array_equal(made.tokens_of(video)[0, :2].numpy(), first[0])
+    for more in (4, 12):
+        longer = np.concatenate([condition, np.repeat(condition[:4], more // 4, 0)])
+        video = to_video(torch.from_numpy(longer).permute(0, 3, 1, 2).float())
+        assert np.array_equal(made.tokens_of(video)[0, :2].numpy(), first[0])
 
 
 def choose_sampling_of(models: Path, name: str, **changes: object):

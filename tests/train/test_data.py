@@ -409,6 +409,16 @@ def test_a_crop_is_what_its_plan_says(grid: Pack) -> None:
     assert {crop.flip for crop in sampler.plan(3)} == {False, True}
 
 
+@pytest.mark.parametrize(
+    ("frames", "size", "message"),
+    [(1, 91, "no picture has 91x91 pixels: scale them up"), (17, 48, "no clip has 17 frames of 48x48")],
+)
+def test_what_is_too_small(tmp_path: Path, frames: int, size: int, message: str) -> None:
+    pack = write_pack(tmp_path / "pack", [(12, 48, 48), (70, 40, 64), (1, 90, 120)])
+    with pytest.raises(InputVideoError, match=message):
+        Sampler(pack, SampleConfig(3, frames, size), seed=7)
+
+
 def test_every_second_frame(grid: Pack) -> None:
     crops = Sampler(grid, SampleConfig(200, 12, 24, skip_chance=0.8), seed=0).plan(0)
     steps = {name: {c.step for c in crops if c.entry.name == name} for name in ("clip0.mp4", "clip1.mp4")}

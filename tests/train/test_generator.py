@@ -29,7 +29,7 @@ from lfqcodec.train import data
 from lfqcodec.train.generator.batches import TokenBatches
 from lfqcodec.train.generator.config import DataConfig, GeneratorTrainConfig
 from lfqcodec.train.generator.objective import chosen_units, masked_loss
-from lfqcodec.train.generator.tokens import Origin, TokenStore, build_store, class_names
+from lfqcodec.train.generator.tokens import Online, Origin, TokenStore, build_store, class_names
 from lfqcodec.train.generator.trainer import (
     CausalTask,
     MaskedTask,
@@ -157,6 +157,30 @@ def test_a_task_is_trained_on_padded_conditions(
     # Every position of a grid of 2x2 sees pixels outside of the middle, so nothing is wholly unknown.
     expected = torch.where(masked, split(batch.conditions.flatten(1)), split(batch.tokens.flatten(1)))
     assert torch.equal(seen[0], expected)
+
+
+@pytest.mark.parametrize("name", ["none", "inpainting"])
+def test_views_that_are_tokenized_in_every_step(
+    glyphs: data.Pack, images: Magvit2Tokenizer, tmp_path: Path, name: str
+) -> None:
+    origin = Origin("ab", 0, replace(SMALL, views=1), task=name)
+    build_store(glyphs, None, images, origin, tmp_path / "tokens", classes=class_names([glyphs]))
+    store = TokenStore(tmp_path / "tokens")
+    online = Online(store, glyphs, None, images, origin)
+    stored, fresh = (
+        TokenBatches(store, 4, seed=0, class_drop=0.1, online=each).batch(3) for each in (None, online)
+    )
+    for field in ("labels", "ratios", "scores"):
+        assert torch.equal(getattr(stored, field), getattr(fresh, field))
+    item = np.random.default_rng((0, 3)).integers(len(glyphs.training), size=4)
+    view = random_view(glyphs, glyphs.training[item[2]], SMALL, seed=0, number=1 + 3 * 4 + 2)
+    assert torch.equal(fresh.tokens[2], to_tokens(images, view[None])[0])
+    assert torch.equal(fresh.tokens, fresh.conditions) == (name == "none")
+    batches = TokenBatches(store, 4, seed=0, class_drop=0.1, online=online)
+    halves = [batches.batch(3, rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.cat([each.tokens for each in halves]), fresh.tokens)
+    with pytest.raises(LfqError, match="made from other files than the pack"):
+        Online(store, glyphs, glyphs, images, origin)
 
 
 def test_stores_that_cannot_be_made(glyphs: data.Pack, images: Magvit2Tokenizer, tmp_path: Path) -> None:
@@ -317,6 +341,22 @@ def test_a_small_model_learns_to_continue(tmp_path: Path) -> None:
     assert np.array_equal(tokens.numpy(), grids)
 
 
+def test_what_the_condition_does_not_tell_is_drawn(tmp_path: Path) -> None:
+    """Two clips have the same first frame: a sample goes on as either of them."""
+    grids = np.random.default_rng(1).integers(0, 1 << 18, (2, 2, 2, 2))
+    grids[1, 0] = grids[0, 0]
+    store = write_store(tmp_path / "s", grids, [0, 0], [])
+    config = training(300, grid=(2, 2, 2), classes=0, class_drop=0.0, condition_frames=1)
+    model = learned(MaskedTask(config, store, precision="fp32"), tmp_path / "run")
+    condition = torch.from_numpy(grids[:1, :1]).expand(40, -1, -1, -1)
+    # The surest first would be the same clip every time.
+    sampling = SamplingConfig(steps=8, temperature=100.0)
+    tokens = decode_masked(model, [0] * 40, sampling, SampleNoise(0, range(40)), condition=condition)
+    as_first, as_second = ((tokens == torch.from_numpy(grid)).flatten(1).all(1) for grid in grids)
+    assert int((as_first | as_second).sum()) >= 38
+    assert 8 <= int(as_first.sum()) <= 32
+
+
 def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     grids = np.random.default_rng(0).integers(0, 1 << 18, (6, 1, 2, 2))
     store = write_store(tmp_path / "s", grids, [0, 1, 2, 0, 1, 2], ["a", "b", "c"], held=(5,))
@@ -344,6 +384,21 @@ def test_parts_of_a_batch_add_up(tmp_path: Path) -> None:
         task.step(0, 0.0)
         gradients.append(torch.cat([p.grad.flatten() for p in task.model.parameters()]))
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-3)
+
+
+def test_blocks_that_are_computed_twice_change_nothing(tmp_path: Path) -> None:
+    grids = np.random.default_rng(0).integers(0, 1 << 18, (6, 1, 2, 2))
+    store = write_store(tmp_path / "s", grids, [0, 1, 2, 0, 1, 2], ["a", "b", "c"])
+    gradients = []
+    for twice in (False, True):
+        config = replace(training(1, dropout=0.1, attention_dropout=0.1), checkpoint_blocks=twice)
+        task = MaskedTask(config, store, precision="fp32")
+        calls: list[int] = []
+        task.model.stack.blocks[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        task.step(0, 0.0)
+        assert len(calls) == 1 + twice
+        gradients.append(torch.cat([p.grad.flatten() for p in task.model.parameters()]))
+    assert torch.equal(*gradients)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lfqcodec.errors import LfqError, WeightsError
+from lfqcodec.train import optim
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.loop import CHECKPOINT, LOG, Loop, Task
 from lfqcodec.train.optim import MuonAdam, OptimizerConfig, Schedule, orthogonalise
@@ -134,6 +135,29 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoint(tmp_path: Path) -> None
     assert torch.isfinite(stored.groups["model"]["weight"]).all()
 
 
+@pytest.mark.parametrize(("limit", "file"), [(0, LOG), (1000, CHECKPOINT)])
+def test_a_full_disk_leaves_the_checkpoint(tmp_path: Path, limit: int, file: str) -> None:
+    """The largest file that may be written stands for the disk."""
+    loop(tmp_path, Noise()).run(record={}, stop_after=1)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / LOG).unlink()
+    full = f"""
+import resource, signal
+from pathlib import Path
+from test_loop import Noise, loop
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+loop(Path({str(tmp_path)!r}), Noise()).run(record={{}}, stop_after=1)
+"""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", full], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert f"OutputError: {tmp_path / file}" in done.stderr, done.stderr
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_checkpoints_of_other_runs_and_broken_ones_are_refused(tmp_path: Path) -> None:
     loop(tmp_path, Noise()).run(record={}, stop_after=1)
     other = Noise()
@@ -172,7 +196,8 @@ def test_muon_orthogonalises_and_both_optimizers_descend() -> None:
 
 def test_training_machines_need_neither_pyav_nor_constriction() -> None:
     code = """import sys; sys.modules.update(dict.fromkeys(("av", "constriction", "click", "numba")))
-import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.trainer, lfqcodec.train.lpips"""
+import lfqcodec.train.loop, lfqcodec.train.data, lfqcodec.train.tokenizer.trainer, lfqcodec.train.lpips
+import lfqcodec.train.generator.trainer, lfqcodec.train.generator.prepare"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -211,6 +236,22 @@ def test_weight_decay_is_that_of_adamw() -> None:
         reference.step()
         reference.zero_grad()
     torch.testing.assert_close(ours.weight, theirs.weight, atol=1e-6, rtol=0)
+
+
+def test_adam_updates_parts_as_it_does_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+    for most in (1 << 26, 4):
+        monkeypatch.setattr(optim, "_AT_ONCE", most)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+        mine = MuonAdam(model, OptimizerConfig(weight_decay=0.1))
+        parts = list(mine._parts(mine._adam))
+        assert [len(part) for part in parts] == ([4] if most > 4 else [1, 1, 1, 1])
+        for _ in range(3):
+            model(torch.ones(1, 3)).square().sum().backward()
+            mine.step(0.01)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)
 
 
 def test_one_update_with_weight_decay() -> None:

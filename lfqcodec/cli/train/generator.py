@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,38 @@ _PATH = click.Path(path_type=Path)
 @label_options
 @held_option
 @precision_option
+@click.option(
+    "--online", is_flag=True, help="Tokenize new views in every step, in place of data.views of each file."
+)
+@click.option(
+    "--sample-every",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Write a sheet of samples, OUT/samples_STEP.png, at every N-th measurement; 0 for none.",
+)
 def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     """Train a generator of pictures or clips; the same command again goes on where it stopped.
 
     The first call decodes everything once into OUT/pack and makes tokens of it in OUT/tokens. The number of
     classes is that of the files. OUT/checkpoint.safetensors is replaced every few minutes, and OUT/log.jsonl
-    grows by a line an evaluation. Started by `torchrun -m lfqcodec train generator`, several processes share
-    every batch.
+    grows by a line a measurement; OUT/samples_STEP.png shows what the model makes by then. Started by
+    `torchrun -m lfqcodec train generator`, several processes share every batch.
     """
     from lfqcodec.codec.device import pick_device
+    from lfqcodec.generate.model.store import DEFAULT_SAMPLING
     from lfqcodec.train.distributed import world_of_environment
     from lfqcodec.train.generator.config import load_preset
-    from lfqcodec.train.generator.prepare import Sources, prepare_store
+    from lfqcodec.train.generator.prepare import Sources, prepare_online, prepare_store
+    from lfqcodec.train.generator.sheets import Sheets
     from lfqcodec.train.generator.trainer import generator_loop, generator_task
     from lfqcodec.weights.store import resolve_model
 
     where = pick_device(run.device)
     config = load_preset(values["preset"], values["changes"])
+    if values["online"]:
+        config = replace(config, data=replace(config.data, views=1))
     sources = Sources(
         media.folder(run.out),
         media.videos,
@@ -74,7 +89,14 @@ def generator(media: Media, run: Run, precision: str, **values: Any) -> None:
     model = resolve_model(values["tokenizer"])
     with world_of_environment(where.type) as world:
         store = world.leader_first(lambda: prepare_store(sources, model, config, run.out / "tokens", where))
-        task: Any = generator_task(config, store, device=where, precision=precision, world=world)
+        online = None
+        if values["online"]:
+            online = prepare_online(sources, model, config, store, where)
+        task: Any = generator_task(
+            config, store, device=where, precision=precision, world=world, online=online
+        )
+        if every := values["sample_every"]:
+            task.sheets = Sheets(run.out, model, task.config.sampling[DEFAULT_SAMPLING], every=every)
         loop = generator_loop(task, run.out, minutes=run.minutes)
         run.go_on(loop, asdict(task.config) | {"precision": str(task.dtype), "tokenizer": store.tokenizer})
         if values["dest"] is not None and world.leads:

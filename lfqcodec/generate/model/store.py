@@ -44,7 +44,10 @@ class Generator(Weights):
         sets = self._json("sampling")
         if not isinstance(sets, dict) or DEFAULT_SAMPLING not in sets:
             raise WeightsError(f"{self.path}: does not say how to sample")
-        return {name: SamplingConfig.from_json(json.dumps(values)) for name, values in sets.items()}
+        try:
+            return {name: SamplingConfig.from_json(json.dumps(values)) for name, values in sets.items()}
+        except WeightsError as error:
+            raise WeightsError(f"{self.path}: {error}") from error
 
     def _json(self, key: str) -> Any:
         try:

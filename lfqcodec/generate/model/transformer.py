@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lfqcodec.generate.model.config import GeneratorConfig
 
@@ -81,7 +82,13 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """`layers` blocks; with "pre" a last LayerNorm."""
+    """`layers` blocks; with "pre" a last LayerNorm.
+
+    With `checkpointed` training keeps what goes into a block alone, and computes the rest again for the
+    gradients.
+    """
+
+    checkpointed = False
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -91,7 +98,10 @@ class Stack(nn.Module):
     def forward(self, x: Tensor, caches: Sequence[Cache] | None = None) -> Tensor:
         """float [B, S, D] -> [B, S, D]; a cache for each block, or none."""
         for number, block in enumerate(self.blocks):
-            x = block(x, None if caches is None else caches[number])
+            if self.checkpointed and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x, None if caches is None else caches[number])
         return self.last(x)  # type: ignore[no-any-return]
 
 

@@ -139,6 +139,8 @@ def ensure_pack(
     Raises `LfqError` where there is nothing to read, and what `build_pack` raises.
     """
     if (out / "pack.json").exists():
+        if videos or images:
+            log.info("%s: was made before; remove it after a change of the files", out)
         return
     media = gather_media(videos, images)
     if not media:

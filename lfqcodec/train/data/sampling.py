@@ -65,9 +65,10 @@ class Sampler:
         self.pool = [entry for entry in large if entry.frames >= config.frames]
         if not self.pool:
             kind = "held-out " if held_out else ""
-            raise InputVideoError(
-                f"no {kind}clip has {config.frames} frames of {config.size}x{config.size} pixels"
-            )
+            need = f"{config.size}x{config.size} pixels"
+            if config.frames == 1:
+                raise InputVideoError(f"no {kind}picture has {need}: scale them up")
+            raise InputVideoError(f"no {kind}clip has {config.frames} frames of {need}")
         # Long clips are drawn more often, but less than in proportion: their frames resemble each other.
         weight = np.sqrt([entry.frames - config.frames + 1 for entry in self.pool])
         if config.frames == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lfqcodec.errors import InputVideoError, LfqError
-from lfqcodec.train.generator.tokens import TokenStore
+from lfqcodec.train.generator.tokens import Online, TokenStore
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,21 @@ class TokenBatch:
 class TokenBatches:
     """Draws batches from the items of a store that are held out, or from the others.
 
-    Every item is drawn alike, and every view of it. Raises `InputVideoError` where there are no items.
+    Every item is drawn alike, and every view of it; with `online` each view is a new one. Raises
+    `InputVideoError` where there are no items.
     """
 
     def __init__(
-        self, store: TokenStore, size: int, *, seed: int, class_drop: float = 0.0, held_out: bool = False
+        self,
+        store: TokenStore,
+        size: int,
+        *,
+        seed: int,
+        class_drop: float = 0.0,
+        held_out: bool = False,
+        online: Online | None = None,
     ) -> None:
+        self._online = online
         self.store, self.size, self.seed, self.class_drop = store, size, seed, class_drop
         chosen = [item for item in store.items if item.held_out == held_out]
         if not chosen:
@@ -65,7 +74,13 @@ class TokenBatches:
             raise LfqError(f"a batch of {self.size} cannot be divided among {world} processes")
         rng = np.random.default_rng((self.seed, number))
         item = rng.integers(len(self._first), size=self.size)
-        return self._drawn(item, rng).part(rank * self.size // world, (rank + 1) * self.size // world)
+        begin, end = (each * self.size // world for each in (rank, rank + 1))
+        batch = self._drawn(item, rng).part(begin, end)
+        if self._online is None:
+            return batch
+        views = range(number * self.size + begin, number * self.size + end)
+        both = torch.from_numpy(self._online(item[begin:end].tolist(), views)).long()
+        return replace(batch, tokens=both[:, 0], conditions=both[:, -1])
 
     def first(self, count: int) -> TokenBatch:
         """The first `count` items, or all, once each; with the same masks every time."""

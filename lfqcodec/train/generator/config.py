@@ -43,7 +43,8 @@ class DataConfig:
 class GeneratorTrainConfig:
     """A run. `schedule`, `warmup` and `decay` are those of `lfqcodec.train.optim.Schedule`.
 
-    The gradients of a step come from `accumulate` parts of its `batch`, one after the other. `loss_on` "all"
+    The gradients of a step come from `accumulate` parts of its `batch`, one after the other. With
+    `checkpoint_blocks` blocks are computed twice, which takes less memory and the same bits. `loss_on` "all"
     takes the loss of known units, too, "masked" that of unknown ones alone. An lm knows all tokens, or with
     `vocabulary` "used" those that occur among what it is trained on. `sampling` holds named sets of
     settings, which travel in the exported file.
@@ -52,6 +53,7 @@ class GeneratorTrainConfig:
     steps: int = 1_351_080
     batch: int = 1024
     accumulate: int = 1
+    checkpoint_blocks: bool = False
     seed: int = 0
     learning_rate: float = 1e-4
     schedule: str = "cosine"

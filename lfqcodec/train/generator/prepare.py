@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from lfqcodec.tokenizer.magvit2.tokenizer import Magvit2Tokenizer
 from lfqcodec.train.data import Pack, ensure_pack
 from lfqcodec.train.data.sources import IMAGE_SUFFIXES
 from lfqcodec.train.generator.config import GeneratorTrainConfig
-from lfqcodec.train.generator.tokens import Origin, TokenStore, build_store, class_names
+from lfqcodec.train.generator.tokens import Online, Origin, TokenStore, build_store, class_names
 from lfqcodec.weights.loading import load_tokenizer
 from lfqcodec.weights.store import Model
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,11 @@ def prepare_store(
         raise LfqError(
             f"{clip} pixels are {ours} tokens, the model's grid is {theirs} (--set model.grid={list(grid)})"
         )
-    origin = Origin(model.sha256.hex(), config.seed, config.data, config.model.task, config.model.task_frames)
-    if not (folder / "tokens.json").exists():
+    origin = _origin(model, config)
+    if (folder / "tokens.json").exists():
+        if sources.videos or sources.images:
+            log.info("%s: was made before; remove it and the pack after a change of the files", folder)
+    else:
         packs = sources.training(), sources.held_out()
         classes = class_names(pack for pack in packs if pack is not None) if sources.labels else []
         tokenizer = load_tokenizer(model, device)
@@ -83,3 +89,16 @@ def prepare_store(
     store = TokenStore(folder)
     store.check_origin(origin, folder)
     return store
+
+
+def prepare_online(
+    sources: Sources, model: Model, config: GeneratorTrainConfig, store: TokenStore, device: torch.device
+) -> Online:
+    """New views of the items of a store that `prepare_store` gave, tokenized while a model is trained."""
+    tokenizer = load_tokenizer(model, device)
+    assert isinstance(tokenizer, Magvit2Tokenizer)
+    return Online(store, sources.training(), sources.held_out(), tokenizer, _origin(model, config))
+
+
+def _origin(model: Model, config: GeneratorTrainConfig) -> Origin:
+    return Origin(model.sha256.hex(), config.seed, config.data, config.model.task, config.model.task_frames)

@@ -92,25 +92,17 @@ def build_store(
     """
     data = origin.data
     grid = grid_of(tokenizer.config, data.frames, data.size)
-    if held_out is None:
-        parts = [(training, training.training, False), (training, training.held_out, True)]
-    else:
-        parts = [(training, training.entries, False), (held_out, held_out.entries, True)]
-    plan = [
-        (pack, entry, held)
-        for pack, entries, held in parts
-        for entry in entries
-        if entry.frames >= span(data)
-    ]
-    if not any(not held for _, _, held in plan):
+    plan = [(training, entry, False) for entry in trained_on(training, held_out, data)]
+    if not plan:
         raise InputVideoError(f"no item to train on has {span(data)} frames")
+    measured = training.held_out if held_out is None else held_out.entries
+    plan += [(held_out or training, entry, True) for entry in measured if entry.frames >= span(data)]
     numbers = {name: number for number, name in enumerate(classes)}
     if classes:
         seen = Counter(entry.label for _, entry, held in plan if not held)
         if missing := [name for name in classes if not seen[name]]:
             raise LfqError(f"class {missing[0]} has nothing to train on (--held names what is held out)")
-    shape = GeneratorConfig(grid=grid, task=origin.task, task_frames=origin.task_frames)
-    known = known_pixels(shape, data.frames, (data.size, data.size)) if shape.commits else None
+    tokenize = Tokenize(tokenizer, origin)
     out.parent.mkdir(parents=True, exist_ok=True)
     items: list[Item] = []
     first = 0
@@ -118,11 +110,7 @@ def build_store(
         with (folder / "tokens.i32").open("wb") as file:
             for pack, entry, held in tqdm(plan, desc="tokenizing", unit="file"):
                 views = _views(pack, entry, origin, held=held)
-                tokens = _tokens(tokenizer, views)
-                if known is not None:
-                    conditions = [padded(shape, view, known) for view in views]
-                    tokens = np.stack((tokens, _tokens(tokenizer, conditions)), 1)
-                file.write(tokens.tobytes())
+                file.write(tokenize(views).tobytes())
                 label = numbers[entry.label or ""] if classes else 0
                 items.append(Item(entry.name, label, held, first, len(views)))
                 first += len(views)
@@ -145,15 +133,75 @@ def _views(pack: Pack, entry: Entry, origin: Origin, *, held: bool) -> list[Tens
     ]
 
 
-def _tokens(tokenizer: Magvit2Tokenizer, views: list[Tensor]) -> NDArray[np.int32]:
-    """Tokens of views, int32 [V, T', h, w]."""
-    device = next(tokenizer.parameters()).device
-    most = max(1, _AT_ONCE // views[0].shape[1])
-    parts = [
-        to_tokens(tokenizer, torch.stack(views[begin : begin + most]).to(device)).cpu()
-        for begin in range(0, len(views), most)
-    ]
-    return torch.cat(parts).numpy().astype("<i4")
+def trained_on(training: Pack, held_out: Pack | None, data: DataConfig) -> list[Entry]:
+    """The items to train on that are long enough, in the order of a store."""
+    entries = training.training if held_out is None else training.entries
+    return [entry for entry in entries if entry.frames >= span(data)]
+
+
+class Tokenize:
+    """Views to the grids of a store, int32 [V, 1, T', h, w]; for a model with a task two of each view.
+
+    The second is that of the padded condition.
+    """
+
+    def __init__(self, tokenizer: Magvit2Tokenizer, origin: Origin) -> None:
+        data = origin.data
+        grid = grid_of(tokenizer.config, data.frames, data.size)
+        self._tokenizer = tokenizer
+        self._shape = GeneratorConfig(grid=grid, task=origin.task, task_frames=origin.task_frames)
+        self._known: Tensor | None = None
+        if self._shape.commits:
+            self._known = known_pixels(self._shape, data.frames, (data.size, data.size))
+
+    def __call__(self, views: list[Tensor]) -> NDArray[np.int32]:
+        """`views` are float32 [3, T, S, S] in [-1, 1]."""
+        both = [self._tokens(views)]
+        if self._known is not None:
+            both.append(self._tokens([padded(self._shape, view, self._known) for view in views]))
+        return np.stack(both, 1)
+
+    def _tokens(self, views: list[Tensor]) -> NDArray[np.int32]:
+        device = next(self._tokenizer.parameters()).device
+        most = max(1, _AT_ONCE // views[0].shape[1])
+        parts = [
+            to_tokens(self._tokenizer, torch.stack(views[begin : begin + most]).to(device)).cpu()
+            for begin in range(0, len(views), most)
+        ]
+        return torch.cat(parts).numpy().astype("<i4")
+
+
+class Online:
+    """Tokens of fresh views in place of those of a store, for the same items.
+
+    `pack`, `held_out` and `tokenizer` are those that the store was made from. Raises `LfqError` where the
+    pack has other items.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        pack: Pack,
+        held_out: Pack | None,
+        tokenizer: Magvit2Tokenizer,
+        origin: Origin,
+    ) -> None:
+        self._pack, self._origin, self._tokenize = pack, origin, Tokenize(tokenizer, origin)
+        self._entries = trained_on(pack, held_out, origin.data)
+        names = [item.name for item in store.items if not item.held_out]
+        if names != [entry.name for entry in self._entries]:
+            raise LfqError("the tokens were made from other files than the pack; remove them")
+
+    def __call__(self, items: Sequence[int], numbers: Sequence[int]) -> NDArray[np.int32]:
+        """View number `numbers[k]` of the `items[k]`-th item to train on, as `Tokenize` gives it."""
+        data, seed = self._origin.data, self._origin.seed
+        # A store has the first views.
+        return self._tokenize(
+            [
+                random_view(self._pack, self._entries[item], data, seed=seed, number=data.views + number)
+                for item, number in zip(items, numbers, strict=True)
+            ]
+        )
 
 
 class TokenStore:

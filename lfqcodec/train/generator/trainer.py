@@ -18,13 +18,15 @@ from lfqcodec.generate.model.causal import CausalModel
 from lfqcodec.generate.model.config import GeneratorConfig
 from lfqcodec.generate.model.embedding import MASK, split
 from lfqcodec.generate.model.masked import MaskedModel
+from lfqcodec.generate.model.transformer import Stack
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.generator.batches import TokenBatch, TokenBatches
 from lfqcodec.train.generator.chunked import chunked_cross_entropy
 from lfqcodec.train.generator.config import GeneratorTrainConfig
 from lfqcodec.train.generator.objective import chosen_units, masked_loss
-from lfqcodec.train.generator.tokens import TokenStore
+from lfqcodec.train.generator.sheets import Sheets
+from lfqcodec.train.generator.tokens import Online, TokenStore
 from lfqcodec.train.loop import CHECKPOINT, Loop, Task
 
 SAMPLING = "sampling.json"
@@ -36,7 +38,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 class GeneratorTask(Task[Model], ABC):
-    """A generator on the tokens of a store.
+    """A generator on the tokens of a store, or with `online` on those of new views of its items.
 
     Raises `LfqError` where grid or classes of the configuration are not those of the store.
     """
@@ -49,6 +51,7 @@ class GeneratorTask(Task[Model], ABC):
         device: torch.device | str = "cpu",
         precision: str = "auto",
         world: World | None = None,
+        online: Online | None = None,
     ) -> None:
         if store.grid != config.model.grid:
             raise LfqError(
@@ -59,10 +62,14 @@ class GeneratorTask(Task[Model], ABC):
             raise LfqError(f"the store has {len(store.classes)} classes, the model {config.model.classes}")
         super().__init__(device=device, precision=precision, world=world)
         self.config, self.store = config, store
+        self.sheets: Sheets | None = None
         torch.manual_seed(config.seed)
         self.model = self._build().to(self.device).train()
+        for each in self.model.modules():
+            if isinstance(each, Stack):
+                each.checkpointed = config.checkpoint_blocks
         self._batches = TokenBatches(
-            store, config.batch, seed=config.seed, class_drop=config.model.class_drop
+            store, config.batch, seed=config.seed, class_drop=config.model.class_drop, online=online
         )
 
     @abstractmethod
@@ -105,6 +112,16 @@ class GeneratorTask(Task[Model], ABC):
             return None
         return batches.first(_MEASURED).to(self.device)
 
+    def show(self, step: int, average: Model) -> None:
+        """A sheet of samples, where the run has `sheets`."""
+        if self.sheets is not None:
+            assert isinstance(average, MaskedModel | CausalModel)
+            self.sheets.show(average, step, self._start())
+
+    def _start(self) -> Tensor | None:
+        """What the samples of a sheet go on from (`Sheets.show`)."""
+        return None
+
     def measured(self, average: Model, batch: TokenBatch) -> dict[str, float]:
         """What `_loss` gives besides the loss, as means over all of a batch, taken a part at a time."""
         size = max(1, self.config.batch // self.config.accumulate)
@@ -137,6 +154,15 @@ class MaskedTask(GeneratorTask[MaskedModel]):
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = model(torch.where(masked, unknown, target), batch.labels)
         return masked_loss(c.model, logits, target, masked, smoothing=c.label_smoothing, on=c.loss_on)
+
+    def _start(self) -> Tensor | None:
+        c = self.config.model
+        if not c.given and not c.commits:
+            return None
+        batch = self.held_out_items() or self._batches.first(_MEASURED).to(self.device)
+        if c.commits:
+            return look_of_unknown(batch.conditions.flatten(1), self._known)
+        return batch.tokens[:, : c.condition_frames]
 
     @torch.no_grad()
     def held_out(self, average: MaskedModel) -> dict[str, Any]:
@@ -192,6 +218,7 @@ def generator_task(
     device: torch.device | str = "cpu",
     precision: str = "auto",
     world: World | None = None,
+    online: Online | None = None,
 ) -> MaskedTask | CausalTask:
     """The task of a configuration: classes, and words of a vocabulary, are those of the store.
 
@@ -202,7 +229,7 @@ def generator_task(
         shape = replace(shape, words=len(store.used()))
     config = replace(config, model=shape)
     kind = CausalTask if shape.causal else MaskedTask
-    return kind(config, store, device=device, precision=precision, world=world)
+    return kind(config, store, device=device, precision=precision, world=world, online=online)
 
 
 def _by(grid: tuple[int, ...]) -> str:
