@@ -24,7 +24,7 @@ from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.motion.config import MotionTrainConfig
 from lfqcodec.train.motion.data import Chains, Clips, Pictures
 from lfqcodec.train.motion.graph import GraphLoop
-from lfqcodec.train.motion.model import networks
+from lfqcodec.train.motion.model import networks, objective
 from lfqcodec.train.motion.model.networks import IntraModel, eight_bits, is_rate
 from lfqcodec.train.motion.run import Options, train
 from lfqcodec.train.motion.start import export_run, next_phase, read_start
@@ -174,6 +174,29 @@ def test_a_group_is_decoded_as_the_codec_does(
     assert float(difference.mean()) < 0.5
     assert float(difference.amax()) < 4
     assert float((mine - (pictures[0, 1 : 1 + size] + 0.5) * 255).abs().mean()) > 1
+
+
+def test_gradients_are_halved_from_group_to_group(
+    clips: Clips, begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two groups the second one's gradient to the first reference counts half."""
+    task = groups_task(clips, begun)
+    task.close()
+    pictures = Chains(clips, config("groups")).batch(5)[:1, :3]
+    first = eight_bits(pictures[:, 0]).requires_grad_()
+    one = torch.ones(1)
+
+    def gradient(share: float) -> Tensor:
+        monkeypatch.setattr(objective, "PASSED_ON", share)
+        chain = task.model.first(first)
+        measured, _ = objective.groups_loss(
+            task.model, None, pictures[:, 1:], chain, one, one, torch.float32, 1
+        )
+        return torch.autograd.grad(measured.loss, first)[0]
+
+    none, half_of_it, all_of_it = (gradient(share) for share in (0.0, objective.PASSED_ON, 1.0))
+    assert not torch.allclose(none, all_of_it)
+    torch.testing.assert_close(half_of_it, (none + all_of_it) / 2)
 
 
 def test_both_phases_learn_and_are_measured(clips: Clips, tmp_path: Path) -> None:
