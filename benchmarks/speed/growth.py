@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 
 from benchmarks.report.plots import INK, SETTINGS, styles
+from benchmarks.speed.measure import Measured
 from lfqcodec.output import replacing
 
-if TYPE_CHECKING:
-    from benchmarks.speed.command import Measured
-
 _DIRECTIONS = ("encode", "o", "-"), ("decode", "s", (0, (4, 2)))
-_Key = Callable[["Measured"], float]
+_Key = Callable[[Measured], float]
 
 
 def draw(rows: Sequence[Measured], dest: Path) -> None:
