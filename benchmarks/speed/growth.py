@@ -55,8 +55,15 @@ def _megapixels(row: Measured) -> float:
 
 
 def _panel(axis: Any, label: str, rows: Sequence[Measured], key: _Key) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     axis.set(xscale="log", yscale="log", xlabel=label)
-    axis.grid(visible=True, which="both", alpha=0.6)
+    axis.set_xticks(sorted({key(row) for row in rows}))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_minor_locator(NullLocator())
+        side.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axis.grid(visible=True, alpha=0.6)
     looks = styles(list(dict.fromkeys(row.codec for row in rows)))
     for codec, look in looks.items():
         own = sorted((row for row in rows if row.codec == codec), key=key)
