@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from lfqcodec import __version__
-from lfqcodec.cli.memory import reuse_memory
 from lfqcodec.errors import ArgumentError, LfqError
+from lfqcodec.memory import keep_few_products, reuse_memory
 
 # Name -> help line. The help is here so that `lfqcodec --help` need not import the commands, and torch.
 COMMANDS = {
@@ -109,12 +109,15 @@ def _hint(arguments: list[str]) -> str:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lfqcodec")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Neural video codec: small files, whole pictures.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 input video, 4 damaged .lfq, 5 model weights,
     6 numerics differ, 130 interrupted.
     """
+    if ctx.invoked_subcommand not in ("train", "generate"):
+        keep_few_products()
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -22,17 +22,10 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from lfqcodec.errors import LfqError
+from lfqcodec.memory import WORKER_ENVIRONMENT
 
 Job = TypeVar("Job", contravariant=True)
 Result = TypeVar("Result", covariant=True)
-# As `lfqcodec.cli.memory` does for the command: glibc keeps freed memory for the next tensor.
-_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-    "MALLOC_ARENA_MAX": "1",
-}
-
 _REPORTS = "LFQCODEC_REPORTS"
 """Environment variable of workers: the number of the shared pipe."""
 
@@ -92,7 +85,7 @@ class Workers(Generic[Job, Result]):
         folder = str(Path(__file__).parents[2])
         known = os.environ.get("PYTHONPATH")
         path = os.pathsep.join(filter(None, (folder, known)))
-        environment = {**_MEMORY, **os.environ, "PYTHONPATH": path, _REPORTS: str(reporting)}
+        environment = {**WORKER_ENVIRONMENT, **os.environ, "PYTHONPATH": path, _REPORTS: str(reporting)}
         # Not -m: what is pickled must be of this module on both sides, not of one called __main__.
         line = [sys.executable, "-c", f"from {__name__} import main; main()"]
         self._idle: deque[subprocess.Popen[bytes]] = deque()

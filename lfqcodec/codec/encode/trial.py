@@ -12,6 +12,7 @@ from lfqcodec.bitstream.geometry import GROUP_SIZES
 from lfqcodec.codec.encode.plan import Plan
 from lfqcodec.codec.encode.rate.quality import error_of_bit, operating_point
 from lfqcodec.codec.gop import CodedChunk, GopEncoder
+from lfqcodec.memory import give_back_memory
 
 
 def code_chunk(
@@ -29,6 +30,7 @@ def code_chunk(
     Groups have `group_size` pictures. Where the plan tries all sizes they have as many as give the least
     squared error + error_of_bit * bits; `on_coded` then hears of the whole chunk at its end.
     """
+    give_back_memory()
     if not plan.tries or len(pictures) <= 1 + gop_start:
         point = operating_point(crf, plan.streams, group_size)
         return encoder.encode(pictures, point, gop_start=gop_start, on_coded=on_coded)

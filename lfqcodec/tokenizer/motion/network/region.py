@@ -22,8 +22,9 @@ _TILE = 2
 """Positions of a square that is convolved by itself, in each direction."""
 _FULL = 0.9
 """Where squares cover so much of a grid, all of it is one square."""
-STEP, _SQUARES_STEP = 64, 16
-"""Rows and squares come in multiples: PyTorch compiles products anew for every number, and keeps them all."""
+_STEP, _SQUARES_STEP = 64, 16
+"""Rows and squares come in multiples of these, or of more where there are many (`in_steps`)."""
+_FEW = 8
 
 
 def on_cpu(tensor: Tensor) -> bool:
@@ -49,6 +50,17 @@ def kernel_for(rows: Tensor, of_float32: Kernel, of_bfloat16: Kernel) -> Kernel:
     return of_bfloat16 if rows.dtype == torch.bfloat16 else of_float32
 
 
+def in_steps(count: int, step: int) -> int:
+    """The least multiple of `step` that is `count` or more; where it is large, that of a larger step.
+
+    PyTorch compiles a product for each number of rows, in 0.3 ms, and keeps it in 0.7 MB. So there are few:
+    1 to 8 times `step`, and 5 to 8 times each of its doubles.
+    """
+    while count > _FEW * step:
+        step *= 2
+    return -(-count // step) * step
+
+
 class Region:
     """Positions of one picture's grid: `mask` bool [h, w]."""
 
@@ -63,8 +75,8 @@ class Region:
 
     @property
     def padded(self) -> int:
-        """How many rows to compute: a multiple of `STEP`; those at the end are of no position."""
-        return -(-len(self) // STEP) * STEP
+        """How many rows to compute; those at the end are of no position."""
+        return in_steps(len(self), _STEP)
 
     def rows(self, x: Tensor) -> Tensor:
         """Those of the region [n, C] out of the rows of all positions [h * w, C]."""
@@ -126,7 +138,7 @@ class _Tiles:
         )
         count, self._high, self._wide = shape
         # The whole grid stays one square.
-        self._count = count if count < 2 else -(-count // _SQUARES_STEP) * _SQUARES_STEP
+        self._count = count if count < 2 else in_steps(count, _SQUARES_STEP)
         more = (self._count - count) * (self._high + 2) * (self._wide + 2)
         self._inputs = F.pad(self._inputs, (0, more), value=-1)
 
