@@ -104,11 +104,11 @@ class Block(nn.Module):
         for layer in (self.a, self.b, self.u, self.v):
             layer.to(dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, width, h, w] -> the same shape."""
-        if not self.u.weight.requires_grad and len(x) == 1:
+    def forward(self, x: Tensor, within: Tensor | None = None) -> Tensor:
+        """[B, width, h, w] -> the same shape; `within` as `Stack` has it."""
+        if within is None and not self.u.weight.requires_grad and len(x) == 1:
             return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
-        x = x + self.b(self.d(F.leaky_relu(self.a(x), SLOPE)))
+        x = x + self.b(self.d(_inside(F.leaky_relu(self.a(x), SLOPE), within)))
         return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
 
     def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
@@ -180,6 +180,11 @@ class _Fixed(torch.autograd.Function):
         return found.view(rows.shape).permute(0, 3, 1, 2), None
 
 
+def _inside(x: Tensor, within: Tensor | None) -> Tensor:
+    """Zeros where `within` is 0."""
+    return x if within is None else x * within.to(x.dtype)
+
+
 def _gated(value: Tensor, gate: Tensor) -> Tensor:
     """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
     return value.clamp(-_LIMIT, _LIMIT) * F.silu(gate.clamp(-_LIMIT, _LIMIT))
@@ -234,6 +239,15 @@ class Stack(nn.Sequential):
             if isinstance(layer, Block):
                 layer.multiply_in(dtype)
 
+    def forward(self, x: Tensor, within: Tensor | None = None) -> Tensor:
+        """[B, inputs, h, w] -> [B, outputs, h, w].
+
+        `within`, 0 or 1 [B, 1, h, w], tells what is seen; what comes out elsewhere means nothing.
+        """
+        for layer in self:
+            x = layer(x, within) if isinstance(layer, Block) else layer(x)
+        return x
+
     def rows(self, parts: Sequence[Part], constants: Tensor, region: Region) -> Tensor:
         """The same in a region alone, with inputs as `Pointwise.parts` takes them: rows [n, outputs]."""
         enter, *rest = self
@@ -263,10 +277,13 @@ class Head(nn.Module):
         """As `Block.multiply_in`, with what lies between its layers."""
         self.to(dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, width, h, w] -> [B, 3, 8 * h, 8 * w]."""
+    def forward(self, x: Tensor, within: Tensor | None = None) -> Tensor:
+        """[B, width, h, w] -> [B, 3, 8 * h, 8 * w]; `within` as `Stack` has it."""
         x = x.to(self.h.weight.dtype)
-        return from_patches(self._refined(self.h(x), self.f(x)), PATCH // 2)
+        quarters = None if within is None else F.interpolate(within, scale_factor=2, mode="nearest")
+        coarse = enlarge(self.h(x), 2)
+        hidden = F.leaky_relu(self.k(_inside(coarse, quarters)) + enlarge(self.f(x), 2), SLOPE)
+        return from_patches(coarse + self.o(_inside(hidden, quarters)), PATCH // 2)
 
     def rows(self, x: Tensor, region: Region) -> Tensor:
         """Rows of a region [n, width] -> patches [n, 192]."""
@@ -276,12 +293,6 @@ class Head(nn.Module):
         hidden = F.leaky_relu_(region.convolve(self.k.weight, self.k.bias, coarse, 2).add_(fine), SLOPE)
         refined = region.convolve(self.o.weight, self.o.bias, hidden, 2)
         return _whole_patches(refined.float(), coarse.float())
-
-    def _refined(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """[B, 48, 2 * h, 2 * w]: patches of 4x4."""
-        coarse = enlarge(coarse, 2)
-        refined: Tensor = self.o(F.leaky_relu(self.k(coarse) + enlarge(fine, 2), SLOPE))
-        return coarse + refined
 
 
 def _quarters(layer: Pointwise, x: Tensor) -> Tensor:

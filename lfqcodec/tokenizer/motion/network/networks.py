@@ -115,19 +115,22 @@ class _Residual(nn.Module, ABC):
         """What the encoder sees of a picture and of what its prediction missed."""
 
     @abstractmethod
-    def finish(self, features: Tensor) -> Tensor:
-        """Features of the decoder to residuals [B, 3, H, W]."""
+    def finish(self, features: Tensor, within: Tensor) -> Tensor:
+        """Features of the decoder to residuals [B, 3, H, W]; `within` as `Stack` has it."""
 
     @abstractmethod
     def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
         """The same for a region of one picture: rows to patches [n, 192]."""
 
-    def analyse(self, pictures: Tensor, context: Tensor) -> Tensor:
-        """Pictures to latents, given what `context` gave for their predictions."""
+    def analyse(self, pictures: Tensor, context: Tensor, q: Tensor) -> Tensor:
+        """Pictures to latents as `analyse_likely` gives them; `context` is what `context` gave."""
         patches = to_patches(pictures)
         missed = patches - context[:, :SAMPLES]
+        latents = self.into(missed).float()
+        most = (latents.detach() * self.quantizer.gains(q)).abs().amax(1, keepdim=True)
+        likely = (most > MEDIUM.likely).float()
         seen = torch.cat([*self.shown(patches, missed), context], 1)
-        return (self.into(missed) + self.encoder(seen)).float()  # type: ignore[no-any-return]
+        return latents + likely * self.encoder(seen, likely).float()  # type: ignore[no-any-return]
 
     def analyse_likely(
         self,
@@ -138,7 +141,7 @@ class _Residual(nn.Module, ABC):
         grid: tuple[int, int],
         likely: float = MEDIUM.likely,
     ) -> Tensor:
-        """Patches of one picture, and what its prediction missed, to latents [1, channels, h, w], nearly.
+        """Patches of one picture, and what its prediction missed, to latents [1, channels, h, w].
 
         The network acts only where there are likely to be tokens: where a number is over `likely`. `grid` is
         (h, w).
@@ -165,15 +168,17 @@ class _Residual(nn.Module, ABC):
         return self.quantizer.number_rows(rows).div_(self.quantizer.gains(q).flatten())
 
     def decode(self, decoded: Tensor, values: Tensor, context: Tensor) -> Tensor:
-        """Decoded latents to residuals [B, 3, H, W], everywhere; `context` is what `context` gave."""
-        features = self.decoder(torch.cat([decoded, context], 1))
-        gate = to_pixels(near_tokens(values))
-        return from_patches(self.out(decoded)).float() + gate * self.finish(features).float()
+        """Decoded latents to residuals [B, 3, H, W] as `decode_open` gives them."""
+        near = near_tokens(values)
+        within = near[:, None].float()
+        features = self.decoder(torch.cat([decoded, context], 1), within)
+        finished = self.finish(features, within).float()
+        return from_patches(self.out(decoded)).float() + to_pixels(near) * finished
 
     def decode_open(self, values: Tensor, q: Tensor, context: Context) -> tuple[Region, Tensor]:
         """Ternary values of one picture [9 * layers, h, w] to residuals: where, and as patches [n, 192].
 
-        Nearly what `decode` gives: the network sees nothing beyond the gate.
+        The gate are blocks with tokens and their neighbours; the network sees nothing beyond.
         """
         gate = Region(near_tokens(values[None])[0])
         if not len(gate):
@@ -204,8 +209,8 @@ class Anchor(_Residual):
     def shown(self, patches: Rows, missed: Rows) -> list[Rows]:
         return [patches]
 
-    def finish(self, features: Tensor) -> Tensor:
-        return self.head(features)  # type: ignore[no-any-return]
+    def finish(self, features: Tensor, within: Tensor) -> Tensor:
+        return self.head(features, within)  # type: ignore[no-any-return]
 
     def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
         return self.head.rows(rows, region)
@@ -213,7 +218,7 @@ class Anchor(_Residual):
     def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
         """For training: pictures and predictions -> what is decoded, and the quantized latents."""
         context = self.context(to_patches(prediction), q)
-        quantized = self.quantizer(self.analyse(pictures, context), q)
+        quantized = self.quantizer(self.analyse(pictures, context, q), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
 
 
@@ -256,7 +261,7 @@ class Between(_Residual):
     def shown(self, patches: Rows, missed: Rows) -> list[Rows]:
         return [missed]
 
-    def finish(self, features: Tensor) -> Tensor:
+    def finish(self, features: Tensor, within: Tensor) -> Tensor:
         return from_patches(self.last(features))
 
     def finish_rows(self, rows: Tensor, region: Region) -> Tensor:
@@ -270,7 +275,7 @@ class Between(_Residual):
         weight = self.weigh(first, second)
         prediction = earlier * weight + later * (1 - weight)
         context = self.context(to_patches(prediction), first - second, q, level)
-        quantized = self.quantizer(self.analyse(pictures, context), q)
+        quantized = self.quantizer(self.analyse(pictures, context, q), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
 
 
