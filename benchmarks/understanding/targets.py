@@ -85,7 +85,7 @@ def _accuracy(
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--per-class", type=click.IntRange(min=1), default=20, show_default=True, help="Labelled clips."
+    "--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Labelled clips."
 )
 @click.option("--long", type=click.IntRange(min=1), help="Steps of the long run from scratch.")
 @click.option("--pre", multiple=True, metavar="KEY=VALUE", help="Change small-bevt.")

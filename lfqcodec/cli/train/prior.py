@@ -33,7 +33,11 @@ _RATE = 4e-3
 )
 @click.option("--width", type=int, default=64, show_default=True, help="Of the networks for tokens.")
 @click.option("--block-width", type=int, default=32, show_default=True, help="Of those for depth and motion.")
-@click.option("--learning-rate", type=float, help="[default: 0.004; with --init 0.001]")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="[default: 0.004; with --init 0.001]",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 def prior(
     media: Media,
