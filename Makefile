@@ -41,7 +41,7 @@ $(WAYS)/toy.json: | $(STAMP)
 
 $(TOY_TOKENIZER): $(WAYS)/toy.json
 	$(BIN)/lfqcodec train tokenizer --preset small-video --videos $(WAYS)/train --out $(UNDERSTANDING)/tokenizer \
-	  --phase 200:32x1x32 --phase 1600:4x17x32 --set losses.entropy=0.0 --set skip_chance=0.0 --export $@
+	  --phase 200:32x1x32 --phase 3600:4x17x32 --set losses.entropy=0.0 --set skip_chance=0.0 --export $@
 
 demo-targets: $(TOY_TOKENIZER) ## Does pre-training on tokens help where few clips have labels? Three seeds, four arms
 	$(BIN)/python -m benchmarks targets --data $(WAYS) --model $(TOY_TOKENIZER) --out $(UNDERSTANDING)/targets
