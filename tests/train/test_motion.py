@@ -25,7 +25,7 @@ from lfqcodec.train.lpips import LPIPS
 from lfqcodec.train.motion.config import MotionTrainConfig
 from lfqcodec.train.motion.data import Chains, Clips, Pictures
 from lfqcodec.train.motion.graph import GraphLoop
-from lfqcodec.train.motion.model import networks, objective
+from lfqcodec.train.motion.model import networks
 from lfqcodec.train.motion.model.networks import IntraModel, eight_bits, is_rate
 from lfqcodec.train.motion.run import Options, train
 from lfqcodec.train.motion.start import export_run, next_phase, read_start
@@ -180,27 +180,16 @@ def test_a_group_is_decoded_as_the_codec_does(
     assert float((mine - (pictures[0, 1 : 1 + size] + 0.5) * 255).abs().mean()) > 1
 
 
-def test_gradients_are_halved_from_group_to_group(
-    clips: Clips, begun: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of two groups the second one's gradient to the first reference counts half."""
+def test_an_anchor_passes_on_the_gradient_of_what_is_decoded(clips: Clips, begun: Any) -> None:
+    """Not that through its networks, which would grow from anchor to anchor."""
     task = groups_task(clips, begun)
     task.close()
-    pictures = Chains(clips, config("groups")).batch(5)[:1, :3]
-    first = eight_bits(pictures[:, 0]).requires_grad_()
-    one = torch.ones(1)
-
-    def gradient(share: float) -> Tensor:
-        monkeypatch.setattr(objective, "PASSED_ON", share)
-        chain = task.model.first(first)
-        measured, _ = objective.groups_loss(
-            task.model, None, pictures[:, 1:], chain, one, one, torch.float32, 1
-        )
-        return torch.autograd.grad(measured.loss, first)[0]
-
-    none, half_of_it, all_of_it = (gradient(share) for share in (0.0, objective.PASSED_ON, 1.0))
-    assert not torch.allclose(none, all_of_it)
-    torch.testing.assert_close(half_of_it, (none + all_of_it) / 2)
+    pictures = Chains(clips, config("groups")).batch(5)[:1]
+    prediction = eight_bits(pictures[:, 0]).requires_grad_()
+    decoded, quantized = task.model.anchor(pictures[:, 1], prediction, torch.ones(1))
+    assert quantized.values.any()
+    given = torch.randn_like(decoded)
+    assert torch.equal(torch.autograd.grad(decoded, prediction, given)[0], given)
 
 
 def test_both_phases_learn_and_are_measured(clips: Clips, tmp_path: Path) -> None:

@@ -216,8 +216,12 @@ class Anchor(_Residual):
         return self.head.rows(rows, region)
 
     def forward(self, pictures: Tensor, prediction: Tensor, q: Tensor) -> tuple[Tensor, Quantized]:
-        """For training: pictures and predictions -> what is decoded, and the quantized latents."""
-        context = self.context(to_patches(prediction), q)
+        """For training: pictures and predictions -> what is decoded, and the quantized latents.
+
+        The gradient of a prediction is that of what is decoded, as if residuals did not depend on it.
+        Rounding passes gradients, and those through the networks of many anchors in a row explode.
+        """
+        context = self.context(to_patches(prediction.detach()), q)
         quantized = self.quantizer(self.analyse(pictures, context, q), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
 

@@ -6,7 +6,7 @@ what keeps latents near their rounded places; R is in bits a pixel.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,11 +22,6 @@ STRAY = 1.3
 """Of the squared error that rounding makes: holds numbers at what they measure."""
 SHARES = {1: (1.0,), 2: (0.95, 1.1), 4: (0.95, 0.95, 0.95, 1.25)}
 """Weights of the pictures of groups of 1, 2 and 4, in display order."""
-PASSED_ON = 0.5
-"""Of the gradient to its reference, what a group passes on to the group before.
-
-Rounding lets gradients pass, so those through the encoders of many anchors can grow without bound.
-"""
 _MIDDLE = 1.5
 _SHIFT = 8
 
@@ -79,10 +74,7 @@ def groups_loss(
     dtype: torch.dtype,
     size: int,
 ) -> tuple[Measured, Chain]:
-    """Of groups of `size` in a chain, float32 [B, size * groups, 3, S, S]; gradients run through all.
-
-    From group to group they are halved (`PASSED_ON`).
-    """
+    """Of groups of `size` in a chain, float32 [B, size * groups, 3, S, S]; gradients run through all."""
     lam, weight = weights(q)
     shares = constant(SHARES[size], pictures.device)
     area = pictures.shape[3] * pictures.shape[4]
@@ -90,7 +82,6 @@ def groups_loss(
     for group in torch.split(pictures, size, 1):
         with _autocast(pictures.device, dtype):
             coded, chain = model.code(group, chain, q)
-        chain = chain._replace(picture=_Damped.apply(chain.picture))  # type: ignore[no-untyped-call]
         error = _squared(coded.decoded - group).mean((2, 3, 4))
         flat = (x.flatten(0, 1) for x in (coded.decoded, group))
         perceptual = _perceptual(lpips, *flat).reshape(error.shape)
@@ -101,18 +92,6 @@ def groups_loss(
         bits.append(coded.bits / (size * area))
     stacked = (torch.stack(each, 1) for each in (errors, distances, bits))
     return Measured(torch.stack(losses).mean(), *stacked), chain
-
-
-class _Damped(torch.autograd.Function):
-    """Nothing but a share of the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient * PASSED_ON
 
 
 def psnr(error: Tensor) -> Tensor:
