@@ -84,9 +84,7 @@ def _accuracy(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of runs and targets.json."
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option(
-    "--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Labelled clips."
-)
+@click.option("--per-class", type=click.IntRange(min=1), default=2, show_default=True, help="Labelled clips.")
 @click.option("--long", type=click.IntRange(min=1), help="Steps of the long run from scratch.")
 @click.option("--pre", multiple=True, metavar="KEY=VALUE", help="Change small-bevt.")
 @click.option("--tune", multiple=True, metavar="KEY=VALUE", help="Change small-bevt-finetune.")
