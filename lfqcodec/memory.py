@@ -46,7 +46,7 @@ def keep_few_products() -> None:
 
 
 def give_back_memory() -> None:
-    """Let the system have what glibc keeps and nobody uses. Takes some ms: for the end of a chunk, say."""
+    """Let the system have what glibc keeps and nobody uses. Takes some ms: for between two chunks, say."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

@@ -17,7 +17,6 @@ from lfqcodec.errors import InputVideoError, LfqError, WeightsError, WeightsMiss
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.tokenizer.motion.fields import anchor_tokens, between_tokens, half
 from lfqcodec.tokenizer.motion.group import GroupReconstruction, Reference, Source
-from lfqcodec.tokenizer.motion.network import networks as coded_networks
 from lfqcodec.train.checkpoint import load_checkpoint
 from lfqcodec.train.distributed import World
 from lfqcodec.train.loop import CHECKPOINT, LOG, Loop
@@ -132,10 +131,6 @@ def test_a_group_is_decoded_as_the_codec_does(
     task = groups_task(clips, begun)
     task.close()
     model, q = task.model, torch.tensor([3.0])
-    # Where the gate is closed the codec's networks see nothing, while those of training do.
-    monkeypatch.setattr(
-        coded_networks, "near_tokens", lambda values: torch.ones_like(values[:, 0], dtype=torch.bool)
-    )
     # Untrained networks say nothing: give them a voice.
     with torch.no_grad():
         for module in (model.anchor.head.o, model.anchor.head.h, model.between.last, model.anchor.decoder[0]):
