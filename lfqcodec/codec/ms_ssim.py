@@ -8,9 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lfqcodec.kernels import kernel
+
 _WEIGHTS, _WINDOW = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11
 MS_SSIM_SIDE = (_WINDOW - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
 """Smallest side that it is defined for: 161 pixels."""
+
+
+Floats = NDArray[np.float32]
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -35,15 +40,32 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 def _ssim_parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mx, my, mxx, myy, mxy = (_blur(p) for p in (x, y, x * x, y * y, x * y))
+    mx, my, mxx, myy, mxy = _blur(torch.cat([x, y, x * x, y * y, x * y]))[:, None]
     luminance = (2 * mx * my + c1) / (mx * mx + my * my + c1)
     contrast = (2 * (mxy - mx * my) + c2) / (mxx - mx * mx + myy - my * my + c2)
     return luminance, contrast
 
 
 def _blur(x: Tensor) -> Tensor:
-    offsets = torch.arange(_WINDOW, dtype=x.dtype) - _WINDOW // 2
-    kernel = torch.exp(-offsets.square() / (2 * 1.5**2))
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
-    x = F.conv2d(x, kernel[:, :, :, None], groups=x.shape[1])
-    return F.conv2d(x, kernel[:, :, None, :], groups=x.shape[1])
+    offsets = np.arange(_WINDOW, dtype=np.float32) - _WINDOW // 2
+    weights = np.exp(-np.square(offsets) / np.float32(2 * 1.5**2))
+    planes: Floats = x.flatten(0, 1).contiguous().numpy()
+    out = np.empty((len(planes), *(side - _WINDOW + 1 for side in planes.shape[1:])), np.float32)
+    _convolve(planes, weights / weights.sum(), out)
+    return torch.from_numpy(out).view(*x.shape[:2], *out.shape[1:])
+
+
+@kernel("void(float32[:,:,::1], float32[::1], float32[:,:,::1])", fused=True)
+def _convolve(planes: Floats, weights: Floats, out: Floats) -> None:
+    """Each plane with the weights down its columns, then along its rows, where they fit."""
+    columns = np.empty(planes.shape[2], np.float32)
+    for plane in range(planes.shape[0]):
+        for row in range(out.shape[1]):
+            columns[:] = 0
+            for tap in range(len(weights)):
+                for x in range(len(columns)):
+                    columns[x] += weights[tap] * planes[plane, row + tap, x]
+            out[plane, row] = 0
+            for tap in range(len(weights)):
+                for x in range(out.shape[2]):
+                    out[plane, row, x] += weights[tap] * columns[x + tap]
