@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -174,42 +171,6 @@ def scratch(parent: Path, prefix: str, suffix: str = "", *, directory: bool = Fa
         if is_at(handle, path):
             _remove(path)
         os.close(handle)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until a short step is done that must not be left halfway."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    usual = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if came:
-            signal.raise_signal(came[0])
-
-
-@contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """For imports of what may import torch: an exception inside its modules in C++ aborts the process.
-
-    Its hundreds of thousands of objects stay. To look for garbage among them takes a sixth of the start.
-    """
-    first = "torch" not in sys.modules and gc.isenabled()
-    with undisturbed():
-        if first:
-            gc.disable()
-        try:
-            yield
-        finally:
-            if first:
-                gc.freeze()
-                gc.enable()
 
 
 def fitting(name: str, spare: int) -> str:

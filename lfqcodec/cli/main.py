@@ -16,6 +16,7 @@ import click
 from lfqcodec import __version__
 from lfqcodec.errors import ArgumentError, LfqError
 from lfqcodec.memory import keep_few_products, reuse_memory
+from lfqcodec.startup import leave_out_compiler
 
 # Name -> help line. The help is here so that `lfqcodec --help` need not import the commands, and torch.
 COMMANDS = {
@@ -118,6 +119,7 @@ def cli(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand not in ("train", "generate"):
         keep_few_products()
+        leave_out_compiler()
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lfqcodec.entropy import RateModel
 from lfqcodec.errors import WeightsError
 from lfqcodec.machine import may_have_gpu
-from lfqcodec.output import loading
+from lfqcodec.startup import loading
 from lfqcodec.tokenizer.motion.config import MotionConfig
 from lfqcodec.weights.store import Model, Prior
 

@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, Generic, Protocol, TypeVar
 
 from lfqcodec.errors import LfqError
 from lfqcodec.memory import WORKER_ENVIRONMENT
+from lfqcodec.startup import leave_out_compiler
 
 Job = TypeVar("Job", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -213,6 +214,7 @@ def main() -> None:
     jobs, results = sys.stdin.buffer, sys.stdout.buffer
     # Whatever a library prints must not end up between the results.
     sys.stdout = sys.stderr
+    leave_out_compiler()
     setup: Setup[Any, Any] | None = _read(jobs)
     if setup is None:
         return

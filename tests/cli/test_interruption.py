@@ -28,7 +28,8 @@ from codec_support import (
 )
 
 from lfqcodec.errors import OutputError
-from lfqcodec.output import TEMPORARY_SUFFIX, replacing, undisturbed
+from lfqcodec.output import TEMPORARY_SUFFIX, replacing
+from lfqcodec.startup import undisturbed
 
 resource = pytest.importorskip("resource")
 fcntl = pytest.importorskip("fcntl")

@@ -19,7 +19,7 @@ from lfqcodec.cli.shared.options import (
 from lfqcodec.cli.shared.progress import show_progress
 from lfqcodec.cli.shared.report import human_bytes, plural, print_json, print_notes
 from lfqcodec.codec.encode.options import EncodeOptions
-from lfqcodec.output import loading
+from lfqcodec.startup import loading
 
 
 @click.command("encode")

@@ -35,7 +35,7 @@ from lfqcodec.codec.tokens import TokenDecoder
 from lfqcodec.errors import ArgumentTypeError, BitstreamError, LfqError
 from lfqcodec.machine import PRECISIONS
 from lfqcodec.media import Frame, StreamPacket, VideoInfo
-from lfqcodec.output import loading
+from lfqcodec.startup import loading
 from lfqcodec.tokenizer.layout import Layout
 from lfqcodec.weights.store import Model, Prior, find_model, find_prior
 

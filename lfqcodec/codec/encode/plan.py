@@ -14,7 +14,7 @@ from lfqcodec.codec.gop import GopEncoder
 from lfqcodec.codec.models import load_group_tokenizer, motion_config, rate_model
 from lfqcodec.errors import WeightsMissing
 from lfqcodec.media import VideoInfo
-from lfqcodec.output import loading
+from lfqcodec.startup import loading
 from lfqcodec.weights.store import Model, Prior, prior_for
 
 _BITRATE_TOLERANCE = 0.05

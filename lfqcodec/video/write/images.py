@@ -13,7 +13,8 @@ import av
 
 from lfqcodec.errors import OutputError
 from lfqcodec.media import Colour, Frame, VideoInfo
-from lfqcodec.output import TEMPORARY_SUFFIX, replacing, scratch, undisturbed
+from lfqcodec.output import TEMPORARY_SUFFIX, replacing, scratch
+from lfqcodec.startup import undisturbed
 from lfqcodec.video.colour import rgb_to_yuv, yuv_frame
 from lfqcodec.video.failures import writing
 from lfqcodec.video.write.writer import VideoWriter
