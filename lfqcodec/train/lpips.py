@@ -72,8 +72,11 @@ class LPIPS(nn.Module):
         for layer in self.features:
             x, y = layer(x), layer(y)
             if isinstance(layer, nn.ReLU):
-                difference = (_unit(x) - _unit(y)).square()
-                distance = distance + F.conv2d(difference, self.get_parameter(f"lin{index}")).mean((1, 2, 3))
+                # Differences of features in half precision would be mostly their rounding.
+                with torch.autocast(a.device.type, enabled=False):
+                    difference = (_unit(x.float()) - _unit(y.float())).square()
+                    weighed = F.conv2d(difference, self.get_parameter(f"lin{index}"))
+                    distance = distance + weighed.mean((1, 2, 3))
                 index += 1
         return distance
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from lfqcodec.errors import InputVideoError, LfqError, WeightsError, WeightsMissing
 from lfqcodec.tokenizer.motion.config import MotionConfig
@@ -26,6 +27,7 @@ from lfqcodec.train.motion.data import Chains, Clips, Pictures
 from lfqcodec.train.motion.graph import GraphLoop
 from lfqcodec.train.motion.model import networks
 from lfqcodec.train.motion.model.networks import IntraModel, eight_bits, is_rate
+from lfqcodec.train.motion.model.search import EncoderSearch, FloatSearch, Search
 from lfqcodec.train.motion.run import Options, train
 from lfqcodec.train.motion.start import export_run, next_phase, read_start
 from lfqcodec.train.motion.tasks import GroupsTask, IntraTask
@@ -136,13 +138,13 @@ def test_a_group_is_decoded_as_the_codec_does(
         for module in (model.anchor.head.o, model.anchor.head.h, model.between.last, model.anchor.decoder[0]):
             module.weight.normal_(0, 0.05)
     fields: list[Tensor] = []
-    search = networks.search_between
+    search = EncoderSearch.between
 
     def recorded(*args: Any) -> Tensor:
         fields.append(search(*args))
         return fields[-1]
 
-    monkeypatch.setattr(networks, "search_between", recorded)
+    monkeypatch.setattr(EncoderSearch, "between", recorded)
     values: list[Tensor] = []
     costs = networks._costs
 
@@ -355,3 +357,42 @@ def test_a_schedule_goes_on_at_a_constant_rate_and_falls_at_the_end_of_a_call() 
     ending = own.schedule(600.0, 10.0)
     rates = [ending.rate_at(100, 600.0 + 60 * minutes) for minutes in (0, 7.9, 9, 10)]
     assert rates == pytest.approx([1, 1, 0.5, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("search", [EncoderSearch(), FloatSearch()])
+def test_search_finds_motion(search: Search[Any]) -> None:
+    """With kernels and without: a picture that moves by (6, -3) pixels, and half of that between."""
+    generator = torch.Generator().manual_seed(1)
+    small = torch.rand(2, 3, 56, 56, generator=generator) - 0.5
+    scene = functional.interpolate(small, size=(224, 224), mode="bicubic").clamp(-0.5, 0.5)
+
+    def moved(x: int, y: int) -> Tensor:
+        return scene[..., 48 + y : 176 + y, 48 + x : 176 + x]
+
+    lam, zero = torch.tensor([10.0, 40.0]), torch.zeros(2, 8, 8, 2, dtype=torch.int64)
+    earlier, later = search.reference(moved(0, 0)), search.reference(moved(6, -4))
+    found = search.anchor(moved(6, -4), earlier, zero, lam)
+    inside = found[:, 1:, :-1]
+    assert (inside == torch.tensor([24, -16])).all(-1).float().mean() > 0.9
+    both = search.joined(earlier, later), search.joined(later, earlier)
+    middle = search.between(
+        moved(3, -2).repeat(2, 1, 1, 1), *both, torch.cat([found, -found]) // 2, lam.repeat(2)
+    )
+    assert (middle[:2, 1:, :-1] == torch.tensor([12, -8])).all(-1).float().mean() > 0.9
+    assert (middle[2:, 1:, :-1] == torch.tensor([-12, 8])).all(-1).float().mean() > 0.9
+
+
+def test_lpips_in_half_precision_has_nearly_the_same_gradient() -> None:
+    torch.manual_seed(3)
+    network, pictures = LPIPS(), torch.rand(2, 3, 64, 64) * 2 - 1
+    found = []
+    for half_precision in (False, True):
+        decoded = (pictures * 0.8).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+            distance = network(decoded, pictures)
+        assert distance.dtype == torch.float32
+        distance.sum().backward()
+        found.append((distance.detach(), decoded.grad))
+    (exact, gradient), (near, other) = found
+    assert near.tolist() == pytest.approx(exact.tolist(), rel=0.02)
+    assert functional.cosine_similarity(gradient.flatten(), other.flatten(), 0) > 0.95

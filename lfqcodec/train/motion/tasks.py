@@ -16,7 +16,7 @@ from lfqcodec.errors import WeightsError
 from lfqcodec.tokenizer.motion.encode.lagrangian import BASE
 from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
-from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
+from lfqcodec.tokenizer.motion.training.compensation import compensate
 from lfqcodec.train.data.pack import Pack
 from lfqcodec.train.data.prefetch import Prefetcher
 from lfqcodec.train.distributed import World
@@ -27,7 +27,7 @@ from lfqcodec.train.motion.data import PRACTISED, Chains, Pictures, held_out_cro
 from lfqcodec.train.motion.held_out import measure_groups, measure_intra
 from lfqcodec.train.motion.model.networks import Chain, GroupModel, IntraModel, eight_bits, is_rate
 from lfqcodec.train.motion.model.objective import Measured, groups_loss, intra_loss, psnr
-from lfqcodec.train.motion.model.search import luma, search_anchor, search_between
+from lfqcodec.train.motion.model.search import search_for
 
 Network = TypeVar("Network", IntraModel, GroupModel)
 Tensors = tuple[Tensor, ...]
@@ -284,18 +284,18 @@ class GroupsTask(MotionTask[GroupModel]):
     @torch.no_grad()
     def _initialise(self, chains: Chains) -> None:
         """The linear paths from what motion compensation alone leaves."""
-        anchors, middles = [], []
+        anchors, middles, search = [], [], search_for(self.device)
         for number in range(_INITIAL_BATCHES):
             pictures = chains.batch(2**31 + number)[:, :5].to(self.device)
             q = self._uniform(0, self._best[0], 2**20 + number, 0)
             lam = LAMBDA * BASE ** (-q / 2)
             first, last = (self._first_pictures(pictures[:, n], q + 1) for n in (0, 4))
-            earlier, later = (quarter_pel_planes(luma(each)) for each in (first, last))
+            earlier, later = (search.reference(each) for each in (first, last))
             zero = self.model.first(first).field
-            field = search_anchor(luma(pictures[:, 4]), luma(first), earlier, zero, lam)
+            field = search.anchor(pictures[:, 4], earlier, zero, lam)
             anchors.append(pictures[:, 4] - compensate(first, field))
             base, lam = half(field), lam * BETWEEN
-            field = search_between(luma(pictures[:, 2]), earlier, later, base, lam)
+            field = search.between(pictures[:, 2], earlier, later, base, lam)
             middles.append(pictures[:, 2] - (compensate(first, field) + compensate(last, -field)) / 2)
         self.model.anchor.initialise_from(torch.cat(anchors))
         self.model.between.initialise_from(torch.cat(middles))

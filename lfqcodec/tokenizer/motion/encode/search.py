@@ -8,6 +8,7 @@ the median of its neighbourhood. All blocks of all pictures are searched at once
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cache, cached_property
 from typing import Any
 
@@ -64,6 +65,13 @@ class LumaPlanes:
         down = torch.stack([(_filtered(across, phase) + 32) >> 6 for phase in range(4)], 1)
         # Phase number: fy * 4 + fx.
         self.planes = down.flatten(0, 2).contiguous()
+
+    def joined(self, other: LumaPlanes) -> LumaPlanes:
+        """Those of both batches of pictures."""
+        both = copy(self)
+        both.full = torch.cat([self.full, other.full])
+        both.planes = torch.cat([self.planes, other.planes])
+        return both
 
     def blocks(self, picture: Tensor, y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
         """Predictions of blocks at (y, x) of pictures, int64 [n]; vectors [..., n, 2] -> [..., n, 16, 16]."""

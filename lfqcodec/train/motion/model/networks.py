@@ -17,7 +17,7 @@ from lfqcodec.tokenizer.motion.encode.search import BETWEEN, LAMBDA
 from lfqcodec.tokenizer.motion.fields import half
 from lfqcodec.tokenizer.motion.network.networks import Anchor, Between, Intra
 from lfqcodec.tokenizer.motion.network.patches import plane
-from lfqcodec.tokenizer.motion.training.compensation import compensate, quarter_pel_planes
+from lfqcodec.tokenizer.motion.training.compensation import compensate
 from lfqcodec.tokenizer.motion.training.rate import (
     Rates,
     anchor_rates,
@@ -26,7 +26,7 @@ from lfqcodec.tokenizer.motion.training.rate import (
     field_features,
     intra_rates,
 )
-from lfqcodec.train.motion.model.search import luma, search_anchor, search_between
+from lfqcodec.train.motion.model.search import samples, search_for
 
 _RATES = "rates"
 
@@ -100,12 +100,12 @@ class GroupModel(nn.Module):
         Bits are those of the layers of anchor, middle and both quarters.
         """
         batch, size, _, h, w = pictures.shape
-        current = luma(pictures.reshape(-1, 3, h, w)).reshape(batch, size, 1, h, w)
+        search = search_for(pictures.device)
         lam = LAMBDA * BASE ** (-q / 2)
 
         earlier = chain.picture
-        earlier_planes = _search_planes(earlier)
-        field = search_anchor(current[:, -1], luma(earlier), earlier_planes, chain.field, lam)
+        before = search.reference(earlier)
+        field = search.anchor(pictures[:, -1], before, chain.field, lam)
         anchor, anchor_latents = self.anchor(pictures[:, -1], compensate(earlier, field), q)
         anchor = anchor.clamp(-0.5, 0.5)
         values = anchor_latents.values
@@ -118,20 +118,18 @@ class GroupModel(nn.Module):
         if size == 1:
             return Coded(anchor[:, None], bits, pull, anchor_latents.stray[:, None]), end
 
-        later_planes = _search_planes(anchor)
+        after = search.reference(anchor)
         place = size // 2 - 1
-        middle_field = search_between(
-            current[:, place], earlier_planes, later_planes, half(field), lam * BETWEEN
-        )
+        middle_field = search.between(pictures[:, place], before, after, half(field), lam * BETWEEN)
         predictions = compensate(earlier, middle_field), compensate(anchor, -middle_field)
         centre, latents = self.between(pictures[:, place], *predictions, q, torch.zeros_like(q))
         decoded, fields, level_of = [centre.clamp(-0.5, 0.5)], [middle_field], [level * 0]
         if size == 4:
-            middle_planes = _search_planes(decoded[0])
-            quarter_fields = search_between(
-                torch.cat([current[:, 0], current[:, 2]]),
-                torch.cat([earlier_planes, middle_planes]),
-                torch.cat([middle_planes, later_planes]),
+            middle = search.reference(decoded[0])
+            quarter_fields = search.between(
+                torch.cat([pictures[:, 0], pictures[:, 2]]),
+                search.joined(before, middle),
+                search.joined(middle, after),
                 half(middle_field).repeat(2, 1, 1, 1),
                 lam.repeat(2) * BETWEEN,
             )
@@ -170,11 +168,6 @@ class GroupModel(nn.Module):
         return coded, end
 
 
-def _search_planes(pictures: Tensor) -> Tensor:
-    """Luma at all quarter-pel phases, [B, 1, 16, H + 40, W + 40] in 8-bit steps."""
-    return quarter_pel_planes(luma(pictures.float()))
-
-
 def _costs(
     quantizer: TernaryQuantizer, rates: Rates, quantized: Quantized, context: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -190,4 +183,4 @@ def is_rate(name: str) -> bool:
 
 def eight_bits(pictures: Tensor) -> Tensor:
     """Rounded to 8-bit samples, as references are."""
-    return ((pictures.clamp(-0.5, 0.5) + 0.5) * 255).round() / 255 - 0.5
+    return samples(pictures) / 255 - 0.5

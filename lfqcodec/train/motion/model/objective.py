@@ -58,7 +58,7 @@ def intra_loss(
     lam, weight = weights(q)
     area = pictures.shape[2] * pictures.shape[3]
     error = _squared(coded.decoded - pictures).mean((1, 2, 3))
-    perceptual = _perceptual(lpips, coded.decoded, pictures)
+    perceptual = _perceptual(lpips, coded.decoded, pictures, dtype)
     distortion = error + STRAY * coded.stray + PERCEPTUAL * perceptual
     loss = (weight * (lam * distortion + _rate(coded, area) * rate_weight)).mean()
     return Measured(loss, error, perceptual, coded.bits / area)
@@ -83,8 +83,8 @@ def groups_loss(
         with _autocast(pictures.device, dtype):
             coded, chain = model.code(group, chain, q)
         error = _squared(coded.decoded - group).mean((2, 3, 4))
-        flat = (x.flatten(0, 1) for x in (coded.decoded, group))
-        perceptual = _perceptual(lpips, *flat).reshape(error.shape)
+        distance = _perceptual(lpips, coded.decoded.flatten(0, 1), group.flatten(0, 1), dtype)
+        perceptual = distance.reshape(error.shape)
         distortion = ((error + STRAY * coded.stray + PERCEPTUAL * perceptual) * shares).sum(1)
         losses.append((weight * (lam * distortion + _rate(coded, area) * rate_weight)).mean() / size)
         errors.append(error)
@@ -107,7 +107,7 @@ def _squared(difference: Tensor) -> Tensor:
     return difference.square() * 255.0**2
 
 
-def _perceptual(lpips: LPIPS | None, decoded: Tensor, pictures: Tensor) -> Tensor:
+def _perceptual(lpips: LPIPS | None, decoded: Tensor, pictures: Tensor, dtype: torch.dtype) -> Tensor:
     """LPIPS of one random crop of all pictures, up to 7 pixels off the grid of blocks.
 
     AlexNet strides by 4 pixels and does not see a pattern that lies on its grid.
@@ -120,7 +120,8 @@ def _perceptual(lpips: LPIPS | None, decoded: Tensor, pictures: Tensor) -> Tenso
         for size in decoded.shape[2:]
     )
     crops = (x.index_select(2, rows).index_select(3, columns) * 2 for x in (decoded, pictures))
-    distance: Tensor = lpips(*crops)
+    with _autocast(device, dtype):
+        distance: Tensor = lpips(*(each.contiguous(memory_format=torch.channels_last) for each in crops))
     return distance
 
 

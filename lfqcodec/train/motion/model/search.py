@@ -1,29 +1,34 @@
-"""Motion search in floats, without a decision on the host: it can be part of a captured CUDA graph.
+"""Motion search on decoded references: on CPUs that of encoders, on GPUs the same in floats.
 
-It tries the candidates of `lfqcodec.tokenizer.motion.encode.search` for all blocks, the steps of between 8
-and 1 quarter-pels once each. Luma is float32 [B, 1, H, W] in 8-bit steps, planes are what
-`quarter_pel_planes` makes of it, fields int64 [B, H/16, W/16, 2] in quarter-pels, `lam` float32 [B], what a
-bit is worth in SAD.
+Encoders decide on the host where to look closer, which cannot be part of a captured CUDA graph. There all
+blocks try the candidates of `lfqcodec.tokenizer.motion.encode.search`, the steps of between 8 and 1
+quarter-pels once each, and nothing is merged. Pictures are float [B, 3, H, W] in [-0.5, 0.5], fields int64
+[B, H/16, W/16, 2] in quarter-pels; `lam` float32 [B] is what a bit is worth in SAD.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lfqcodec.tokenizer.motion.encode.search import LIMIT, motion_bits, neighbours
+from lfqcodec.tokenizer.motion.encode import search as encoders
+from lfqcodec.tokenizer.motion.encode.search import LIMIT, LumaPlanes, motion_bits, neighbours
 from lfqcodec.tokenizer.motion.interpolation import BLOCK
-from lfqcodec.tokenizer.motion.training.compensation import fetch_blocks
+from lfqcodec.tokenizer.motion.training.compensation import fetch_blocks, quarter_pel_planes
 
 _LUMA = (76.245, 149.685, 29.07)
 _STEPS = (8, 4, 2, 1)
 _REACH = 12
 _SCALE = 4
 _LENGTH_COST = 8.0
+Seen = TypeVar("Seen")
 
 
 @lru_cache(maxsize=64)
@@ -32,31 +37,106 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     return torch.tensor(values, dtype=dtype, device=device)
 
 
+class Search(ABC, Generic[Seen]):
+    """The fields of pictures. References are decoded pictures, as `reference` prepares them."""
+
+    @abstractmethod
+    def reference(self, pictures: Tensor) -> Seen:
+        """What is needed of decoded pictures."""
+
+    @abstractmethod
+    def joined(self, first: Seen, second: Seen) -> Seen:
+        """Both as one batch."""
+
+    @abstractmethod
+    def anchor(self, pictures: Tensor, reference: Seen, before: Tensor, lam: Tensor) -> Tensor:
+        """The field of anchors; `before` is that of the group before."""
+
+    @abstractmethod
+    def between(self, pictures: Tensor, earlier: Seen, later: Seen, base: Tensor, lam: Tensor) -> Tensor:
+        """The field of pictures in the middle of two references: + to the earlier, - to the later."""
+
+
+def search_for(device: torch.device) -> Search[Any]:
+    """That of encoders where it can run: its kernels need a CPU, and numba."""
+    return EncoderSearch() if device.type == "cpu" and find_spec("numba") else FloatSearch()
+
+
+class EncoderSearch(Search[LumaPlanes]):
+    """As `lfqcodec.tokenizer.motion.encode.search` finds them, at medium effort."""
+
+    def reference(self, pictures: Tensor) -> LumaPlanes:
+        """See `Search`."""
+        return LumaPlanes(samples(pictures))
+
+    def joined(self, first: LumaPlanes, second: LumaPlanes) -> LumaPlanes:
+        """See `Search`."""
+        return first.joined(second)
+
+    def anchor(self, pictures: Tensor, reference: LumaPlanes, before: Tensor, lam: Tensor) -> Tensor:
+        """See `Search`."""
+        return encoders.search_anchor(samples(pictures), reference, before, lam)
+
+    def between(
+        self, pictures: Tensor, earlier: LumaPlanes, later: LumaPlanes, base: Tensor, lam: Tensor
+    ) -> Tensor:
+        """See `Search`."""
+        return encoders.search_between(samples(pictures), earlier, later, base, lam)
+
+
+class _Floats(NamedTuple):
+    """Luma [B, 1, H, W], and what `quarter_pel_planes` makes of it."""
+
+    luma: Tensor
+    planes: Tensor
+
+
+class FloatSearch(Search[_Floats]):
+    """Without a decision on the host."""
+
+    @torch.no_grad()
+    def reference(self, pictures: Tensor) -> _Floats:
+        """See `Search`."""
+        seen = luma(pictures)
+        return _Floats(seen, quarter_pel_planes(seen))
+
+    def joined(self, first: _Floats, second: _Floats) -> _Floats:
+        """See `Search`."""
+        return _Floats(*map(torch.cat, zip(first, second, strict=True)))
+
+    @torch.no_grad()
+    def anchor(self, pictures: Tensor, reference: _Floats, before: Tensor, lam: Tensor) -> Tensor:
+        """See `Search`."""
+
+        def predict(field: Tensor) -> Tensor:
+            return fetch_blocks(reference.planes, field)
+
+        current, zero = luma(pictures), torch.zeros_like(before)
+        start = [zero, _coarse(current, reference.luma), before]
+        return _refine(current, predict, start, zero, lam, rounds=2)
+
+    @torch.no_grad()
+    def between(
+        self, pictures: Tensor, earlier: _Floats, later: _Floats, base: Tensor, lam: Tensor
+    ) -> Tensor:
+        """See `Search`."""
+
+        def predict(field: Tensor) -> Tensor:
+            return (fetch_blocks(earlier.planes, field) + fetch_blocks(later.planes, -field)) / 2
+
+        return _refine(luma(pictures), predict, [base], base, lam, rounds=1)
+
+
 def luma(pictures: Tensor) -> Tensor:
-    """float [B, 3, ...] in [-0.5, 0.5] -> [B, 1, ...] in 8-bit steps, less 127.5."""
-    weights = constant(_LUMA, pictures.device).reshape(3, *[1] * (pictures.ndim - 2))
-    return (pictures.detach() * weights).sum(1, keepdim=True)
+    """float [B, 3, H, W] in [-0.5, 0.5] -> float32 [B, 1, H, W] in 8-bit steps, less 127.5."""
+    weights = constant(_LUMA, pictures.device).reshape(3, 1, 1)
+    return (pictures * weights).sum(1, keepdim=True).float()
 
 
 @torch.no_grad()
-def search_anchor(current: Tensor, reference: Tensor, planes: Tensor, before: Tensor, lam: Tensor) -> Tensor:
-    """The field of anchors, predicted from `reference`; `before` is the field of the group before."""
-
-    def predict(field: Tensor) -> Tensor:
-        return fetch_blocks(planes, field)
-
-    zero = torch.zeros_like(before)
-    return _refine(current, predict, [zero, _coarse(current, reference), before], zero, lam, rounds=2)
-
-
-@torch.no_grad()
-def search_between(current: Tensor, earlier: Tensor, later: Tensor, base: Tensor, lam: Tensor) -> Tensor:
-    """The field of pictures in the middle of two references, given as planes: + to one, - to the other."""
-
-    def predict(field: Tensor) -> Tensor:
-        return (fetch_blocks(earlier, field) + fetch_blocks(later, -field)) / 2
-
-    return _refine(current, predict, [base], base, lam, rounds=1)
+def samples(pictures: Tensor) -> Tensor:
+    """float in [-0.5, 0.5] -> uint8."""
+    return ((pictures.clamp(-0.5, 0.5) + 0.5) * 255).round().to(torch.uint8)
 
 
 def _refine(
