@@ -34,8 +34,8 @@ ALLOWED = {
     "video": {"arguments", "errors", "media", "output", "scaling", "startup", "timespan"},
     "weights": {"errors", "prior", "reproducible", "tokenizer"},
     "codec": {
-        *("arguments", "bitstream", "configuration", "entropy", "errors", "machine", "media", "memory"),
-        *("output", "prior", "scaling", "startup", "timespan", "tokenizer", "video", "weights"),
+        *("arguments", "bitstream", "configuration", "entropy", "errors", "kernels", "machine", "media"),
+        *("memory", "output", "prior", "scaling", "startup", "timespan", "tokenizer", "video", "weights"),
     },
     "generate": {
         *("arguments", "bitstream", "configuration", "errors", "media", "output", "reproducible"),
