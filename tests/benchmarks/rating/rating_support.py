@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def write_mp4(path: Path, colour: tuple[int, int, int], frames: int = 12) -> None:
