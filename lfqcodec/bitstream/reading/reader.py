@@ -12,6 +12,7 @@ from lfqcodec.bitstream.syntax.chunk import Chunk, ChunkHead
 from lfqcodec.bitstream.syntax.index import Index, IndexEntry, make_index
 from lfqcodec.bitstream.syntax.packets import Packets, PacketsHead
 from lfqcodec.bitstream.timeline import Timeline
+from lfqcodec.errors import BitstreamError
 
 
 class BitstreamReader(StepReader):
@@ -102,6 +103,13 @@ class BitstreamReader(StepReader):
             return make_index(line.entries, line.number, line.frames, line.last_end)
         finally:
             self._source.seek(back)
+
+    def any_index(self) -> Index:
+        """`index`, or where that is missing or damaged `scan_index`. Raises as the latter does."""
+        try:
+            return self.index()
+        except BitstreamError:
+            return self.scan_index()
 
     def seek_gop(self, entry: IndexEntry) -> None:
         """Go on reading at a GOP of `index()`; `InvalidField` follows where another one is found there."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from lfqcodec.bitstream import BitstreamReader, Chunk, ChunkHead, Index, IndexEntry
 from lfqcodec.codec.decode.ahead import Ahead, DecodeGop, whole_gops
 from lfqcodec.codec.decode.cut import Cut
-from lfqcodec.codec.decode.file import index_of
 from lfqcodec.codec.decode.playback import Decoder, Playback, use_of
 from lfqcodec.codec.decode.reconstruct import Reconstruction, Reconstructor
 from lfqcodec.codec.decode.source import reading
@@ -90,7 +89,7 @@ def _walk(file: LfqFile, cut: Cut, damage: list[Loss] | None) -> _Walk:
     """What to read for `cut`, which learns here when the file begins if the index is of use."""
     reader = file.reader()
     if reader.seekable and cut.span.start is not None:
-        index = index_of(reader)
+        index = reader.any_index()
         cut.begin(index.entries[0].first_pts)
         gop = _first_gop(reader, index, cut.first_tick())
         # Sound that is heard across the border lies in the GOP before.
@@ -130,7 +129,7 @@ def _ahead(
 ) -> Iterator[Decoder]:
     """What decodes in at most so many workers."""
     reader = file.reader()
-    entries = [entry for entry in index_of(reader).entries if entry.first_frame >= first]
+    entries = [entry for entry in reader.any_index().entries if entry.first_frame >= first]
     count = min(most, len(entries))
     if count < 2:
         yield here

@@ -54,14 +54,6 @@ class ChunkTokens:
     groups: list[dict[str, NDArray[np.int32]]]
 
 
-def index_of(reader: BitstreamReader) -> Index:
-    """The stored index, or one made by a scan where that is missing."""
-    try:
-        return reader.index()
-    except BitstreamError:
-        return reader.scan_index()
-
-
 def _check_streams(streams: int | None) -> None:
     if streams is not None:
         arguments.integer("streams", streams, 1)
@@ -145,7 +137,7 @@ class LfqFile:
     def index(self) -> Index:
         """GOP positions and totals of a seekable file; made by a scan where the stored one is missing."""
         with reading(self.name):
-            return index_of(self._any_reader())
+            return self._any_reader().any_index()
 
     def stored_index(self) -> Index:
         """The index that the file holds. Raises `BitstreamError` where it is missing or damaged."""
