@@ -127,8 +127,7 @@ class _Residual(nn.Module, ABC):
         patches = to_patches(pictures)
         missed = patches - context[:, :SAMPLES]
         latents = self.into(missed).float()
-        most = (latents.detach() * self.quantizer.gains(q)).abs().amax(1, keepdim=True)
-        likely = (most > MEDIUM.likely).float()
+        likely = _any_over(MEDIUM.likely, latents.detach() * self.quantizer.gains(q))[:, None].float()
         seen = torch.cat([*self.shown(patches, missed), context], 1)
         return latents + likely * self.encoder(seen, likely).float()  # type: ignore[no-any-return]
 
@@ -147,7 +146,7 @@ class _Residual(nn.Module, ABC):
         (h, w).
         """
         latents = self.into.parts([missed], gains.new_zeros(0))
-        region = Region(((latents * gains.flatten()).abs().amax(1) > likely).reshape(grid))
+        region = Region(_any_over(likely, latents * gains.flatten()).reshape(grid))
         if len(region):
             shown = [part.at(region) for part in self.shown(patches, missed)]
             rows = self.encoder.rows([*shown, *context.at(region)], context.constants, region)
@@ -281,6 +280,11 @@ class Between(_Residual):
         context = self.context(to_patches(prediction), first - second, q, level)
         quantized = self.quantizer(self.analyse(pictures, context, q), q)
         return prediction + self.decode(quantized.decoded, quantized.values, context), quantized
+
+
+def _any_over(limit: float, numbers: Tensor) -> Tensor:
+    """Where tokens are likely: where a number of the linear path, of [B, channels, ...], is over the limit."""
+    return numbers.abs().amax(1) > limit
 
 
 def principal_components(patches: Tensor, count: int) -> tuple[Tensor, Tensor]:
