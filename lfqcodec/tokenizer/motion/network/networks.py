@@ -283,7 +283,7 @@ class Between(_Residual):
 
 
 def _any_over(limit: float, numbers: Tensor) -> Tensor:
-    """Where tokens are likely: where a number of the linear path, of [B, channels, ...], is over the limit."""
+    """Where tokens are likely: where the linear path has a number over the limit, of [B, channels, ...]."""
     return numbers.abs().amax(1) > limit
 
 
