@@ -48,6 +48,10 @@ def motion_lambda(q: float) -> float:
 
 def luma(pictures: Tensor) -> Tensor:
     """uint8 [B, 3, H, W] -> int16 [B, H, W], luma in half steps less 256."""
+    if compiled(pictures):
+        out = np.empty((len(pictures), *pictures.shape[2:]), np.int16)
+        search_kernels.luma(pictures.contiguous().numpy(), out)
+        return torch.from_numpy(out)
     red, green, blue = pictures.to(torch.int32).unbind(1)
     return (((77 * red + 150 * green + 29 * blue + 64) >> 7) - 256).to(torch.int16)
 
@@ -57,6 +61,12 @@ class LumaPlanes:
 
     def __init__(self, pictures: Tensor) -> None:
         self.full = luma(pictures)
+        if compiled(pictures):
+            batch, h, w = self.full.shape
+            made = np.empty((16 * batch, h + 2 * _MARGIN, w + 2 * _MARGIN), np.int16)
+            search_kernels.phases(self.full.numpy(), _MARGIN, np.array(TAPS, np.int16), made)
+            self.planes = torch.from_numpy(made)
+            return
         border = (_MARGIN + BEFORE, _MARGIN + AFTER)
         # Padding is for floats alone.
         padded = F.pad((self.full[:, None] >> 1).float(), border * 2, mode="replicate")[:, 0]
@@ -271,13 +281,19 @@ def _coarse(current: Tensor, reference: Tensor, reach: int) -> Tensor:
         for each, border in ((current, 1), (reference, reach + 1))
     )
     h, w = centre.shape[1:]
+    # For 16x16 pixels in steps of luma.
+    weight = _COARSE**2 / 2 * (BLOCK / (BLOCK + 8)) ** 2
+    if compiled(current):
+        found = np.empty((len(centre), h // 4, w // 4, 2), np.int64)
+        search_kernels.full_search(centre.numpy(), wide.numpy(), reach, weight, _LENGTH_COST, found)
+        return torch.from_numpy(found) * (4 * _COARSE)
     offsets = torch.arange(-reach, reach + 1, device=current.device)
     best, least = None, None
     for dy in range(-reach, reach + 1):
         rows = wide[:, reach + dy : reach + dy + h].unfold(2, w, 1).permute(2, 0, 1, 3)
         sads = _window_sums(_window_sums((rows - centre).abs_(), 2), 3)
-        # For 16x16 pixels in steps of luma; a small charge for length.
-        costs = sads.float() * (_COARSE**2 / 2 * (BLOCK / (BLOCK + 8)) ** 2)
+        costs = sads.float() * weight
+        # A small charge for length.
         low, which = (costs + _LENGTH_COST * (offsets.abs() + abs(dy))[:, None, None, None]).min(0)
         field = torch.stack([offsets[which], torch.full_like(which, dy)], -1)
         if best is None or least is None:
