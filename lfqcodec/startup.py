@@ -7,10 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 _SHAPES = "torch._meta_registrations"
+_TESTED = "__version__ = '2.13."
+"""In `torch/version.py`: of releases that were tested without."""
 
 
 @contextmanager
@@ -55,5 +59,7 @@ def leave_out_compiler() -> None:
     That is a quarter of the time. To be called before the import, in a process that is all ours:
     `torch.compile` fails there, and so may operations on tensors without memory (device "meta").
     """
-    if "torch" not in sys.modules:
-        sys.modules.setdefault(_SHAPES, ModuleType(_SHAPES))
+    found = None if "torch" in sys.modules else find_spec("torch")
+    with suppress(OSError):
+        if found and found.origin and _TESTED in Path(found.origin).with_name("version.py").read_text():
+            sys.modules.setdefault(_SHAPES, ModuleType(_SHAPES))
