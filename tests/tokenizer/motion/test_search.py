@@ -153,3 +153,17 @@ def test_gpus_find_the_same_motion(effort: str, lam: float, monkeypatch: pytest.
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[3])
     assert (found[0] != before).any()
+
+
+def test_gpus_see_the_same_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black and white noise, where sums of int16 wrap, and a shift for the full search."""
+    generator = torch.Generator().manual_seed(7)
+    noise = (torch.randint(0, 2, (2, 3, H, W), generator=generator) * 255).to(torch.uint8)
+    shifted = torch.cat([crop(17, -6), crop(-40, 9)]), torch.cat([crop(0, 0), crop(3, 1)])
+    found = []
+    for compiled in (True, False):
+        monkeypatch.setattr(search, "compiled", lambda tensor, compiled=compiled: compiled)
+        planes = LumaPlanes(noise)
+        found.append((planes.full, planes.planes, search._coarse(luma(shifted[0]), luma(shifted[1]), 12)))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+    assert (found[0][2][:, 1:-1, 1:-1] != 0).any(-1).float().mean() > 0.9
