@@ -10,12 +10,11 @@ from torch.nn import functional as F
 
 from lfqcodec.kernels import kernel
 
+Floats = NDArray[np.float32]
+
 _WEIGHTS, _WINDOW = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11
 MS_SSIM_SIDE = (_WINDOW - 1) * 2 ** (len(_WEIGHTS) - 1) + 1
 """Smallest side that it is defined for: 161 pixels."""
-
-
-Floats = NDArray[np.float32]
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
