@@ -34,7 +34,7 @@ CHUNK_LAYERS = ("quality", "motion.anchor")
 class LayerCounts:
     """How many layers of values the pictures of a file have; `between`: middles and quarters each.
 
-    1..16, 1..8 and 1..4, else `InvalidField`.
+    1..24, 1..8 and 1..4, else `InvalidField`.
     """
 
     intra: int

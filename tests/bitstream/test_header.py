@@ -154,7 +154,7 @@ def test_values_that_cannot_be_written(changes):
 
 
 @pytest.mark.parametrize(
-    "counts", [(0, 1, 1), (17, 1, 1), (1, 0, 1), (1, 9, 1), (1, 1, 0), (1, 1, 5), (-1, 1, 1)]
+    "counts", [(0, 1, 1), (25, 1, 1), (1, 0, 1), (1, 9, 1), (1, 1, 0), (1, 1, 5), (-1, 1, 1)]
 )
 def test_layers_that_cannot_be_written(counts):
     with pytest.raises(errors.InvalidField, match="layers must be"):

@@ -94,7 +94,7 @@ _HEADER = [
     ("temporal factor 8", 64, b"\x08", FIELD),
     ("chunks of 16 frames", 65, b"\x10", FIELD),
     ("0 intra layers", 66, b"\x00", FIELD),
-    ("17 intra layers", 66, b"\x11", FIELD),
+    ("25 intra layers", 66, b"\x19", FIELD),
     ("0 anchor layers", 67, b"\x00", FIELD),
     ("9 anchor layers", 67, b"\x09", FIELD),
     ("0 layers of middles", 68, b"\x00", FIELD),

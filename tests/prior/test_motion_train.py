@@ -83,8 +83,20 @@ def test_what_was_exported_can_be_started_from() -> None:
         same = (MotionNetworks(each).logits(own, rows) for each in (weights, again))
         np.testing.assert_array_equal(*same)
     other = MotionPriorNetwork(replace(SMALL, width=SMALL.width + 8))
-    with pytest.raises(WeightsError, match="another width"):
+    with pytest.raises(WeightsError, match="another shape of"):
         other.load(weights)
+
+
+def test_networks_of_further_layers_begin_with_nothing() -> None:
+    weights = trained_looking().export()
+    deeper = MotionPriorNetwork(replace(SMALL, intra_layers=SMALL.intra_layers + 2))
+    new = deeper.load(weights)
+    assert new == {f"intra.{SMALL.intra_layers + k}" for k in range(2)}
+    found = deeper.export().arrays
+    assert all(np.array_equal(found[name], array) for name, array in weights.arrays.items())
+    names = {name for name, _ in deeper.named_parameters()}
+    assert all(len(deeper.parameters_of(each)) == 6 for each in new)
+    assert {name for each in new for name in deeper.parameters_of(each)} < names
 
 
 def test_from_clips_to_a_coded_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

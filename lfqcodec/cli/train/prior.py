@@ -65,6 +65,7 @@ def prior(
     from lfqcodec.train import data
     from lfqcodec.train.prior.motion.tokens import TokenStore, build_store
     from lfqcodec.train.prior.motion.trainer import (
+        NEW_FASTER,
         MotionPriorTask,
         MotionPriorTrainConfig,
         motion_prior_loop,
@@ -87,7 +88,7 @@ def prior(
         steps,
         batch=batch,
         seed=seed,
-        learning_rate=learning_rate or (_RATE if init is None else _RATE / 4),
+        learning_rate=learning_rate or (_RATE if init is None else _RATE / NEW_FASTER),
         model=MotionPriorConfig(
             intra_layers=layers.intra,
             anchor_layers=layers.anchor,

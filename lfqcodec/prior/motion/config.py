@@ -49,7 +49,7 @@ class MotionPriorConfig(JsonConfig):
     """
 
     kind: str = KIND
-    intra_layers: int = 12
+    intra_layers: int = 18
     anchor_layers: int = 4
     between_layers: int = 2
     width: int = 64
@@ -60,8 +60,8 @@ class MotionPriorConfig(JsonConfig):
         if self.kind != KIND:
             raise WeightsError(f"not a prior of motion: {self.kind}")
         for name in ("intra_layers", "anchor_layers", "between_layers"):
-            if not 1 <= getattr(self, name) <= 16:
-                raise WeightsError(f"{name} must be 1 to 16")
+            if not 1 <= getattr(self, name) <= 24:
+                raise WeightsError(f"{name} must be 1 to 24")
         for name in ("width", "block_width"):
             if not 8 <= getattr(self, name) <= 512:
                 raise WeightsError(f"{name} must be 8 to 512")

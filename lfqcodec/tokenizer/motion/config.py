@@ -11,7 +11,7 @@ from lfqcodec.tokenizer.layout import Layout
 
 VALUES = 9
 MAX_BLOCKS = 64
-MAX_LAYERS = 16
+MAX_LAYERS = 24
 MAX_LEVELS = 6
 MAX_DIGITS = 6
 
@@ -29,8 +29,8 @@ class MotionConfig(TokenizerConfig):
 
     architecture: str = "motion"
     intra_width: int = 192
-    intra_channels: int = 64
-    intra_layers: int = 12
+    intra_channels: int = 88
+    intra_layers: int = 18
     intra_levels: int = 6
     intra_digits: int = 5
     intra_rounding: float = 0.4

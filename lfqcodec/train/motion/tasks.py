@@ -31,7 +31,7 @@ from lfqcodec.train.motion.model.search import search_for
 
 Network = TypeVar("Network", IntraModel, GroupModel)
 Tensors = tuple[Tensor, ...]
-_REFERENCE = (0.3, 2.3)
+_REFERENCE = (1.0, 3.0)
 """How much better first pictures are than the groups behind them, in q: drawn from this range."""
 _INITIAL_BATCHES = 8
 

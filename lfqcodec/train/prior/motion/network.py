@@ -113,17 +113,27 @@ class MotionPriorNetwork(nn.Module):
         logits = self.networks[_key(name)](features, rounded)
         return code_length(name, logits, subtokens) / math.log(2)
 
-    def load(self, weights: MotionPriorWeights) -> None:
-        """Begin with the integers of a rate model of the same shape. `WeightsError` where it has another."""
-        if weights.config != self.config:
-            raise WeightsError("the prior to start from has other layers or another width")
-        for name in self.names:
+    def load(self, weights: MotionPriorWeights) -> set[str]:
+        """Begin with the integers of another rate model, and return the names of networks that it lacks.
+
+        Raises `WeightsError` where a network has another shape there.
+        """
+        own, given = network_shapes(self.config), network_shapes(weights.config)
+        for name in sorted(own.keys() & given.keys()):
+            if own[name] != given[name]:
+                raise WeightsError(f"the prior to start from has another shape of {name}")
             for part in _PARTS:
                 linear = getattr(self.networks[_key(name)], part)
                 kinds = ("weight", "shift", "bias")
                 linear.load_integers(
                     *(torch.from_numpy(weights.arrays[f"{name}.{part}.{kind}"]) for kind in kinds)
                 )
+        return own.keys() - given.keys()
+
+    def parameters_of(self, name: str) -> list[str]:
+        """Names of the parameters of a network."""
+        prefix = f"networks.{_key(name)}."
+        return [each for each, _ in self.named_parameters() if each.startswith(prefix)]
 
     def export(self) -> MotionPriorWeights:
         """The integers. Raises `WeightsError` where training has left their range."""

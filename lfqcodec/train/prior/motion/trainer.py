@@ -22,6 +22,9 @@ from lfqcodec.train.prior.motion.examples import Examples, Tokens, group_example
 from lfqcodec.train.prior.motion.network import MotionPriorNetwork
 from lfqcodec.train.prior.motion.tokens import Gop, TokenStore
 
+NEW_FASTER = 4.0
+"""How much higher the learning rate of networks is that begin with nothing, beside those that go on."""
+
 
 @dataclass(frozen=True)
 class MotionPriorTrainConfig:
@@ -81,6 +84,8 @@ def _some(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
 class MotionPriorTask(Task[MotionPriorNetwork]):
     """A rate model on the positions of a store; it begins with `init`, or with nothing.
 
+    Networks that `init` lacks learn four times as fast as those that it has.
+
     Raises `LfqError` where some network has no positions, and `WeightsError` where `init` does not fit.
     """
 
@@ -90,8 +95,7 @@ class MotionPriorTask(Task[MotionPriorNetwork]):
         self.config, self.store = config, store
         torch.manual_seed(config.seed)
         self.model = MotionPriorNetwork(config.model)
-        if init is not None:
-            self.model.load(init)
+        self._new = set() if init is None else self.model.load(init)
         training = [gop for gop in store.gops if not gop.held_out]
         self._held_out = [gop for gop in store.gops if gop.held_out]
         self._examples = gather(config.model, store, training, config.examples, config.seed)
@@ -102,6 +106,10 @@ class MotionPriorTask(Task[MotionPriorNetwork]):
     def identity(self) -> dict[str, str]:
         """The prior's configuration, and the SHA-256 of the tokenizer."""
         return {"prior": self.config.model.to_json(), "tokenizer": self.store.tokenizer}
+
+    def rate_factors(self) -> dict[str, float]:
+        """See `Task`."""
+        return {each: NEW_FASTER for name in self._new for each in self.model.parameters_of(name)}
 
     def step(self, number: int, rate: float) -> dict[str, Tensor]:
         """The bits for each position of the batch, by network."""
