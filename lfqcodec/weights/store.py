@@ -27,7 +27,7 @@ from lfqcodec.tokenizer.registry import parse_config
 
 MODELS_VARIABLE = "LFQCODEC_MODELS"
 DEFAULT_VARIABLE = "LFQCODEC_MODEL"
-DEFAULT_MODEL = "motion-6"
+DEFAULT_MODEL = "motion-7"
 _SUFFIX = ".safetensors"
 
 NameOrPath = str | os.PathLike[str]

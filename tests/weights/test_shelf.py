@@ -64,7 +64,7 @@ def test_ways_to_name_a_file(tmp_path, monkeypatch):
     for wanted in (model.path, str(model.path), tmp_path):
         assert MODELS.resolve(wanted) == find_model(model.sha256, wanted) == model
     assert PRIORS.resolve(tmp_path).sha256 == digest
-    with pytest.raises(UnknownModel, match=r"named 'mine' \(available: fixture, fixture-exact, motion-6\)"):
+    with pytest.raises(UnknownModel, match=r"named 'mine' \(available: fixture, fixture-exact, motion-7\)"):
         MODELS.resolve("mine")
     with pytest.raises(UnknownModel, match=digest.hex()):
         find_prior(digest)

@@ -177,11 +177,13 @@ def test_halves_are_the_same_wherever_they_are_computed(monkeypatch: pytest.Monk
     assert len({name for _, name in threads[2:]}) == 2
 
 
-def test_gates_are_limited() -> None:
+@pytest.mark.parametrize("limit", [3.0, 20.0])
+def test_gates_are_limited(limit: float) -> None:
     both = torch.tensor([[1.0, 30.0, -30.0, 1.0, -50.0, 50.0, 0.0, -1e-30]]).T.repeat(1, 8).flatten()[None]
     value, gate = both.chunk(2, 1)
-    made = blocks._gated_rows(both)
-    torch.testing.assert_close(made, blocks._gated(value, gate), rtol=1e-6, atol=0.0)
+    made = blocks._gated_rows(both, limit)
+    torch.testing.assert_close(made, blocks._gated(value, gate, limit), rtol=1e-6, atol=0.0)
+    assert made.abs().max() <= limit**2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

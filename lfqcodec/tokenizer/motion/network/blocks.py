@@ -24,8 +24,8 @@ from lfqcodec.tokenizer.motion.network.region import Region, array, everywhere, 
 
 SLOPE = 0.1
 """Of a leaky ReLU below 0."""
-_LIMIT = 20.0
-"""Of what blocks gate; ordinary pictures reach half of it."""
+_LIMIT, _DECODER_LIMIT = 20.0, 3.0
+"""Of what blocks gate (docs/decisions/0010). Ordinary pictures seldom reach that of decoders."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ class Pointwise(nn.Module):
 class Block(nn.Module):
     """Two residual branches: a depthwise 3x3 between pointwise layers, then a gated pointwise layer."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, limit: float = _LIMIT) -> None:
         super().__init__()
+        self._limit = limit
         hidden = max(8, int(width * 1.5) // 8 * 8)
         self.a, self.b = Pointwise(width, width), Pointwise(width, width, scale=0.3)
         self.d = nn.Conv2d(width, width, 3, padding=1, groups=width)
@@ -109,7 +110,7 @@ class Block(nn.Module):
         if within is None and not self.u.weight.requires_grad and len(x) == 1:
             return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
         x = x + self.b(self.d(_inside(F.leaky_relu(self.a(x), SLOPE), within)))
-        return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1))))
+        return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1), self._limit)))
 
     def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
         """The same for rows of a region, [n or `padded`, width], in place; `kept` is for their gradient."""
@@ -127,7 +128,7 @@ class Block(nn.Module):
             both = self.u.rows(own.to(self.dtype))
             if kept is not None:
                 kept.both[at] = both
-            own += self.v.rows(_gated_rows(both))
+            own += self.v.rows(_gated_rows(both, self._limit))
 
         by_halves(enter, x)
         by_halves(leave, x)
@@ -139,7 +140,8 @@ class Block(nn.Module):
 
         def leave(at: slice) -> None:
             own = rows[at]
-            own += _gradient_of_gated(kept.both[at], own.to(self.dtype) @ self.v.weight) @ self.u.weight
+            gated = own.to(self.dtype) @ self.v.weight
+            own += _gradient_of_gated(kept.both[at], gated, self._limit) @ self.u.weight
             inner[at] = own.to(self.dtype) @ self.b.weight
 
         def enter(at: slice) -> None:
@@ -185,10 +187,10 @@ def _inside(x: Tensor, within: Tensor | None) -> Tensor:
     return x if within is None else x * within.to(x.dtype)
 
 
-def _gated(value: Tensor, gate: Tensor) -> Tensor:
+def _gated(value: Tensor, gate: Tensor, limit: float) -> Tensor:
     """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
     # The gradient of hardtanh is one kernel, that of clamp four.
-    return F.hardtanh(value, -_LIMIT, _LIMIT) * F.silu(F.hardtanh(gate, -_LIMIT, _LIMIT))
+    return F.hardtanh(value, -limit, limit) * F.silu(F.hardtanh(gate, -limit, limit))
 
 
 def _leaky(rows: Tensor, out: Tensor) -> None:
@@ -200,39 +202,40 @@ def _leaky(rows: Tensor, out: Tensor) -> None:
     kernel(array(rows), SLOPE, array(out))
 
 
-def _gated_rows(both: Tensor) -> Tensor:
+def _gated_rows(both: Tensor, limit: float) -> Tensor:
     """`_gated` for rows [n, 2 * hidden] that hold value and gate."""
     if not on_cpu(both):
-        return _gated(*both.chunk(2, -1))
+        return _gated(*both.chunk(2, -1), limit)
     out = both.new_empty(len(both), both.shape[1] // 2)
     kernel = kernel_for(both, kernels.gate, kernels.gate_bfloat16)
-    kernel(array(both), _LIMIT, array(out))
+    kernel(array(both), limit, array(out))
     return out
 
 
-def _gradient_of_gated(both: Tensor, gradient: Tensor) -> Tensor:
+def _gradient_of_gated(both: Tensor, gradient: Tensor, limit: float) -> Tensor:
     """The gradient [n, 2 * hidden] of what `_gated_rows` makes, whose gradient is [n, hidden]."""
     out = torch.empty_like(both)
     if on_cpu(both):
         kernel = kernel_for(both, kernels.gate_gradient, kernels.gate_gradient_bfloat16)
-        kernel(array(both), array(gradient), _LIMIT, array(out))
+        kernel(array(both), array(gradient), limit, array(out))
         return out
     value, gate = both.chunk(2, -1)
-    held, open_ = value.clamp(-_LIMIT, _LIMIT), gate.clamp(-_LIMIT, _LIMIT)
-    out[:, : value.shape[1]] = gradient * F.silu(open_) * (value.abs() <= _LIMIT)
-    out[:, value.shape[1] :] = torch.ops.aten.silu_backward(gradient * held, open_) * (gate.abs() <= _LIMIT)
+    held, open_ = value.clamp(-limit, limit), gate.clamp(-limit, limit)
+    out[:, : value.shape[1]] = gradient * F.silu(open_) * (value.abs() <= limit)
+    out[:, value.shape[1] :] = torch.ops.aten.silu_backward(gradient * held, open_) * (gate.abs() <= limit)
     return out
 
 
 class Stack(nn.Sequential):
     """A pointwise layer, residual blocks, and a pointwise layer if `outputs` are given.
 
-    With an output layer it is an encoder, whose output starts near zero.
+    With an output layer it is an encoder, whose output starts near zero, and else a decoder.
     """
 
     def __init__(self, inputs: int, width: int, blocks: int, outputs: int | None = None) -> None:
         last = [] if outputs is None else [Pointwise(width, outputs, scale=0.05)]
-        super().__init__(Pointwise(inputs, width), *(Block(width) for _ in range(blocks)), *last)
+        limit = _DECODER_LIMIT if outputs is None else _LIMIT
+        super().__init__(Pointwise(inputs, width), *(Block(width, limit) for _ in range(blocks)), *last)
 
     def multiply_in(self, dtype: torch.dtype) -> None:
         """As `Block.multiply_in`; the layers at both ends stay as they are."""
