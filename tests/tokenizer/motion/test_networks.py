@@ -182,7 +182,7 @@ def test_gates_are_limited(limit: float) -> None:
     both = torch.tensor([[1.0, 30.0, -30.0, 1.0, -50.0, 50.0, 0.0, -1e-30]]).T.repeat(1, 8).flatten()[None]
     value, gate = both.chunk(2, 1)
     made = blocks._gated_rows(both, limit)
-    torch.testing.assert_close(made, blocks._gated(value, gate, limit), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(made, blocks._gated(value, gate, limit=limit), rtol=1e-6, atol=0.0)
     assert made.abs().max() <= limit**2
 
 

@@ -110,7 +110,7 @@ class Block(nn.Module):
         if within is None and not self.u.weight.requires_grad and len(x) == 1:
             return _Fixed.apply(x, self)  # type: ignore[no-untyped-call, no-any-return]
         x = x + self.b(self.d(_inside(F.leaky_relu(self.a(x), SLOPE), within)))
-        return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1), self._limit)))
+        return torch.add(x, self.v(_gated(*self.u(x).chunk(2, 1), limit=self._limit)))
 
     def rows(self, x: Tensor, region: Region, kept: _Kept | None = None) -> Tensor:
         """The same for rows of a region, [n or `padded`, width], in place; `kept` is for their gradient."""
@@ -187,7 +187,7 @@ def _inside(x: Tensor, within: Tensor | None) -> Tensor:
     return x if within is None else x * within.to(x.dtype)
 
 
-def _gated(value: Tensor, gate: Tensor, limit: float) -> Tensor:
+def _gated(value: Tensor, gate: Tensor, *, limit: float) -> Tensor:
     """Gated linear units; without a limit products grow from block to block where pictures are unusual."""
     # The gradient of hardtanh is one kernel, that of clamp four.
     return F.hardtanh(value, -limit, limit) * F.silu(F.hardtanh(gate, -limit, limit))
@@ -205,7 +205,7 @@ def _leaky(rows: Tensor, out: Tensor) -> None:
 def _gated_rows(both: Tensor, limit: float) -> Tensor:
     """`_gated` for rows [n, 2 * hidden] that hold value and gate."""
     if not on_cpu(both):
-        return _gated(*both.chunk(2, -1), limit)
+        return _gated(*both.chunk(2, -1), limit=limit)
     out = both.new_empty(len(both), both.shape[1] // 2)
     kernel = kernel_for(both, kernels.gate, kernels.gate_bfloat16)
     kernel(array(both), limit, array(out))
