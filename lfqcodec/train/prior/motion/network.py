@@ -132,8 +132,8 @@ class MotionPriorNetwork(nn.Module):
 
     def parameters_of(self, name: str) -> list[str]:
         """Names of the parameters of a network."""
-        prefix = f"networks.{_key(name)}."
-        return [each for each, _ in self.named_parameters() if each.startswith(prefix)]
+        key = _key(name)
+        return [f"networks.{key}.{each}" for each, _ in self.networks[key].named_parameters()]
 
     def export(self) -> MotionPriorWeights:
         """The integers. Raises `WeightsError` where training has left their range."""
